@@ -1,0 +1,1 @@
+"""Who decides: heuristics and learned routers. Importing it does not import torch."""

@@ -1,0 +1,32 @@
+"""What every router is: something that turns a batch of observations into a batch of actions."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Observations = NDArray[np.float32]
+Actions = NDArray[np.int64]
+
+
+class Agent(Protocol):
+    """A router.
+
+    Attributes:
+        name: as it appears in tables.
+        observation: names of the features (llmroute_env.observation.FEATURES) that it reads, in
+            order; whoever runs the agent builds the env with them.
+    """
+
+    name: str
+    observation: tuple[str, ...]
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """Forget everything: `envs` fresh episodes begin, to be stepped side by side."""
+        ...
+
+    def act(self, observations: Observations) -> Actions:
+        """One action per row of `observations`, shape (E, F) -> (E,)."""
+        ...

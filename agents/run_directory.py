@@ -1,0 +1,177 @@
+"""A run directory: the run card, the weights that evaluation loads, and the checkpoints.
+
+config.json           run card: algorithm, settings, scenario, env fields, seed, versions
+weights.safetensors   averaged weights, the best on validation traces so far
+checkpoint/           to continue the training (checkpoint.py)
+events.out.tfevents*  TensorBoard
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from agents.base import Actions, Observations
+from agents.checkpoint import CheckpointError, read_tensors, write_atomically
+from agents.networks import QNetwork
+from agents.settings import DoubleDQNSettings
+from llmroute_env.config import EnvConfig
+from llmroute_env.observation import bounds
+
+CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
+DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a run was, as far as loading its agent needs it.
+
+    Attributes:
+        fields: of EnvConfig, that replaced the scenario's.
+        columns: of the observation; models: names in action order.
+    """
+
+    algorithm: str
+    settings: DoubleDQNSettings
+    scenario: str
+    fields: Mapping[str, Any]
+    seed: int
+    decisions: int
+    columns: int
+    models: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
+        return plain(dataclasses.asdict(self)) | {"versions": versions()}
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` as JSON gives it back: tuples become lists, unknown objects their repr."""
+    text = json.dumps(value, default=lambda unknown: {"repr": repr(unknown)})
+    entries: dict[str, Any] = json.loads(text)
+    return entries
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_card(directory: Path, card: Card) -> None:
+    """Write `config.json`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / CARD, json.dumps(card.to_json(), indent=2).encode())
+
+
+def read_card(directory: Path) -> Card:
+    """The run card of `directory`.
+
+    Raises:
+        CheckpointError: it is not a run directory, or the card is damaged.
+    """
+    path = directory / CARD
+    if not path.is_file():
+        raise CheckpointError(f"{directory}: is not a run directory: it has no {CARD}")
+    try:
+        entries = json.loads(path.read_text())
+        settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
+        names = [field.name for field in dataclasses.fields(Card)]
+        values = {name: as_tuple(entries[name]) for name in names}
+        return Card(**values | {"settings": DoubleDQNSettings(**settings)})
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks the entry {error}") from None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{path}: is not a run card: {error}") from None
+
+
+def as_tuple(value: Any) -> Any:
+    """JSON's lists back to tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def write_weights(directory: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `weights.safetensors`."""
+    write_atomically(directory / WEIGHTS, safetensors.torch.save(dict(tensors)))
+
+
+class GreedyRouter:
+    """A trained Q-network that takes the most valuable model: an Agent."""
+
+    def __init__(self, card: Card, network: QNetwork) -> None:
+        self.name = card.algorithm
+        self.observation = card.settings.observation
+        self.card = card
+        self.network = network
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """See Agent: it remembers nothing."""
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        return self.network.greedy(observations)
+
+
+def load_agent(directory: Path | str, config: EnvConfig | None = None) -> GreedyRouter:
+    """The trained router of a run directory.
+
+    `config` is where it is to route, checked against what it was trained for.
+
+    Raises:
+        CheckpointError: not a run directory, a file is missing or damaged, or the weights do not
+            fit the run card or `config`.
+    """
+    directory = Path(directory)
+    card = read_card(directory)
+    if config is not None:
+        check_fit(card, config)
+    s = card.settings
+    network = QNetwork(card.columns, s.hidden, len(card.models), s.dueling, seed=0)
+    load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
+    return GreedyRouter(card, network)
+
+
+def check_fit(card: Card, config: EnvConfig) -> None:
+    """Raise a CheckpointError unless the router of `card` can route for `config`."""
+    if config.action != "model" or config.model_names != card.models:
+        raise CheckpointError(
+            f"models: got {config.model_names!r} with action {config.action!r}; "
+            f"accepted by this router: {card.models!r} with action 'model'"
+        )
+    low, _ = bounds(card.settings.observation, len(config.tasks), config.gpus, len(config.models))
+    if len(low) != card.columns:
+        raise CheckpointError(
+            f"observation: got {len(low)} columns of {card.settings.observation!r}; "
+            f"accepted by this router: {card.columns}"
+        )
+
+
+def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `tensors`, read from `path`, into `network`.
+
+    Raises:
+        CheckpointError: they are not the network's, by name or shape.
+    """
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{path}: {name}: got shape {found.get(name)}; accepted: {expected.get(name)}"
+            )
+    network.load_state_dict(dict(tensors))

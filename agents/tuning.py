@@ -1,0 +1,61 @@
+"""The best setting of a heuristic, found on validation episodes: what learning has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import heuristics
+from agents.base import Agent
+from agents.compiled_policies import episode_scores, largest_feasible
+from agents.heuristics import TUNABLE
+from llmroute_env.config import EnvConfig
+from llmroute_env.simulation import Simulation
+from llmroute_env.specs import require
+
+SEED = 0x5EED
+"""The validation episodes are the same for everybody."""
+
+
+def validation_seeds(episodes: int) -> NDArray[np.uint64]:
+    """Seeds of the validation episodes, shape (episodes,)."""
+    return np.random.default_rng(SEED).integers(2**64, size=episodes, dtype=np.uint64)
+
+
+def tune(name: str, config: EnvConfig, episodes: int = 48) -> float:
+    """The value of the heuristic's setting that earns most on the validation split of `config`.
+
+    Raises:
+        ConfigError: a heuristic that has no setting.
+    """
+    accepted = ", ".join(TUNABLE)
+    require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
+    grid = TUNABLE[name].grid
+    scores = [validation_score(name, config, value, episodes) for value in grid]
+    return grid[int(np.argmax(scores))]
+
+
+def validation_score(name: str, config: EnvConfig, setting: float, episodes: int) -> float:
+    """Mean utility of peak of heuristic `name` on the validation episodes."""
+    config = replace(config, split="validation")
+    seeds = validation_seeds(episodes)
+    if name == "largest-feasible":
+        return float(episode_scores(largest_feasible(config, setting), config, seeds).mean())
+    return float(run_episodes(heuristics.make(name, config, setting), config, seeds).mean())
+
+
+def run_episodes(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Utility of peak of one episode per seed, shape (N,): compiled_policies.episode_scores."""
+    config = replace(config, observation=agent.observation)
+    simulation = Simulation(config, len(seeds), logs_completions=False)
+    everyone = np.ones(len(seeds), np.bool_)
+    simulation.seed(everyone, seeds)
+    simulation.reset(everyone)
+    agent.begin(len(seeds), np.random.default_rng(seeds))
+    while not simulation.outputs.terminated.all():
+        simulation.step(agent.act(simulation.outputs.observations))
+    envs = simulation.state.envs
+    scores: NDArray[np.float64] = envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)
+    return scores

@@ -1,0 +1,1 @@
+"""How routers are compared; the `llmroute` command lives here."""

@@ -1,0 +1,227 @@
+"""The linear program behind `bounds.upper_bound`; bounds.py says why it is one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bound_shares import Floats, least_batch_s, least_shares_s
+from llmroute_env.cluster import Cluster
+from llmroute_env.reward import HARD, decay
+from llmroute_env.specs import TICK_S
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What a clairvoyant knows: the cluster, and every request's arrival and task."""
+
+    cluster: Cluster
+    arrival_s: Floats  # (N,) sorted, whole ticks
+    task: Integers  # (N,) row of the accuracy table
+
+    @property
+    def expiry_s(self) -> float:
+        """How long after its arrival a request can earn anything."""
+        rules = self.cluster.rules[0]
+        return float(rules["deadline_s"] + rules["grace_s"])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Time cut into J slots. Requests of a slot are taken to arrive at its begin.
+
+    Attributes:
+        edges_s: shape (J + 1,), rising.
+        slots: those with arrivals, shape (S,).
+        first: number of each one's first request, shape (S,).
+        last_s: its last arrival, shape (S,).
+        count: requests by task, shape (S, T).
+    """
+
+    edges_s: Floats
+    slots: Integers
+    first: Integers
+    last_s: Floats
+    count: Integers
+
+    def due(self, within_s: float) -> Integers:
+        """The slot in which the last request of each slot is due, shape (S,)."""
+        due: Integers = np.searchsorted(self.edges_s, self.last_s + within_s, "left") - 1
+        return due
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Ways to answer a request of a group (slot, task): arrays with one entry per way."""
+
+    group: Integers
+    curve: Integers  # (pool, level), pool-major
+    arrival: Integers  # slot
+    due: Integers  # slot
+    share_s: Floats
+    value: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Maximise value @ x with at_most @ x <= ceiling, equal @ x == 0 and 0 <= x <= upper."""
+
+    value: Floats
+    at_most: Any
+    ceiling: Floats
+    equal: Any
+    upper: Floats
+
+
+def make_grid(instance: Instance, edges_s: Floats) -> Grid:
+    """Requests sorted into slots."""
+    slot = np.searchsorted(edges_s, instance.arrival_s, "right") - 1
+    slots, first = np.unique(slot, return_index=True)
+    last = np.append(first[1:], len(slot)) - 1
+    count = np.zeros((len(slots), len(instance.cluster.accuracy)), np.int64)
+    np.add.at(count, (np.searchsorted(slots, slot), instance.task), 1)
+    return Grid(edges_s, slots, first, instance.arrival_s[last], count)
+
+
+def levels(cluster: Cluster, steps: int) -> list[tuple[float, float]]:
+    """(finish at most so long after the arrival, share of the accuracy that it can earn at most)."""
+    rules = cluster.rules[0]
+    deadline_s, grace_s = float(rules["deadline_s"]), float(rules["grace_s"])
+    if rules["decay"] == HARD:
+        return [(deadline_s, 1.0)]
+    late_s = np.ceil(np.linspace(0.0, grace_s / TICK_S, steps + 1)) * TICK_S
+    kept = [decay(int(rules["decay"]), grace_s, float(late)) for late in late_s[:-1]]
+    return [(deadline_s + float(late), k) for late, k in zip(late_s[1:], kept, strict=True)]
+
+
+def make_columns(instance: Instance, grid: Grid, levels: list[tuple[float, float]]) -> Columns:
+    """Every (slot, task, pool, model, level) that can earn anything."""
+    pools, models = instance.cluster.batch_limit.shape
+    parts = [
+        _columns(instance, grid, (pool, model), pool * len(levels) + number, level)
+        for pool in range(pools)
+        for model in range(models)
+        for number, level in enumerate(levels)
+        if instance.cluster.batch_limit[pool, model] > 0
+    ]
+    return Columns(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _columns(
+    instance: Instance, grid: Grid, where: tuple[int, int], curve: int, level: tuple[float, float]
+) -> tuple[NDArray[Any], ...]:
+    within_s, kept = level
+    cluster, (pool, model) = instance.cluster, where
+    batch_s = least_batch_s(cluster, pool, model)
+    shares_s = least_shares_s(instance.arrival_s, batch_s, within_s, instance.expiry_s)
+    share_s = np.minimum.reduceat(shares_s, grid.first)
+    value = kept * cluster.accuracy[:, model]
+    slot, task = np.nonzero((grid.count > 0) & np.isfinite(share_s)[:, None] & (value > 0))
+    group = slot * len(value) + task
+    due = grid.due(within_s)[slot]
+    curves = np.full(len(slot), curve)
+    return group, curves, grid.slots[slot], due, share_s[slot], value[task]
+
+
+def make_program(instance: Instance, grid: Grid, columns: Columns, levels: int) -> Program:
+    """Columns first; then for each (curve, slot) the work done, the backlog and the advance.
+
+    Backlog: work that has arrived and is not done. Advance: work that is done and not yet due.
+    """
+    from scipy import sparse
+
+    gpus = instance.cluster.pools["gpus"].astype(np.float64)
+    slots, curves = len(grid.edges_s) - 1, len(gpus) * levels
+    capacity_s = np.outer(gpus, np.diff(grid.edges_s))
+    groups = sparse.csr_array(
+        (np.ones(len(columns)), (columns.group, np.arange(len(columns)))),
+        shape=(grid.count.size, len(columns)),
+    )
+    nothing = sparse.csr_array((grid.count.size, 2 * curves * slots))
+    per_pool = sparse.kron(sparse.kron(sparse.eye(len(gpus)), np.ones((1, levels))), _eye(slots))
+    unused = [sparse.csr_array((len(gpus) * slots, n)) for n in (len(columns), 2 * curves * slots)]
+    no_work = sparse.csr_array((grid.count.size, curves * slots))
+    total_s = np.repeat(capacity_s.sum(axis=1), levels * slots)
+    done_s = np.repeat(capacity_s, levels, axis=0).ravel()
+    count = grid.count.ravel()
+    return Program(
+        value=np.concatenate([columns.value, np.zeros(3 * curves * slots)]),
+        at_most=sparse.vstack(
+            [
+                sparse.hstack([groups, no_work, nothing]),
+                sparse.hstack([unused[0], per_pool, unused[1]]),
+            ],
+            format="csr",
+        ),
+        ceiling=np.concatenate([count, capacity_s.ravel()]),
+        equal=_balances(columns, curves, slots),
+        upper=np.concatenate([count[columns.group], done_s, total_s, total_s]),
+    )
+
+
+def _eye(size: int) -> Any:
+    from scipy import sparse
+
+    return sparse.eye(size, format="csr")
+
+
+def _balances(columns: Columns, curves: int, slots: int) -> Any:
+    """Backlog and advance of each slot from those of the slot before: two rows per curve and slot."""
+    from scipy import sparse
+
+    one = _eye(curves * slots)
+    shift = sparse.eye(slots, k=-1)
+    change = sparse.kron(_eye(curves), _eye(slots) - shift, format="csr")
+    zero = sparse.csr_array((curves * slots, curves * slots))
+    number, shape = np.arange(len(columns)), (curves * slots, len(columns))
+    arriving, falling_due = (
+        sparse.csr_array((columns.share_s, (columns.curve * slots + slot, number)), shape=shape)
+        for slot in (columns.arrival, columns.due)
+    )
+    backlog = sparse.hstack([-arriving, one, change, zero])
+    advance = sparse.hstack([falling_due, -one, zero, change])
+    return sparse.vstack([backlog, advance], format="csr")
+
+
+def certified_maximum(program: Program) -> float:
+    """An upper bound on the program's maximum that does not rest on the solver's tolerances.
+
+    Weak duality: any prices of the rows, those of inequalities not negative, bound the maximum by
+    ceiling @ prices + sum over columns of upper * max(0, value left at these prices).
+    """
+    from scipy.optimize import linprog
+
+    found = linprog(
+        -program.value,
+        A_ub=program.at_most,
+        b_ub=program.ceiling,
+        A_eq=program.equal,
+        b_eq=np.zeros(program.equal.shape[0]),
+        bounds=np.column_stack([np.zeros(len(program.upper)), program.upper]),
+        method="highs",
+    )
+    if found.status != 0:
+        raise RuntimeError(f"the linear program of the bound was not solved: {found.message}")
+    prices = np.maximum(-found.ineqlin.marginals, 0.0)
+    left = program.value - program.at_most.T @ prices + program.equal.T @ found.eqlin.marginals
+    return float(program.ceiling @ prices + program.upper @ np.maximum(left, 0.0))
+
+
+def maximum(instance: Instance, edges_s: Floats, steps: int) -> float:
+    """The bound of one instance on a grid that begins by its first arrival."""
+    if math.isinf(instance.expiry_s):
+        return float(instance.cluster.accuracy.max(axis=1)[instance.task].sum())
+    grid, kinds = make_grid(instance, edges_s), levels(instance.cluster, steps)
+    columns = make_columns(instance, grid, kinds)
+    if len(columns) == 0:
+        return 0.0
+    return certified_maximum(make_program(instance, grid, columns, len(kinds)))

@@ -1,0 +1,109 @@
+"""What no router can exceed: a clairvoyant upper bound on an episode's utility.
+
+A linear program over ways to answer each request. Why its maximum is an upper bound on every
+router's utility, by mapping any run of the service model to a feasible point of equal or greater
+value:
+
+1. A batch of b requests, b' of which earn something, occupies its GPU for T(b) >= t(b') seconds,
+   where t(k) = min over allowed b >= k of T(b). Charge each of the b' an equal share,
+   T(b) / b' >= t(b') / b'. All of them had arrived when it started and it finished before the
+   expiry of each, so they arrived within expiry - T(b) of each other. Hence the share of request r
+   is at least the minimum of t(k) / k over the k for which some k consecutive arrivals, r among
+   them, lie within expiry - t(k), and t(k) fits r's own window (bound_shares.py). A way to answer
+   r costs this least share; a run's true share is at least that, and the GPU may idle for the
+   rest of it.
+2. The batch ran between r's arrival and its finish. So of the work of the answers that a pool
+   gives, what is done by any time t is at most the work of requests that had arrived by t, and at
+   least the work of answers due by t; and a pool of G GPUs does at most G (t - s) from s to t.
+   These are the rows `backlog`, `advance` and the ceiling on work, slot by slot. Slots round
+   arrivals down and deadlines up, which only adds room. Batches may be spread over time and GPUs,
+   requests answered in part: more freedom again.
+3. An answer that finishes within the deadline, or up to lateness l_k but after l_(k-1), earns at
+   most accuracy x decay(l_(k-1)) and was due at l_k: one level per step of lateness.
+
+The maximum itself is certified by weak duality (bound_program.certified_maximum), so that the
+solver's tolerances cannot make it too low. The bound holds for any dispatcher, for (GPU, model)
+actions, and whatever the rules on shedding, batching and queue capacity.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bound_program import Floats, Instance, levels, maximum
+from llmroute_env.config import EnvConfig
+from llmroute_env.episode import TICKS_PER_S
+from llmroute_env.simulation import Simulation
+from llmroute_env.specs import require
+
+SLOTS_PER_DEADLINE = 20
+LATENESS_STEPS = 10
+MOST_SLOTS = 4000
+"""Slots of an episode: beyond, they grow longer, and the bound a little looser."""
+
+
+def upper_bound(
+    config: EnvConfig, seeds: NDArray[np.uint64], slots_per_deadline: int = SLOTS_PER_DEADLINE
+) -> Floats:
+    """Utility that no router can exceed in the episode of each seed, shape (E,).
+
+    Args:
+        config: the environment; what it observes does not matter.
+        seeds: as runner.episode_seeds draws them: the episodes are those that the runner runs.
+        slots_per_deadline: resolution of time; more is tighter and slower.
+
+    Raises:
+        ConfigError: slots_per_deadline out of range.
+    """
+    require(slots_per_deadline >= 1, "slots_per_deadline", slots_per_deadline, ">= 1")
+    return np.array([bound(i, slots_per_deadline) for i in episodes(config, seeds)])
+
+
+def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
+    """The arrivals and tasks of the episode of each seed."""
+    simulation = Simulation(config, len(seeds), logs_completions=False)
+    everyone = np.ones(len(seeds), np.bool_)
+    simulation.seed(everyone, seeds)
+    simulation.reset(everyone)
+    return [_episode(simulation, env) for env in simulation.state.envs]
+
+
+def _episode(simulation: Simulation, env: np.void) -> Instance:
+    tape, window = simulation.tape, slice(env["first"], env["end"])
+    since_start_s = (tape.arrival_s[window] - env["tape_start_s"]) * env["stretch"]
+    arrival_s = np.rint(since_start_s * TICKS_PER_S) / TICKS_PER_S
+    return Instance(simulation.cluster, arrival_s, tape.task[window].astype(np.int64))
+
+
+def bound(instance: Instance, slots_per_deadline: int = SLOTS_PER_DEADLINE) -> float:
+    """The upper bound of one episode on an even grid."""
+    return maximum(instance, even_edges_s(instance, slots_per_deadline), LATENESS_STEPS)
+
+
+def bound_by_events(instance: Instance, steps: int = LATENESS_STEPS) -> float:
+    """The upper bound without rounding of time, for a few hundred requests."""
+    within = [0.0] + [within_s for within_s, _ in levels(instance.cluster, steps)]
+    events = instance.arrival_s[:, None] + np.array(within)
+    return maximum(instance, np.unique(events), steps)
+
+
+def even_edges_s(instance: Instance, slots_per_deadline: int) -> Floats:
+    """From the first arrival to the last expiry, the deadline a whole number of slots if it can be."""
+    deadline_s = float(instance.cluster.rules[0]["deadline_s"])
+    first_s, last_s = float(instance.arrival_s[0]), float(instance.arrival_s[-1])
+    span_s = last_s - first_s + instance.expiry_s
+    if not math.isfinite(span_s):
+        return np.array([first_s, math.inf])
+    slot_s = max((deadline_s or instance.expiry_s) / slots_per_deadline, span_s / MOST_SLOTS)
+    if slot_s == 0.0:
+        return np.array([first_s, math.inf])
+    return first_s + slot_s * np.arange(math.ceil(span_s / slot_s) + 2)
+
+
+def regret(utility: Floats, bounds: Floats, peak_utility: Floats) -> Floats:
+    """Utility missed against the bound, as a share of the peak, per episode."""
+    missed: Floats = (bounds - utility) / np.maximum(peak_utility, 1e-12)
+    return missed

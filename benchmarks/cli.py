@@ -1,0 +1,80 @@
+"""The `llmroute` command: `llmroute --help` lists what it can do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Union
+
+import tyro
+
+from benchmarks import commands
+from traces.errors import InputError
+
+
+class Group(NamedTuple):
+    """Commands under a common first word."""
+
+    summary: str
+    commands: Mapping[str, Any]
+
+
+COMMANDS: dict[str, Any] = {
+    "demo": commands.Demo,
+    "train": commands.Train,
+    "evaluate": commands.Evaluate,
+}
+
+UNUSABLE_INPUT, INTERRUPTED = 2, 130
+"""Exit codes; a command's own is 0, or 1 where it says so."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what a user can mend is said on standard error, without a traceback."""
+    try:
+        check_neighbours()
+        command = parse(arguments)
+        return int(command.run() or 0)
+    except InputError as error:
+        print(f"llmroute: {error}", file=sys.stderr)
+        return UNUSABLE_INPUT
+    except KeyboardInterrupt:
+        print("llmroute: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parse(arguments: Sequence[str] | None) -> Any:
+    """The command that `arguments` name, with its settings."""
+    return tyro.cli(
+        one_of(COMMANDS),
+        args=arguments,
+        prog="llmroute",
+        description="Learned best-effort LLM routing: train, evaluate and compare routers.",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def one_of(commands: Mapping[str, Any]) -> Any:
+    """A type that stands for the choice among `commands`; a table within it is a group."""
+    choices = []
+    for name, command in commands.items():
+        chosen, summary = command, None
+        if isinstance(command, Group):
+            chosen, summary = one_of(command.commands), command.summary
+        choices.append(Annotated[chosen, tyro.conf.subcommand(name, description=summary)])
+    return Union[tuple(choices)] if len(choices) > 1 else choices[0]
+
+
+def check_neighbours() -> None:
+    """Raise an InputError unless `agents` is ours: another distribution has the same name."""
+    ours = Path(__file__).resolve().parent.parent
+    spec = find_spec("agents")
+    found = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+    if found != ours:
+        raise InputError(
+            f"agents: the package found is {found}, which is not llmroute's, {ours / 'agents'}; "
+            "accepted: an environment without other packages of that name, such as a fresh one "
+            "made by `python -m venv .venv`"
+        )

@@ -1,0 +1,119 @@
+"""What `llmroute demo`, `train` and `evaluate` take and do.
+
+Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a router on real arrivals and compare it with every heuristic, in a few minutes."""
+
+    out: Path = Path("runs/demo")
+    """Folder for logs, weights, table and figures; the next free name if it exists."""
+    seed: int = 0
+    """Of the training and of the episodes."""
+    timesteps: int | None = None
+    """Decisions to train for; the default takes about two minutes."""
+    episodes: int = 32
+    """Held-out episodes of 30 s on which everybody is compared."""
+
+    def run(self) -> None:
+        """Do it."""
+        from benchmarks.demo import demo
+
+        demo(self.out, self.seed, self.timesteps, self.episodes)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a router; Ctrl-C leaves a checkpoint from which --resume continues."""
+
+    algorithm: tyro.conf.Positional[str]
+    """Which learner: ddqn, ddqn-paper, ..."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    load: float | None = None
+    """Mean arrival rate in units of load 1, instead of the scenario's."""
+    seed: int = 0
+    """Of everything random."""
+    timesteps: int | None = None
+    """Decisions to train for; the default is the algorithm's own."""
+    out: Path | None = None
+    """Run directory; runs/SCENARIO/ALGORITHM-SEED by default."""
+    resume: bool = False
+    """Continue the run in the directory from its last checkpoint."""
+
+    def run(self) -> int:
+        """Do it; 130 if it was interrupted."""
+        from agents.plan import Plan
+        from agents.training import train
+
+        budget = {} if self.timesteps is None else {"decisions": self.timesteps}
+        plan = Plan(
+            directory=self.directory,
+            scenario=self.scenario,
+            fields=env_fields(self.load),
+            seed=self.seed,
+            algorithm=self.algorithm,
+            **budget,
+        )
+        result = train(plan, resume=self.resume)
+        if result.interrupted:
+            print(f"interrupted after {result.decisions:,} decisions; continue with --resume")
+            return 130
+        print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
+        return 0
+
+    @property
+    def directory(self) -> Path:
+        """Where the run is kept."""
+        return self.out or Path("runs") / self.scenario / f"{self.algorithm}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run a router on held-out episodes; episode i of a seed is the same for every router."""
+
+    agent: tyro.conf.Positional[str]
+    """A heuristic's name (an unknown one lists them), or a run directory."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    load: float | None = None
+    """Mean arrival rate in units of load 1, instead of the scenario's."""
+    episodes: int = 32
+    """How many episodes."""
+    seed: int = 0
+    """Of the episodes."""
+    split: str = "test"
+    """Part of the arrivals that episodes are cut from: train, validation, test or all."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Do it."""
+        from agents.loading import load
+        from benchmarks.runner import evaluate, report
+        from benchmarks.tables import show
+        from llmroute_env.scenarios import configure
+
+        config = configure(self.scenario, split=self.split, **env_fields(self.load))
+        evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
+        row = {**report(evaluation, self.scenario), "agent": self.agent}
+        if self.json:
+            print(json_format.dumps(row))
+        else:
+            show([row])
+
+
+def env_fields(load: float | None) -> dict[str, Any]:
+    """The fields of EnvConfig that the command line sets."""
+    return {} if load is None else {"load": load}

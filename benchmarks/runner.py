@@ -1,0 +1,126 @@
+"""Runs an agent on paired episodes: episode i of seed K is the same arrivals for every agent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent
+from benchmarks.metrics import THRESHOLDS, latencies_s, window_ratios
+from benchmarks.stats import Interval, bootstrap_mean
+from llmroute_env.config import EnvConfig
+from llmroute_env.episode import DISABLED
+from llmroute_env.simulation import Simulation, summary
+from llmroute_env.specs import require
+from llmroute_env.state import Records
+
+SIDE_BY_SIDE = 32
+"""Episodes that run together; bounds the memory of their completions."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode: its summary (simulation.summary) and its completions by decision."""
+
+    summary: dict[str, Any]
+    completions: Records
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent did on N episodes."""
+
+    agent: str
+    config: EnvConfig
+    seed: int
+    episodes: tuple[EpisodeResult, ...]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """Entry `name` of every episode's summary, shape (N,)."""
+        return np.array([episode.summary[name] for episode in self.episodes], np.float64)
+
+    def interval(self, name: str) -> Interval:
+        """Mean of a summary entry over the episodes, with its interval."""
+        return bootstrap_mean(self.values(name), np.random.default_rng(self.seed))
+
+
+def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
+    """Seeds of episodes 0, 1, ... of `seed`; episode i does not depend on how many there are."""
+    draws = [np.random.SeedSequence(seed, spawn_key=(i,)) for i in range(episodes)]
+    return np.array([draw.generate_state(1, np.uint64)[0] for draw in draws], np.uint64)
+
+
+def evaluate(agent: Agent, config: EnvConfig, episodes: int, seed: int) -> Evaluation:
+    """Run `agent` on `episodes` episodes of `config`, with the observation that the agent reads.
+
+    Raises:
+        ConfigError: episodes or seed out of range.
+    """
+    require(episodes >= 1, "episodes", episodes, ">= 1")
+    require(seed >= 0, "seed", seed, ">= 0")
+    config = dataclasses.replace(config, observation=agent.observation)
+    seeds = episode_seeds(seed, episodes)
+    results: list[EpisodeResult] = []
+    for start in range(0, episodes, SIDE_BY_SIDE):
+        results += run_batch(agent, config, seeds[start : start + SIDE_BY_SIDE])
+    return Evaluation(agent.name, config, seed, tuple(results))
+
+
+def run_batch(
+    agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]
+) -> Iterator[EpisodeResult]:
+    """Run one episode per seed, side by side, to their ends."""
+    simulation = Simulation(config, len(seeds), DISABLED)
+    everyone = np.ones(len(seeds), np.bool_)
+    simulation.seed(everyone, seeds)
+    simulation.reset(everyone)
+    agent.begin(len(seeds), np.random.default_rng(seeds))
+    parts: list[Records] = []
+    while not simulation.outputs.terminated.all():
+        simulation.step(agent.act(simulation.outputs.observations))
+        parts.append(simulation.completions.copy())
+    completions = np.concatenate(parts)
+    for e in range(len(seeds)):
+        own = completions[completions["env"] == e]
+        yield EpisodeResult(
+            summary(simulation.state.envs[e], simulation.state.models[e], config.model_names),
+            own[np.argsort(own["decision"])],
+        )
+
+
+def report(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
+    """The evaluation as one JSON-ready object: means over episodes, quantiles over requests."""
+    runs = evaluation.episodes
+    windows = np.concatenate([window_ratios(r.completions, evaluation.config) for r in runs])
+    latency_s = np.concatenate([latencies_s(r.completions) for r in runs])
+    p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]) if len(latency_s) else (None, None)
+    requests = int(evaluation.values("requests").sum())
+    return {
+        "agent": evaluation.agent,
+        "scenario": scenario,
+        "episodes": len(runs),
+        "seed": evaluation.seed,
+        "requests": requests,
+        "utility_of_peak": evaluation.interval("utility_of_peak")._asdict(),
+        "deadline_met": float(evaluation.values("in_time").sum() / requests),
+        "rejected": float(evaluation.values("rejected").sum() / requests),
+        "shed": float(evaluation.values("shed").sum() / requests),
+        "share": _mean_share(evaluation),
+        "windows_at_least": {str(t): float((windows >= t).mean()) for t in THRESHOLDS},
+        "p50_s": None if p50_s is None else float(p50_s),
+        "p99_s": None if p99_s is None else float(p99_s),
+    }
+
+
+def _mean_share(evaluation: Evaluation) -> dict[str, float]:
+    routed = dict.fromkeys(evaluation.config.model_names, 0.0)
+    for episode in evaluation.episodes:
+        for name, share in episode.summary["share"].items():
+            routed[name] += share * episode.summary["requests"]
+    total = evaluation.values("requests").sum()
+    return {name: float(count / total) for name, count in routed.items()}

@@ -1,0 +1,42 @@
+"""Gymnasium environments for learned best-effort LLM routing; importing registers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.env import LLMRouteEnv
+from llmroute_env.scenarios import PAPER_SETTINGS, SCENARIOS, TESTING, configure
+from llmroute_env.specs import ConfigError, Deadline, GpuSpec, ModelSpec, Pool, Profile
+from llmroute_env.vector_env import LLMRouteVectorEnv
+
+__all__ = [
+    "SCENARIOS",
+    "TESTING",
+    "ConfigError",
+    "Deadline",
+    "EnvConfig",
+    "GpuSpec",
+    "LLMRouteEnv",
+    "LLMRouteVectorEnv",
+    "ModelSpec",
+    "Pool",
+    "Profile",
+    "configure",
+]
+
+_IDS: dict[str, dict[str, Any]] = {
+    "LLMRoute-v0": {},
+    "LLMRouteSoft-v0": {"scenario": "soft"},
+    "LLMRoutePaper-v0": PAPER_SETTINGS,
+}
+
+for _id, _kwargs in _IDS.items():
+    gymnasium.register(
+        id=_id,
+        entry_point="llmroute_env.env:LLMRouteEnv",
+        vector_entry_point="llmroute_env.vector_env:LLMRouteVectorEnv",
+        kwargs=_kwargs,
+    )

@@ -1,0 +1,62 @@
+"""The cluster as the compiled dynamics see it: read-only tables, one set for all envs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.state import Records
+
+RULES = np.dtype(
+    [
+        ("gpus", "i8"),
+        ("models", "i8"),
+        ("pools", "i8"),
+        ("tasks", "i8"),
+        ("ring", "i8"),
+        ("queue_capacity", "i8"),
+        ("dispatcher", "i8"),
+        ("joint_action", "b1"),  # the action is gpu * models + model
+        ("shed_expired", "b1"),
+        ("deadline_aware_batching", "b1"),
+        ("decay", "i8"),
+        ("grace_s", "f8"),
+        ("deadline_s", "f8"),
+        ("peak_model", "i8"),
+        ("load_1_per_s", "f8"),
+        ("fast_window_s", "f8"),
+        ("slow_window_s", "f8"),
+        ("window_s", "f8"),
+        ("min_load", "f8"),
+        ("max_load", "f8"),
+        ("tape_load", "f8"),
+        ("tape_span_s", "f8"),
+        ("max_requests", "i8"),  # 0: no limit
+        ("autoreset", "i8"),
+    ],
+    align=True,
+)
+
+POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8")])
+
+
+class Cluster(NamedTuple):
+    """Read-only tables for P pools, M models, T tasks and G GPUs."""
+
+    rules: Records  # (1,) RULES
+    pools: Records  # (P,) POOL
+    batch_limit: NDArray[np.int64]  # (P, M); 0 where the pool does not host the model
+    largest_limit: NDArray[np.int64]  # (M,) over the pools
+    batch_s: NDArray[np.float64]  # (P, M, B + 1): seconds of a batch of b; entry 0 is 0
+    accuracy: NDArray[np.float64]  # (T, M)
+    pool_of: NDArray[np.int64]  # (G,)
+    layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
+
+
+class Tape(NamedTuple):
+    """All arrivals of a workload; an episode replays a window of it."""
+
+    arrival_s: NDArray[np.float64]  # (N,) sorted
+    task: NDArray[np.int16]  # (N,) row of the accuracy table

@@ -1,0 +1,245 @@
+"""EnvConfig: everything a user can set about an environment, validated, and its compiled tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env import profiles
+from llmroute_env.cluster import POOL, RULES, Cluster
+from llmroute_env.dispatch import DISPATCHERS
+from llmroute_env.observation import DEFAULT_FEATURES, layout
+from llmroute_env.specs import (
+    DEADLINE_KINDS,
+    TICK_S,
+    ConfigError,
+    Deadline,
+    ModelSpec,
+    Pool,
+    Profile,
+    require,
+    to_ticks_s,
+)
+from llmroute_env.workloads import PoissonArrivals, Workload
+from traces.tasks import TaskMix
+from traces.trace import Trace
+
+ACTIONS = ("model", "gpu-model")
+SPLITS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """One environment: cluster, service rules, deadline, workload and what the router sees.
+
+    Attributes:
+        profile: name of a shipped profile, or a Profile.
+        pools: the placement, pool after pool.
+        deadline: when an answer still counts.
+        dispatcher: how the GPU is chosen for a model: one of DISPATCHERS.
+        action: `model`: Discrete(models); `gpu-model`: Discrete(GPUs x models), GPU-major.
+        queue_capacity: requests that may wait in each (GPU, model) queue; more are rejected.
+        max_batch: batch limit by model name; the default is the model's b* (docs/service-model.md).
+        shed_expired: drop requests that can no longer earn anything when a batch forms.
+        deadline_aware_batching: grow a batch only while its head can still be in time.
+        observation: names from the FEATURES table, in order.
+        rate_windows_s: short and long time constant of the arrival-rate estimates.
+        workload: where arrivals come from: a recipe, or a Trace of your own.
+        load: mean arrival rate of the workload in units of load 1; (low, high) draws one load per
+            episode, log-uniformly. None, only with a Trace: keep the trace's own rate.
+        mix: task mix of workloads that have none of their own.
+        split: which part of the workload's time episodes are cut from: one of SPLITS.
+        window_s: length of an episode.
+        workload_seed: seed of the workload itself; episodes differ by the seed given to `reset`.
+    """
+
+    profile: str | Profile = "opt-a100"
+    pools: tuple[Pool, ...] = (Pool(4),)
+    deadline: Deadline = field(default_factory=Deadline)
+    dispatcher: str = "least-work"
+    action: str = "model"
+    queue_capacity: int = 512
+    max_batch: Mapping[str, int] = field(default_factory=dict)
+    shed_expired: bool = True
+    deadline_aware_batching: bool = False
+    observation: tuple[str, ...] = DEFAULT_FEATURES
+    rate_windows_s: tuple[float, float] = (0.2, 2.0)
+    workload: Workload | Trace = field(default_factory=PoissonArrivals)
+    load: float | tuple[float, float] | None = 1.0
+    mix: TaskMix = field(default_factory=TaskMix)
+    split: str = "train"
+    window_s: float = 30.0
+    workload_seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_rules()
+        self._check_workload()
+        self._check_placement()
+
+    def _check_rules(self) -> None:
+        accepted = ", ".join(DISPATCHERS)
+        require(self.dispatcher in DISPATCHERS, "dispatcher", self.dispatcher, accepted)
+        require(self.action in ACTIONS, "action", self.action, ", ".join(ACTIONS))
+        capacity = self.queue_capacity
+        valid = isinstance(capacity, int) and 1 <= capacity <= 1_000_000
+        require(valid, "queue_capacity", capacity, "1 to 1000000")
+        for window_s in self.rate_windows_s:
+            valid = math.isfinite(window_s) and window_s > 0
+            require(valid, "rate_windows_s", self.rate_windows_s, "two finite lengths > 0, s")
+        layout(self.observation, 1, 1, 1)
+
+    def _check_workload(self) -> None:
+        low, high = self.load_range
+        valid = math.isfinite(low) and math.isfinite(high) and 0 < low <= high
+        require(valid, "load", self.load, "a number > 0, or (low, high) with 0 < low <= high")
+        if self.load is None:
+            require(isinstance(self.workload, Trace), "load", None, "a number with this workload")
+        require(self.split in SPLITS, "split", self.split, ", ".join(SPLITS))
+        require(self.window_s > 0, "window_s", self.window_s, "seconds > 0, or inf")
+
+    def _check_placement(self) -> None:
+        require(len(self.pools) > 0, "pools", self.pools, "at least one Pool")
+        hosted = [model for pool in self.pools for model in pool.models]
+        for name in self.max_batch:
+            require(name in hosted, "max_batch", name, f"hosted models: {', '.join(hosted)}")
+        for model in self.models:
+            limit = self.batch_limit(model)
+            accepted = f"1 to {model.largest_batch}, the largest batch of the profile"
+            valid = 1 <= limit <= model.largest_batch
+            require(valid, f"max_batch {model.name!r}", limit, accepted)
+        for pool in self.pools:
+            self._check_memory(pool)
+
+    def _check_memory(self, pool: Pool) -> None:
+        gpu = self.resolved_profile.gpu(pool.gpu)
+        models = [self.resolved_profile.model(name) for name in pool.models]
+        weights = sum(model.weights_bytes for model in models)
+        cache_tokens = self.resolved_profile.tokens_per_request
+        cache = max(m.kv_bytes_per_token * self.batch_limit(m) * cache_tokens for m in models)
+        if weights + cache > gpu.memory_bytes:
+            raise ConfigError(
+                f"pool models: got {pool.models!r}, whose weights ({weights / 1e9:.1f} GB) and "
+                f"largest KV cache ({cache / 1e9:.1f} GB) do not fit GPU {gpu.name!r}; "
+                f"accepted: at most {gpu.memory_bytes / 1e9:.1f} GB together"
+            )
+
+    @property
+    def resolved_profile(self) -> Profile:
+        """The profile itself, when `profile` is a name."""
+        return profiles.load(self.profile) if isinstance(self.profile, str) else self.profile
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """The hosted models, in the order of the profile: the meaning of action 0, 1, ..."""
+        hosted = {self.resolved_profile.model(name).name for p in self.pools for name in p.models}
+        return tuple(model for model in self.resolved_profile.models if model.name in hosted)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the hosted models, in action order."""
+        return tuple(model.name for model in self.models)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in observation order."""
+        return self.resolved_profile.tasks
+
+    @property
+    def gpus(self) -> int:
+        """Number of GPUs."""
+        return sum(pool.gpus for pool in self.pools)
+
+    @property
+    def actions(self) -> int:
+        """Size of the action space."""
+        return len(self.models) * (self.gpus if self.action == "gpu-model" else 1)
+
+    @property
+    def largest_model(self) -> ModelSpec:
+        """The hosted model with the most parameters: serving all by it in time is the peak."""
+        return max(self.models, key=lambda model: model.parameters)
+
+    @property
+    def load_range(self) -> tuple[float, float]:
+        """Lowest and highest load of an episode; (1, 1) when the trace keeps its own rate."""
+        if self.load is None:
+            return 1.0, 1.0
+        return self.load if isinstance(self.load, tuple) else (self.load, self.load)
+
+    @property
+    def load_1_per_s(self) -> float:
+        """Arrivals per second at load 1: the sum over GPUs with the largest model of b* / T(b*)."""
+        largest = self.largest_model
+        batch = largest.sustainable_batch(self.deadline.deadline_s)
+        hosts = [pool for pool in self.pools if largest.name in pool.models]
+        speed = sum(p.gpus * self.resolved_profile.gpu(p.gpu).relative_speed for p in hosts)
+        return speed * batch / largest.batch_latency_s[batch - 1]
+
+    def batch_limit(self, model: ModelSpec) -> int:
+        """The most requests a batch of `model` may hold."""
+        default = model.sustainable_batch(self.deadline.deadline_s)
+        return self.max_batch.get(model.name, default)
+
+    def build_cluster(self, rules: Mapping[str, float]) -> Cluster:
+        """The tables for the compiled dynamics; `rules` are the entries that the caller owns."""
+        limits = self._batch_limits()
+        starts = np.cumsum([0] + [pool.gpus for pool in self.pools])[:-1]
+        cluster = Cluster(
+            rules=np.zeros(1, RULES),
+            pools=np.array([(s, p.gpus) for s, p in zip(starts, self.pools, strict=True)], POOL),
+            batch_limit=limits,
+            largest_limit=limits.max(axis=0),
+            batch_s=self._batch_seconds(int(limits.max())),
+            accuracy=np.array([model.accuracy for model in self.models]).T.copy(),
+            pool_of=np.repeat(np.arange(len(self.pools)), [pool.gpus for pool in self.pools]),
+            layout=layout(self.observation, len(self.tasks), self.gpus, len(self.models)),
+        )
+        for name, value in {**self._rules(int(limits.max())), **rules}.items():
+            cluster.rules[0][name] = value
+        return cluster
+
+    def _batch_limits(self) -> NDArray[np.int64]:
+        rows = [
+            [self.batch_limit(m) if m.name in pool.models else 0 for m in self.models]
+            for pool in self.pools
+        ]
+        return np.array(rows, np.int64)
+
+    def _batch_seconds(self, largest: int) -> NDArray[np.float64]:
+        table = np.zeros((len(self.pools), len(self.models), largest + 1))
+        for p, pool in enumerate(self.pools):
+            speed = self.resolved_profile.gpu(pool.gpu).relative_speed
+            for m, model in enumerate(self.models):
+                # Beyond a model's measured batches the table is never read: its limit is lower.
+                for b, latency_s in enumerate(model.batch_latency_s[:largest], 1):
+                    table[p, m, b] = max(to_ticks_s(latency_s / speed), TICK_S)
+        return table
+
+    def _rules(self, largest_batch: int) -> dict[str, float]:
+        low, high = self.load_range
+        return {
+            "gpus": self.gpus,
+            "models": len(self.models),
+            "pools": len(self.pools),
+            "tasks": len(self.tasks),
+            "ring": self.queue_capacity + largest_batch,
+            "queue_capacity": self.queue_capacity,
+            "dispatcher": DISPATCHERS.index(self.dispatcher),
+            "joint_action": self.action == "gpu-model",
+            "shed_expired": self.shed_expired,
+            "deadline_aware_batching": self.deadline_aware_batching,
+            "decay": DEADLINE_KINDS.index(self.deadline.kind),
+            "grace_s": to_ticks_s(self.deadline.grace_s),
+            "deadline_s": to_ticks_s(self.deadline.deadline_s),
+            "peak_model": self.models.index(self.largest_model),
+            "load_1_per_s": self.load_1_per_s,
+            "fast_window_s": self.rate_windows_s[0],
+            "slow_window_s": self.rate_windows_s[1],
+            "window_s": self.window_s,
+            "min_load": low,
+            "max_load": high,
+        }

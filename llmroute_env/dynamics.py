@@ -1,0 +1,266 @@
+"""What happens to requests: submit, form a batch, complete it, advance the clock.
+
+This is the only implementation: the single env, the vector env, compiled heuristics, snapshots
+and rollouts all call it. docs/service-model.md defines what it computes. `s` is the State of all
+envs and `e` the env at hand; indexing the arrays in place, rather than slicing them first, keeps
+reference counting out of the inner loops.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llmroute_env._compiled import compiled
+from llmroute_env.cluster import Cluster
+from llmroute_env.dispatch import (
+    FINISH,
+    ROUND_ROBIN,
+    added_work_s,
+    choose_gpu,
+    queued_work_s,
+    set_key,
+    update_load,
+    winner,
+)
+from llmroute_env.reward import decay
+from llmroute_env.state import IN_TIME, LATE, REJECTED, SHED, Log, State
+
+
+@compiled
+def submit(cluster: Cluster, s: State, e: int, action: int, log: Log) -> None:
+    """Route the pending request of env `e`; an idle GPU starts on it at once."""
+    rules = cluster.rules[0]
+    gpu, model = action // rules.models, action % rules.models
+    if not rules.joint_action:
+        gpu = choose_gpu(cluster, s, e, model)
+    if rules.dispatcher == ROUND_ROBIN:
+        s.envs[e].next_gpu = gpu + 1
+    s.envs[e].routed += 1
+    s.envs[e].peak_utility += cluster.accuracy[s.envs[e].task, rules.peak_model]
+    s.models[e, model].routed += 1
+    hosted = cluster.batch_limit[cluster.pool_of[gpu], model] > 0
+    if not hosted or s.queues[e, gpu, model].waiting >= rules.queue_capacity:
+        reject(s, e, gpu, model, log)
+        return
+    enqueue(cluster, s, e, gpu, model)
+    if s.gpus[e, gpu].running == 0:
+        form_batch(cluster, s, e, gpu, s.envs[e].now_s, log)
+    update_load(cluster, s, e, gpu)
+
+
+@compiled
+def reject(s: State, e: int, gpu: int, model: int, log: Log) -> None:
+    """Turn the pending request away."""
+    s.envs[e].rejected += 1
+    k = log.used[0]
+    if k < len(log.records):
+        now_s = s.envs[e].now_s
+        fill(log, k, e, REJECTED, gpu, model)
+        record = log.records[k]
+        record.task, record.decision = s.envs[e].task, s.envs[e].decision
+        record.arrival_s, record.start_s, record.finish_s = now_s, now_s, now_s
+        log.used[0] = k + 1
+
+
+@compiled
+def fill(log: Log, k: int, e: int, outcome: int, gpu: int, model: int) -> None:
+    """Write what all completions share into record k; batch and utility start at 0."""
+    record = log.records[k]
+    record.env, record.outcome, record.gpu, record.model = e, outcome, gpu, model
+    record.batch, record.utility = 0, 0.0
+
+
+@compiled
+def slot(cluster: Cluster, s: State, e: int, gpu: int, model: int, position: int) -> int:
+    """Index in the ring of the request at `position`, counted from the queue's head."""
+    index: int = s.queues[e, gpu, model].head + position
+    ring: int = cluster.rules[0].ring
+    return index - ring if index >= ring else index
+
+
+@compiled
+def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
+    """Append the pending request to the queue of (gpu, model)."""
+    queue = s.queues[e, gpu, model]
+    added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
+    tail = slot(cluster, s, e, gpu, model, queue.running + queue.waiting)
+    request = s.requests[e, gpu, model, tail]
+    request.arrival_s = s.envs[e].now_s
+    request.deadline_s = s.envs[e].deadline_s
+    request.decision = s.envs[e].decision
+    request.task = s.envs[e].task
+    s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, s.envs[e].now_s) + added_s
+    change_waiting(s, e, gpu, model, 1)
+
+
+@compiled
+def change_waiting(s: State, e: int, gpu: int, model: int, change: int) -> None:
+    """Count `change` more waiting requests, everywhere they are counted."""
+    s.queues[e, gpu, model].waiting += change
+    s.gpus[e, gpu].waiting += change
+    s.models[e, model].waiting += change
+    s.envs[e].waiting += change
+
+
+@compiled
+def change_running(s: State, e: int, gpu: int, model: int, change: int) -> None:
+    """Count `change` more running requests, everywhere they are counted."""
+    s.queues[e, gpu, model].running += change
+    s.gpus[e, gpu].running += change
+    s.models[e, model].running += change
+    s.envs[e].running += change
+
+
+@compiled
+def form_batch(cluster: Cluster, s: State, e: int, gpu: int, at_s: float, log: Log) -> None:
+    """Start the next batch on the free `gpu`, or leave it idle when nothing waits."""
+    while s.gpus[e, gpu].waiting > 0:
+        model = oldest_head(cluster, s, e, gpu)
+        size = take_batch(cluster, s, e, gpu, model, at_s, log)
+        if size > 0:
+            start_batch(cluster, s, e, gpu, model, size, at_s)
+            return
+        s.gpus[e, gpu].drain_s = at_s
+
+
+@compiled
+def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
+    """The model whose queue on `gpu` has the head that arrived first."""
+    oldest = -1
+    earliest = 0
+    for model in range(cluster.rules[0].models):
+        queue = s.queues[e, gpu, model]
+        if queue.waiting > 0:
+            decision = s.requests[e, gpu, model, queue.head].decision
+            if oldest < 0 or decision < earliest:
+                oldest, earliest = model, decision
+    return oldest
+
+
+@compiled
+def take_batch(
+    cluster: Cluster, s: State, e: int, gpu: int, model: int, at_s: float, log: Log
+) -> int:
+    """Walk a queue from its head: shed the expired, count those that fit; returns the size."""
+    rules = cluster.rules[0]
+    pool = cluster.pool_of[gpu]
+    size = 0
+    head_due_s = math.inf
+    limit = cluster.batch_limit[pool, model]
+    while size < min(limit, s.queues[e, gpu, model].waiting):
+        request = s.requests[e, gpu, model, slot(cluster, s, e, gpu, model, size)]
+        due_s = request.arrival_s + request.deadline_s
+        waiting = s.queues[e, gpu, model].waiting
+        likely = 1 if rules.deadline_aware_batching else min(limit, waiting)
+        soonest_s = at_s + cluster.batch_s[pool, model, likely]
+        if rules.shed_expired and soonest_s > due_s + rules.grace_s:
+            shed(cluster, s, e, gpu, model, size, at_s, log)
+            continue
+        if size == 0:
+            head_due_s = due_s
+        grown_s = at_s + cluster.batch_s[pool, model, size + 1]
+        if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
+            break
+        size += 1
+    return size
+
+
+@compiled
+def shed(
+    cluster: Cluster, s: State, e: int, gpu: int, model: int, position: int, at_s: float, log: Log
+) -> None:
+    """Drop the request at `position`; those before it move up so that the queue stays one run."""
+    requests = s.requests
+    dropped = slot(cluster, s, e, gpu, model, position)
+    k = log.used[0]
+    if k < len(log.records):
+        fill(log, k, e, SHED, gpu, model)
+        record, request = log.records[k], requests[e, gpu, model, dropped]
+        record.task, record.decision = request.task, request.decision
+        record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
+        log.used[0] = k + 1
+    for ahead in range(position - 1, -1, -1):
+        source = slot(cluster, s, e, gpu, model, ahead)
+        target = slot(cluster, s, e, gpu, model, ahead + 1)
+        requests[e, gpu, model, target] = requests[e, gpu, model, source]
+    s.queues[e, gpu, model].head = slot(cluster, s, e, gpu, model, 1)
+    s.envs[e].shed += 1
+    change_waiting(s, e, gpu, model, -1)
+
+
+@compiled
+def start_batch(
+    cluster: Cluster, s: State, e: int, gpu: int, model: int, size: int, at_s: float
+) -> None:
+    """Run the first `size` requests of the queue as one batch."""
+    change_waiting(s, e, gpu, model, -size)
+    change_running(s, e, gpu, model, size)
+    finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
+    s.gpus[e, gpu].model = model
+    s.gpus[e, gpu].start_s = at_s
+    s.gpus[e, gpu].drain_s = finish_s
+    if s.gpus[e, gpu].waiting > 0:
+        s.gpus[e, gpu].drain_s += queued_work_s(cluster, s, e, gpu)
+    s.envs[e].busy_gpus += 1
+    set_key(s.contests, e, FINISH, 0, cluster.rules[0].gpus, gpu, finish_s)
+
+
+@compiled
+def complete(cluster: Cluster, s: State, e: int, gpu: int, log: Log) -> None:
+    """Finish the running batch of `gpu`: its requests earn their utility."""
+    model = s.gpus[e, gpu].model
+    size = s.gpus[e, gpu].running
+    for position in range(size):
+        earn(cluster, s, e, gpu, model, slot(cluster, s, e, gpu, model, position), log)
+    queue = s.queues[e, gpu, model]
+    # An empty ring starts over at 0, so that short queues stay within a few cache lines.
+    queue.head = slot(cluster, s, e, gpu, model, size) if queue.waiting > 0 else 0
+    change_running(s, e, gpu, model, -size)
+    s.gpus[e, gpu].model = -1
+    s.envs[e].busy_gpus -= 1
+
+
+@compiled
+def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, index: int, log: Log) -> None:
+    """Credit one finished request and log its completion."""
+    rules = cluster.rules[0]
+    request = s.requests[e, gpu, model, index]
+    finish_s = s.contests[e, FINISH, gpu].key
+    accuracy = cluster.accuracy[request.task, model]
+    lateness_s = finish_s - request.arrival_s - request.deadline_s
+    if lateness_s <= 0.0:
+        outcome, utility = IN_TIME, accuracy
+        s.envs[e].in_time += 1
+        s.envs[e].step_in_time += utility
+    else:
+        outcome, utility = LATE, accuracy * decay(rules.decay, rules.grace_s, lateness_s)
+        s.envs[e].late += 1
+        s.envs[e].step_late += utility
+    k = log.used[0]
+    if k < len(log.records):
+        fill(log, k, e, outcome, gpu, model)
+        record = log.records[k]
+        record.batch, record.utility = s.gpus[e, gpu].running, utility
+        record.task, record.decision = request.task, request.decision
+        record.arrival_s = request.arrival_s
+        record.start_s, record.finish_s = s.gpus[e, gpu].start_s, finish_s
+        log.used[0] = k + 1
+
+
+@compiled
+def advance(cluster: Cluster, s: State, e: int, until_s: float, log: Log) -> float:
+    """Finish every batch due by `until_s`, in order; returns the last finish, or the clock."""
+    gpus = cluster.rules[0].gpus
+    last_s: float = s.envs[e].now_s
+    while s.envs[e].busy_gpus > 0:
+        gpu = winner(s.contests, e, FINISH, 0, gpus, 1)
+        finish_s = s.contests[e, FINISH, gpu].key
+        if finish_s > until_s:
+            break
+        last_s = finish_s
+        complete(cluster, s, e, gpu, log)
+        form_batch(cluster, s, e, gpu, finish_s, log)
+        if s.gpus[e, gpu].running == 0:
+            set_key(s.contests, e, FINISH, 0, gpus, gpu, math.inf)
+        update_load(cluster, s, e, gpu)
+    return last_s

@@ -1,0 +1,178 @@
+"""The single environment: `gymnasium.make("LLMRoute-v0")`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from llmroute_env.rendering import RENDER_FPS, RENDER_MODES, Frame, Renderer, check_mode
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation import Simulation, as_integer, summary
+from llmroute_env.state import Completion, State
+
+Observation = NDArray[np.float32]
+
+
+class LLMRouteEnv(gym.Env[Observation, np.int64]):
+    """Route each arriving request to one of several sizes of a language model.
+
+    One step is one arrival. The action picks the model for the pending request, the dispatcher a
+    GPU that hosts it; the clock then runs to the next arrival, and batches finish on the way.
+
+    ### Action space
+    `Discrete(M)`: the model, smallest first (`opt-125m`, `opt-1.3b`, `opt-6.7b`). With
+    `action="gpu-model"`: `Discrete(G * M)`, GPU-major; `action_masks()` says which are hosted, and
+    a request sent where its model is not hosted is rejected.
+
+    ### Observation space
+    A float32 `Box`; columns by default, for T tasks and M models:
+
+    | name | columns | range | meaning |
+    |---|---|---|---|
+    | task | T | 0..1 | one-hot task of the pending request; all 0 after the last one |
+    | fast_rate | 1 | 0..16 | log1p of the arrival rate over 0.2 s, in units of load 1 |
+    | slow_rate | 1 | 0..16 | the same over 2 s |
+    | backlog | M | 0..16 | log1p of the requests that wait for the model, per GPU |
+    | running | M | 0..1 | requests in running batches / (GPUs x largest batch limit) |
+    | busy | 1 | 0..1 | share of the GPUs that run a batch |
+    | slack | M | -16..1 | predicted slack, 1 - latency / deadline; below -1 logarithmic |
+
+    ### Reward
+    The utility of the requests that ended during the step: accuracy(task, model) if in time, less
+    or nothing if late, nothing if rejected or shed. `info["utility_in_time"]` and
+    `info["utility_late"]` sum to it.
+
+    ### Info
+    Every step: `elapsed_s` since the previous decision (discount by exp(-beta * elapsed_s)), the
+    reward terms, and `completions`, a list with one Completion (state.py) per request that ended:
+    its decision, model, GPU, batch, times, outcome and utility. At the end also `summary`.
+
+    ### Episode
+    A window of the workload's trace, drawn by `reset(seed=...)`. It is `terminated` once the last
+    request has been routed and every queue has drained.
+
+    ### Rendering
+    `render_mode="rgb_array"` gives a picture of 720 x 1280 pixels, `human` shows it in a window
+    after every step, `ansi` gives text. One step is one frame, so a second of arrivals fills many
+    seconds of video: give gymnasium's RecordVideo a `video_length`, it keeps all frames in memory.
+    """
+
+    metadata = {  # noqa: RUF012 - gymnasium's own shape
+        "render_modes": list(RENDER_MODES),
+        "render_fps": RENDER_FPS,
+    }
+
+    def __init__(
+        self, scenario: str = "unpredictable-1", render_mode: str | None = None, **fields: Any
+    ) -> None:
+        """Build the env of `scenario`; every field of EnvConfig can be replaced by keyword.
+
+        Raises:
+            ConfigError: unknown scenario or field, or a value that a field does not accept.
+            gymnasium.error.DependencyNotInstalled: the render mode needs the extra `render`.
+        """
+        check_mode(render_mode)
+        self.config = configure(scenario, **fields)
+        self.render_mode = render_mode
+        self.simulation = Simulation(self.config)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self.simulation)
+        low, high = self.simulation.observation_bounds()
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
+        self.action_space = spaces.Discrete(self.config.actions)
+        self._seeded = False
+        self._all = np.ones(1, np.bool_)
+        self._action = np.zeros(1, np.int64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; the same seed cuts the same window."""
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            drawn = self.np_random.integers(2**64, size=1, dtype=np.uint64)
+            self.simulation.seed(self._all, drawn)
+            self._seeded = True
+        self.simulation.reset(self._all)
+        self._show()
+        return self._observation(), self._info()
+
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Route the pending request and run to the next arrival.
+
+        Raises:
+            ConfigError: the action is out of range.
+            gymnasium.error.ResetNeeded: there is no pending request.
+        """
+        if not self._seeded or self.simulation.state.envs["over"][0]:
+            raise gym.error.ResetNeeded("no request is pending: call reset() first")
+        self._action[0] = as_integer(action)
+        self.simulation.step(self._action)
+        out = self.simulation.outputs
+        info = self._info()
+        over = bool(out.terminated[0])
+        if over:
+            info["summary"] = self.summary()
+        self._show()
+        return self._observation(), float(out.rewards[0]), over, False, info
+
+    def _show(self) -> None:
+        if self._renderer is not None and self.render_mode == "human":
+            self._renderer.render()
+
+    def render(self) -> Frame | str | None:
+        """The state as the render mode says: a picture (720, 1280, 3), text, or on the screen.
+
+        Raises:
+            gymnasium.error.ResetNeeded: the env was never reset.
+        """
+        if self._renderer is None:
+            gym.logger.warn("render() shows nothing: give the env a render_mode, say 'rgb_array'")
+            return None
+        if not self._seeded:
+            raise gym.error.ResetNeeded("there is nothing to render: call reset() first")
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+
+    def _observation(self) -> Observation:
+        row: Observation = self.simulation.outputs.observations[0]
+        return row.copy()
+
+    def _info(self) -> dict[str, Any]:
+        env = self.simulation.state.envs[0]
+        return {
+            "elapsed_s": float(env["elapsed_s"]),
+            "utility_in_time": float(env["step_in_time"]),
+            "utility_late": float(env["step_late"]),
+            "completions": [Completion._make(r) for r in self.simulation.completions.tolist()],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What the episode has come to so far: see simulation.summary."""
+        state = self.simulation.state
+        return summary(state.envs[0], state.models[0], self.config.model_names)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions lead to a GPU that hosts the model, shape (actions,)."""
+        return self.simulation.action_masks()
+
+    def snapshot(self) -> State:
+        """A copy of everything that changes; `restore` continues from it identically."""
+        return self.simulation.snapshot()
+
+    def restore(self, snapshot: State) -> Observation:
+        """Go back to a snapshot of this env, or of one with the same configuration.
+
+        Returns:
+            The observation at the snapshot.
+        """
+        self.simulation.restore(snapshot)
+        self._seeded = True
+        return self._observation()

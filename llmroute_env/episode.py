@@ -1,0 +1,233 @@
+"""Episodes of many envs, compiled: begin one, take one decision, step a range of envs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env._compiled import compiled
+from llmroute_env.cluster import Cluster, Tape
+from llmroute_env.dispatch import FINISH, LOAD, fill_tree
+from llmroute_env.dynamics import advance, submit
+from llmroute_env.observation import encode
+from llmroute_env.state import Log, Records, State
+
+TICKS_PER_S = 2.0**30
+
+NEXT_STEP, SAME_STEP, DISABLED = range(3)
+"""When an env whose episode has ended begins the next one."""
+
+
+class Outputs(NamedTuple):
+    """What a step reports of E envs with observations of F columns."""
+
+    observations: NDArray[np.float32]  # (E, F)
+    rewards: NDArray[np.float64]  # (E,)
+    elapsed_s: NDArray[np.float64]  # (E,) between the previous decision and this one, or the end
+    terminated: NDArray[np.bool_]  # (E,)
+    truncated: NDArray[np.bool_]  # (E,)
+    final_observations: NDArray[np.float32]  # (E, F), valid where an episode has just ended
+    final_envs: Records  # (E,) ENV at that moment
+    final_models: Records  # (E, M) MODEL at that moment
+
+
+def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
+    """Zeroed outputs for `envs` envs with observations of `columns` columns."""
+    return Outputs(
+        observations=np.zeros((envs, columns), np.float32),
+        rewards=np.zeros(envs),
+        elapsed_s=np.zeros(envs),
+        terminated=np.zeros(envs, np.bool_),
+        truncated=np.zeros(envs, np.bool_),
+        final_observations=np.zeros((envs, columns), np.float32),
+        final_envs=np.zeros_like(s.envs),
+        final_models=np.zeros_like(s.models),
+    )
+
+
+@compiled
+def draw(s: State, e: int) -> float:
+    """A uniform number in [0, 1) from the env's own stream (Steele et al. 2014, SplitMix64)."""
+    s.envs[e].rng += np.uint64(0x9E3779B97F4A7C15)
+    z = s.envs[e].rng
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return float(z >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def clear(cluster: Cluster, s: State, e: int) -> None:
+    """Empty the cluster and set the episode's counters to 0."""
+    env = s.envs[e]
+    env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
+    env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
+    env.routed, env.in_time, env.late, env.rejected, env.shed = 0, 0, 0, 0, 0
+    env.waiting, env.running = 0, 0
+    env.step_in_time, env.step_late, env.utility, env.peak_utility = 0.0, 0.0, 0.0, 0.0
+    for gpu in range(cluster.rules[0].gpus):
+        record = s.gpus[e, gpu]
+        s.contests[e, FINISH, gpu].key, s.contests[e, LOAD, gpu].key = math.inf, 0.0
+        record.start_s, record.drain_s = 0.0, 0.0
+        record.model, record.running, record.waiting = -1, 0, 0
+        for m in range(cluster.rules[0].models):
+            queue = s.queues[e, gpu, m]
+            queue.head, queue.running, queue.waiting = 0, 0, 0
+    for m in range(cluster.rules[0].models):
+        model = s.models[e, m]
+        model.waiting, model.running, model.routed = 0, 0, 0
+    fill_tree(s.contests, e, FINISH, 0, cluster.rules[0].gpus)
+    for p in range(cluster.rules[0].pools):
+        fill_tree(s.contests, e, LOAD, cluster.pools[p].first_gpu, cluster.pools[p].gpus)
+
+
+@compiled
+def cut_window(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
+    """Draw a load and the window of the tape that the episode replays."""
+    rules = cluster.rules[0]
+    position, level = draw(s, e), draw(s, e)
+    load = rules.min_load * (rules.max_load / rules.min_load) ** level
+    stretch = rules.tape_load / load
+    length_s = rules.window_s / stretch
+    start_s = position * max(rules.tape_span_s - length_s, 0.0)
+    first = np.searchsorted(tape.arrival_s, start_s)
+    end = np.searchsorted(tape.arrival_s, start_s + length_s)
+    if end == first:  # A silent window: begin with the next request, or with the last one.
+        first = min(first, len(tape.arrival_s) - 1)
+        end = first + 1
+        start_s = tape.arrival_s[first]
+    env = s.envs[e]
+    env.first, env.end, env.tape_start_s = first, end, start_s
+    env.load, env.stretch = load, stretch
+    env.deadline_s = rules.deadline_s
+
+
+@compiled
+def present(cluster: Cluster, tape: Tape, s: State, e: int, decision: int) -> None:
+    """Make request number `decision` the pending one: its time must have come."""
+    rules = cluster.rules[0]
+    env = s.envs[e]
+    env.decision = decision
+    env.task = tape.task[env.first + decision]
+    fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
+    elapsed_s = env.elapsed_s
+    env.fast_rate_per_s = env.fast_rate_per_s * math.exp(-elapsed_s / fast_s) + 1.0 / fast_s
+    env.slow_rate_per_s = env.slow_rate_per_s * math.exp(-elapsed_s / slow_s) + 1.0 / slow_s
+
+
+@compiled
+def arrival_s(tape: Tape, s: State, e: int, decision: int) -> float:
+    """Arrival time of request number `decision`, seconds since the window began, in whole ticks."""
+    env = s.envs[e]
+    since_start_s = (tape.arrival_s[env.first + decision] - env.tape_start_s) * env.stretch
+    return float(np.rint(since_start_s * TICKS_PER_S)) / TICKS_PER_S
+
+
+@compiled
+def begin_episode(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
+    """Clear env `e`, cut its window and present the first request."""
+    clear(cluster, s, e)
+    cut_window(cluster, tape, s, e)
+    s.envs[e].now_s = arrival_s(tape, s, e, 0)
+    present(cluster, tape, s, e, 0)
+
+
+@compiled
+def step_env(
+    cluster: Cluster, tape: Tape, s: State, e: int, action: int, log: Log
+) -> tuple[bool, bool]:
+    """Route the pending request and run to the next one; returns (terminated, truncated)."""
+    rules = cluster.rules[0]
+    env = s.envs[e]
+    env.step_in_time, env.step_late = 0.0, 0.0
+    submit(cluster, s, e, action, log)
+    decision = env.decision + 1
+    last = env.first + decision >= env.end
+    until_s = math.inf if last else arrival_s(tape, s, e, decision)
+    finish_s = advance(cluster, s, e, until_s, log)
+    now_s = finish_s if last else until_s
+    env.elapsed_s = now_s - env.now_s
+    env.now_s = now_s
+    env.utility += env.step_in_time + env.step_late
+    if last:
+        env.task = -1
+    else:
+        present(cluster, tape, s, e, decision)
+    truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
+    env.over = last or truncated
+    return last, truncated
+
+
+@compiled
+def reset_envs(
+    cluster: Cluster, tape: Tape, s: State, out: Outputs, chosen: NDArray[np.bool_]
+) -> None:
+    """Begin new episodes in the chosen envs."""
+    for e in range(len(s.envs)):
+        if chosen[e]:
+            begin_episode(cluster, tape, s, e)
+            out.rewards[e], out.elapsed_s[e] = 0.0, 0.0
+            out.terminated[e], out.truncated[e] = False, False
+            encode(cluster, s, e, out.observations[e])
+
+
+@compiled
+def encode_envs(cluster: Cluster, s: State, out: Outputs) -> None:
+    """Write the observations of all envs."""
+    for e in range(len(s.envs)):
+        encode(cluster, s, e, out.observations[e])
+
+
+@compiled
+def step_envs(
+    cluster: Cluster,
+    tape: Tape,
+    s: State,
+    out: Outputs,
+    actions: NDArray[np.int64],
+    log: Log,
+    first: int,
+    last: int,
+) -> int:
+    """Step envs first..last-1; returns where it stopped lest the log overflow, else last."""
+    same_step = cluster.rules[0].autoreset == SAME_STEP
+    for e in range(first, last):
+        in_flight = s.envs[e].waiting + s.envs[e].running
+        if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
+            return e
+        if s.envs[e].over:
+            restart(cluster, tape, s, e, out)
+            continue
+        terminated, truncated = step_env(cluster, tape, s, e, actions[e], log)
+        out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late
+        out.elapsed_s[e] = s.envs[e].elapsed_s
+        out.terminated[e], out.truncated[e] = terminated, truncated
+        if s.envs[e].over and same_step:
+            encode(cluster, s, e, out.final_observations[e])
+            keep_final(s, e, out)
+            begin_episode(cluster, tape, s, e)
+        elif s.envs[e].over:
+            keep_final(s, e, out)
+        encode(cluster, s, e, out.observations[e])
+    return last
+
+
+@compiled
+def keep_final(s: State, e: int, out: Outputs) -> None:
+    """Copy the counters of the episode that has just ended."""
+    out.final_envs[e] = s.envs[e]
+    for m in range(s.models.shape[1]):
+        out.final_models[e, m] = s.models[e, m]
+
+
+@compiled
+def restart(cluster: Cluster, tape: Tape, s: State, e: int, out: Outputs) -> None:
+    """The step of an env whose episode had ended: begin the next one, or stay if disabled."""
+    out.rewards[e], out.elapsed_s[e] = 0.0, 0.0
+    if cluster.rules[0].autoreset == NEXT_STEP:
+        begin_episode(cluster, tape, s, e)
+        out.terminated[e], out.truncated[e] = False, False
+        encode(cluster, s, e, out.observations[e])

@@ -1,0 +1,158 @@
+"""What the router sees: one table of features and its compiled encoder.
+
+All features are float32 and bounded. Backlogs and slacks are compressed by logarithms instead of
+clipped at a small value, so that they still order states deep in overload.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env._compiled import compiled
+from llmroute_env.cluster import Cluster
+from llmroute_env.dispatch import choose_gpu, predicted_latency_s
+from llmroute_env.specs import require
+from llmroute_env.state import State
+
+MOST_LOG = 16.0
+"""Bound of the logarithmic features: log1p of nine million requests, or of as many times load 1."""
+
+
+class Feature(NamedTuple):
+    """One row of the observation table; `per` says how many columns it takes."""
+
+    name: str
+    per: str
+    low: float
+    high: float
+    meaning: str
+
+
+FEATURES = (
+    Feature("task", "task", 0, 1, "one-hot task of the pending request; all 0 after the last one"),
+    Feature("fast_rate", "once", 0, MOST_LOG, "log1p of the arrival rate over the short window, in units of load 1"),
+    Feature("slow_rate", "once", 0, MOST_LOG, "the same over the long window"),
+    Feature("backlog", "model", 0, MOST_LOG, "log1p of the requests that wait for the model, per GPU"),
+    Feature("running", "model", 0, 1, "requests of the model in running batches / (GPUs x its largest batch limit)"),
+    Feature("busy", "once", 0, 1, "share of the GPUs that run a batch"),
+    Feature("slack", "model", -MOST_LOG, 1, "predicted slack if routed to the model, 1 - latency / deadline; below -1 logarithmic"),
+    Feature("deadline", "once", -MOST_LOG, MOST_LOG, "log of the deadline, s"),
+    Feature("gpu_slack", "gpu-model", -MOST_LOG, 1, "the slack on each GPU, GPU-major; -16 where the model is not hosted"),
+    Feature("batch", "model", 0, 10_000, "requests of the model, waiting and running / (GPUs x its largest batch limit)"),
+    Feature("rate", "once", 0, 10_000, "arrival rate over the long window, in units of load 1"),
+)  # fmt: skip
+
+FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+DEFAULT_FEATURES = ("task", "fast_rate", "slow_rate", "backlog", "running", "busy", "slack")
+PAPER_FEATURES = ("task", "batch", "rate")
+
+TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE, GPU_SLACK, BATCH, RATE = range(
+    len(FEATURES)
+)
+
+
+def columns(feature: Feature, tasks: int, gpus: int, models: int) -> int:
+    """How many columns `feature` takes."""
+    return {"task": tasks, "once": 1, "model": models, "gpu-model": gpus * models}[feature.per]
+
+
+def layout(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
+    """First column of every feature of FEATURES in an observation of `names`; -1 if left out."""
+    known = f"one or more of {', '.join(FEATURE_NAMES)}, each once"
+    valid = len(names) > 0 and set(names) <= set(FEATURE_NAMES) and len(set(names)) == len(names)
+    require(valid, "observation", names, known)
+    starts = np.full(len(FEATURES), -1, np.int64)
+    column = 0
+    for name in names:
+        index = FEATURE_NAMES.index(name)
+        starts[index] = column
+        column += columns(FEATURES[index], tasks, gpus, models)
+    return starts
+
+
+def bounds(
+    names: tuple[str, ...], tasks: int, gpus: int, models: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest value of every column of an observation of `names`."""
+    chosen = [FEATURES[FEATURE_NAMES.index(name)] for name in names]
+    widths = [columns(feature, tasks, gpus, models) for feature in chosen]
+    low = np.repeat(np.array([feature.low for feature in chosen], np.float32), widths)
+    high = np.repeat(np.array([feature.high for feature in chosen], np.float32), widths)
+    return low, high
+
+
+@compiled
+def slack(latency_s: float, deadline_s: float) -> float:
+    """1 - latency / deadline, compressed logarithmically below -1 and bounded by -16."""
+    if deadline_s == math.inf:
+        return 1.0
+    if deadline_s <= 0.0:
+        return -MOST_LOG
+    value = 1.0 - latency_s / deadline_s
+    if value >= -1.0:
+        return value
+    return max(-1.0 - math.log(-value), -MOST_LOG)
+
+
+@compiled
+def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write the observation of env `e` into `row`."""
+    rules = cluster.rules[0]
+    at = cluster.layout
+    env = s.envs[e]
+    if at[TASK] >= 0:
+        for task in range(rules.tasks):
+            row[at[TASK] + task] = 1.0 if task == env.task else 0.0
+    if at[FAST_RATE] >= 0:
+        row[at[FAST_RATE]] = min(math.log1p(env.fast_rate_per_s / rules.load_1_per_s), MOST_LOG)
+    if at[SLOW_RATE] >= 0:
+        row[at[SLOW_RATE]] = min(math.log1p(env.slow_rate_per_s / rules.load_1_per_s), MOST_LOG)
+    if at[RATE] >= 0:
+        row[at[RATE]] = min(env.slow_rate_per_s / rules.load_1_per_s, 10_000.0)
+    if at[BUSY] >= 0:
+        row[at[BUSY]] = env.busy_gpus / rules.gpus
+    if at[DEADLINE] >= 0:
+        bounded_s = min(max(env.deadline_s, 1e-6), 8e6)
+        row[at[DEADLINE]] = math.log(bounded_s)
+    encode_models(cluster, s, e, row)
+    if at[GPU_SLACK] >= 0:
+        encode_gpus(cluster, s, e, row)
+
+
+@compiled
+def encode_models(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write the features that have one column per model."""
+    rules = cluster.rules[0]
+    at = cluster.layout
+    for m in range(rules.models):
+        model = s.models[e, m]
+        full = rules.gpus * cluster.largest_limit[m]
+        if at[BACKLOG] >= 0:
+            row[at[BACKLOG] + m] = min(math.log1p(model.waiting / rules.gpus), MOST_LOG)
+        if at[RUNNING] >= 0:
+            row[at[RUNNING] + m] = model.running / full
+        if at[BATCH] >= 0:
+            row[at[BATCH] + m] = min((model.waiting + model.running) / full, 10_000.0)
+        if at[SLACK] >= 0:
+            gpu = choose_gpu(cluster, s, e, m)
+            latency_s = predicted_latency_s(cluster, s, e, gpu, m)
+            row[at[SLACK] + m] = slack(latency_s, s.envs[e].deadline_s)
+
+
+@compiled
+def encode_gpus(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write the features that have one column per (GPU, model)."""
+    rules = cluster.rules[0]
+    column = cluster.layout[GPU_SLACK]
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            value = -MOST_LOG
+            if cluster.batch_limit[cluster.pool_of[gpu], m] > 0:
+                latency_s = predicted_latency_s(cluster, s, e, gpu, m)
+                value = slack(latency_s, s.envs[e].deadline_s)
+            row[column] = value
+            column += 1

@@ -1,0 +1,57 @@
+"""Latency and accuracy tables as data: one TOML file per profile, each figure with its source."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from llmroute_env.specs import ConfigError, GpuSpec, ModelSpec, Profile
+
+
+def names() -> tuple[str, ...]:
+    """Names of the profiles that ship with the package."""
+    files = resources.files(__name__).iterdir()
+    return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
+
+
+@lru_cache
+def load(name: str) -> Profile:
+    """The shipped profile called `name`.
+
+    Raises:
+        ConfigError: no such profile.
+    """
+    if name not in names():
+        raise ConfigError(f"profile: {name!r} is unknown; accepted: {', '.join(names())}")
+    text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return _profile(tomllib.loads(text))
+
+
+def _profile(table: dict[str, Any]) -> Profile:
+    return Profile(
+        name=table["name"],
+        tasks=tuple(table["tasks"]),
+        task_items=tuple(table["task_items"]),
+        models=tuple(_model(row, table["largest_batch"]) for row in table["models"]),
+        gpus=tuple(
+            GpuSpec(row["name"], row["memory_bytes"], row["relative_speed"])
+            for row in table["gpus"]
+        ),
+        tokens_per_request=table["prompt_tokens"] + table["output_tokens"],
+    )
+
+
+def _model(row: dict[str, Any], largest_batch: int) -> ModelSpec:
+    batches = range(1, largest_batch + 1)
+    return ModelSpec(
+        name=row["name"],
+        parameters=row["parameters"],
+        weights_bytes=row["weights_bytes"],
+        kv_bytes_per_token=row["kv_bytes_per_token"],
+        batch_latency_s=tuple(row["base_s"] + row["per_request_s"] * b for b in batches),
+        accuracy=tuple(row["accuracy"]),
+        accuracy_source=tuple(row["accuracy_source"]),
+        latency_source=row["latency_source"],
+    )

@@ -1,0 +1,146 @@
+"""Render modes of the environment: `rgb_array` and `human` pictures, `ansi` text.
+
+Importing this module imports neither Pillow nor pygame; a Renderer does, where its mode needs them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+from numpy.typing import NDArray
+
+from llmroute_env.scene import Row, Scene, capture, describe
+from llmroute_env.simulation import Simulation
+from llmroute_env.specs import require
+
+if TYPE_CHECKING:
+    from llmroute_env.canvas import Canvas
+
+RENDER_MODES = ("human", "rgb_array", "ansi")
+RENDER_FPS = 30
+"""One step, that is one arrival, per frame."""
+
+NEEDS = {"human": ("PIL", "pygame"), "rgb_array": ("PIL",), "ansi": ()}
+
+Frame = NDArray[np.uint8]
+
+
+def check_mode(mode: str | None, accepted: tuple[str, ...] = RENDER_MODES) -> None:
+    """Refuse a render mode that is not accepted, and one whose libraries are missing.
+
+    Raises:
+        ConfigError: no such mode.
+        gymnasium.error.DependencyNotInstalled: the extra `render` is not installed.
+    """
+    require(mode is None or mode in accepted, "render_mode", mode, f"None, {', '.join(accepted)}")
+    for library in NEEDS[mode] if mode is not None else ():
+        if importlib.util.find_spec(library) is None:
+            raise DependencyNotInstalled(
+                f"render_mode={mode!r} needs {library}: pip install 'llmroute[render]'"
+            )
+
+
+class Renderer:
+    """Shows the envs of a simulation; holds no history, so any step may be left out."""
+
+    def __init__(self, mode: str, simulation: Simulation) -> None:
+        """`mode` is one of RENDER_MODES, already checked."""
+        self.mode = mode
+        self.simulation = simulation
+        self._background: Canvas | None = None
+        self._window: Any = None
+        self._closed = False
+
+    def render(self) -> Frame | str | None:
+        """The first env: a picture, or text, or None once it is on the screen."""
+        if self.mode == "ansi":
+            return text(capture(self.simulation), self.simulation)
+        if self.mode == "rgb_array":
+            return self.picture(0)
+        self._show()
+        return None
+
+    def picture(self, e: int) -> Frame:
+        """Env `e`, shape (720, 1280, 3)."""
+        from llmroute_env import picture
+        from llmroute_env.canvas import Canvas
+
+        scene, config = capture(self.simulation, e), self.simulation.config
+        if self._background is None:
+            self._background = picture.background(scene, config)
+        canvas = Canvas(self._background)
+        picture.draw(scene, config, canvas)
+        return canvas.pixels()
+
+    def _show(self) -> None:
+        import pygame
+
+        if self._closed:
+            return
+        if self._window is None:
+            pygame.display.init()
+            pygame.display.set_caption("LLMRoute")
+            self._window = pygame.display.set_mode((1280, 720))
+            self._clock = pygame.time.Clock()
+        frame = self.picture(0)
+        pygame.surfarray.blit_array(self._window, frame.swapaxes(0, 1))
+        pygame.display.flip()
+        self._clock.tick(RENDER_FPS)
+        if any(event.type == pygame.QUIT for event in pygame.event.get()):
+            self.close()
+
+    def close(self) -> None:
+        """Close the window, for good; the simulation goes on without it."""
+        self._closed = True
+        if self._window is not None:
+            import pygame
+
+            pygame.display.quit()
+            self._window = None
+
+
+def text(scene: Scene, simulation: Simulation) -> str:
+    """The scene as plain text, for terminals and logs."""
+    config = simulation.config
+    load = scene.rate_estimate_per_s / scene.load_1_per_s
+    columns = [f"{column.name:>16.16}" for column in scene.columns]
+    shares = [f"{100 * column.share:>14.1f} %" for column in scene.columns]
+    lines = [
+        describe(config),
+        _clock(scene, config.tasks),
+        f"arrivals {scene.rate_estimate_per_s:,.1f}/s ({load:.2f} x load 1)",
+        f"utility {scene.utility:,.2f} of a peak of {scene.peak_utility:,.2f}; "
+        + ", ".join(f"{name} {100 * share:.1f} %" for name, share in scene.outcomes.items()),
+        "",
+        f"{'':16}{'running batch':36}" + "".join(columns),
+        *(_line(row) for row in scene.rows),
+        f"{'':16}{'share of the requests routed':36}" + "".join(shares),
+    ]
+    return "\n".join(lines)
+
+
+def _clock(scene: Scene, tasks: tuple[str, ...]) -> str:
+    if scene.pending_task < 0:
+        return f"{scene.now_s:.3f} s, episode over after {scene.requests:,} requests"
+    task = tasks[scene.pending_task]
+    return f"{scene.now_s:.3f} s, request {scene.request:,} of {scene.requests:,} ({task}) pending"
+
+
+def _line(row: Row) -> str:
+    if row.gpus > 1:
+        batch = f"{len(row.batches)} of {row.gpus} GPUs busy"
+    elif row.batches:
+        running = row.batches[0]
+        times = f"{1e3 * running.done_s:.0f} of {1e3 * running.total_s:.0f} ms"
+        batch = f"{running.model:.16} x {running.size}, {times}"
+    else:
+        batch = "idle"
+    queues = []
+    for queue in row.queues:
+        past = int((queue.slack < 0).sum())
+        words = f"{queue.waiting:,}" + (f" ({past} past)" if past else "")
+        queues.append(f"{words if queue.hosted else '-':>16}")
+    return f"{row.name:16}{batch:36}" + "".join(queues)

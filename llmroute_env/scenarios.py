@@ -1,0 +1,87 @@
+"""Named configurations with tags: the problems that everybody compares on.
+
+Spread of `unpredictable-1`: see README; `rate_spread` measures it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.observation import PAPER_FEATURES
+from llmroute_env.specs import ConfigError, Deadline
+from llmroute_env.workloads import CountsReplay, PoissonArrivals
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A named configuration."""
+
+    name: str
+    summary: str
+    tags: frozenset[str]
+    config: EnvConfig
+
+
+def _scenario(name: str, tags: str, summary: str, config: EnvConfig) -> Scenario:
+    return Scenario(name, summary, frozenset(tags.split()), config)
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        _scenario(
+            "stable",
+            "hard synthetic testing",
+            "Poisson arrivals at a constant rate",
+            EnvConfig(workload=PoissonArrivals(), load=1.0),
+        ),
+        _scenario(
+            "unpredictable-1",
+            "hard real testing",
+            "bursty Azure Functions 2019 counts, a minute in 10 s, Gamma cv 4 within",
+            EnvConfig(workload=CountsReplay(), load=2.5),
+        ),
+        _scenario(
+            "soft",
+            "soft real testing",
+            "the arrivals of unpredictable-1; utility falls linearly to 0 over 0.4 s of lateness",
+            EnvConfig(
+                workload=CountsReplay(), load=2.5, deadline=Deadline(0.4, "linear", grace_s=0.4)
+            ),
+        ),
+        _scenario(
+            "overload",
+            "hard synthetic testing",
+            "Poisson arrivals, one load per episode between 4 and 16: no model fits all of it",
+            EnvConfig(workload=PoissonArrivals(span_s=300.0), load=(4.0, 16.0)),
+        ),
+    )
+}
+
+TESTING = tuple(name for name, scenario in SCENARIOS.items() if "testing" in scenario.tags)
+
+PAPER_SETTINGS: dict[str, Any] = {"observation": PAPER_FEATURES, "shed_expired": False}
+"""What `LLMRoutePaper-v0` changes about a scenario: the paper's 8 numbers, and no shedding."""
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario called `name`, or a ConfigError."""
+    if name not in SCENARIOS:
+        raise ConfigError(f"scenario: {name!r} is unknown; accepted: {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+def configure(name: str, **fields: Any) -> EnvConfig:
+    """The configuration of scenario `name` with some fields of EnvConfig replaced.
+
+    Raises:
+        ConfigError: unknown scenario or field, or a value that a field does not accept.
+    """
+    known = [field.name for field in dataclasses.fields(EnvConfig)]
+    for field in fields:
+        if field not in known:
+            raise ConfigError(f"{field}: is not a setting; accepted: {', '.join(known)}")
+    return dataclasses.replace(scenario(name).config, **fields)

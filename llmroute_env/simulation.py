@@ -1,0 +1,215 @@
+"""A Simulation: the arrays of E envs and the compiled functions that move them.
+
+It knows nothing of Gymnasium. The single env is a Simulation of one, the vector env of many; both
+run the same compiled code, so env i of many equals one env with the same seed.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env._compiled import compiled
+from llmroute_env.cluster import Tape
+from llmroute_env.config import EnvConfig
+from llmroute_env.episode import (
+    DISABLED,
+    allocate_outputs,
+    encode_envs,
+    reset_envs,
+    step_envs,
+)
+from llmroute_env.observation import bounds
+from llmroute_env.specs import ConfigError, require
+from llmroute_env.state import Records, State, allocate, allocate_log
+from llmroute_env.workloads import build, take_split
+from traces.trace import Trace
+
+
+@compiled
+def first_invalid(actions: NDArray[np.int64], count: int) -> int:
+    """Index of the first action outside 0..count-1, or -1."""
+    for e in range(len(actions)):
+        if actions[e] < 0 or actions[e] >= count:
+            return e
+    return -1
+
+
+def as_integer(action: object) -> int:
+    """`action` as an int, or a ConfigError: 0.5, None and the like are no actions."""
+    try:
+        return operator.index(action)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError(f"action: got {action!r}; accepted: an integer") from None
+
+
+class Simulation:
+    """E envs that step together.
+
+    Attributes:
+        trace: the split of the workload that episodes are windows of.
+        state, outputs, log: the arrays; the next step overwrites them.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        envs: int = 1,
+        autoreset: int = DISABLED,
+        max_requests: int = 0,
+        logs_completions: bool = True,
+    ) -> None:
+        """Build the workload, the tables and the arrays.
+
+        Raises:
+            ConfigError: a workload without requests or with tasks that the profile lacks.
+        """
+        require(envs >= 1, "num_envs", envs, ">= 1")
+        require(max_requests >= 0, "max_requests", max_requests, ">= 0; 0 for no limit")
+        self.config = config
+        self.actions = config.actions
+        self.trace, tape_load = workload_trace(config)
+        self.tape = make_tape(self.trace, config)
+        rules = {
+            "tape_load": tape_load,
+            "tape_span_s": self.trace.span_s,
+            "autoreset": autoreset,
+            "max_requests": max_requests,
+        }
+        if config.load is None:
+            rules |= {"min_load": tape_load, "max_load": tape_load}
+        self.cluster = config.build_cluster(rules)
+        shape = (envs, config.gpus, len(config.models), int(self.cluster.rules[0]["ring"]))
+        self.state = allocate(*shape)
+        low, _ = self.observation_bounds()
+        self.outputs = allocate_outputs(envs, len(low), self.state)
+        self.log = allocate_log(max(1024, 16 * envs) if logs_completions else 0)
+
+    def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest value of every observation column."""
+        c = self.config
+        return bounds(c.observation, len(c.tasks), c.gpus, len(c.models))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions lead to a GPU that hosts the model, shape (actions,)."""
+        hosted: NDArray[np.bool_] = self.cluster.batch_limit > 0
+        per_gpu = hosted[self.cluster.pool_of]
+        joint = self.config.action == "gpu-model"
+        masks: NDArray[np.bool_] = per_gpu.ravel() if joint else np.logical_or.reduce(per_gpu)
+        return masks
+
+    def seed(self, chosen: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:
+        """Start the random streams of the chosen envs anew."""
+        self.state.envs["rng"][chosen] = seeds
+
+    def reset(self, chosen: NDArray[np.bool_]) -> None:
+        """Begin new episodes in the chosen envs, shape (E,)."""
+        reset_envs(self.cluster, self.tape, self.state, self.outputs, chosen)
+        self.log.used[0] = 0
+
+    def step(self, actions: NDArray[np.int64]) -> None:
+        """Route the pending request of every env; `outputs` and `completions` then hold the result.
+
+        Raises:
+            ConfigError: an action out of range; nothing has changed then.
+        """
+        bad = first_invalid(actions, self.actions)
+        if bad >= 0:
+            accepted = f"an integer from 0 to {self.actions - 1}"
+            raise ConfigError(f"action of env {bad}: got {actions[bad]}; accepted: {accepted}")
+        self.log.used[0] = 0
+        self._run(actions)
+
+    def _run(self, actions: NDArray[np.int64]) -> None:
+        envs, done = len(self.state.envs), 0
+        while done < envs:
+            done = step_envs(
+                self.cluster, self.tape, self.state, self.outputs, actions, self.log, done, envs
+            )
+            if done < envs:
+                self._grow_log(done)
+
+    def _grow_log(self, env: int) -> None:
+        count = int(self.log.used[0])
+        in_flight = int(self.state.envs[env]["waiting"] + self.state.envs[env]["running"])
+        grown = allocate_log(2 * (count + in_flight + 1))
+        grown.records[:count] = self.log.records[:count]
+        grown.used[0] = count
+        self.log = grown
+
+    @property
+    def completions(self) -> Records:
+        """The requests that ended in the last step, of all envs: overwritten by the next."""
+        return self.log.records[: self.log.used[0]]
+
+    def snapshot(self) -> State:
+        """A copy of everything that changes."""
+        return self.state.copy()
+
+    def restore(self, snapshot: State) -> None:
+        """Go back to `snapshot` and encode its observations.
+
+        Raises:
+            ConfigError: the snapshot is of another shape.
+        """
+        mine = [array.shape for array in self.state]
+        theirs = [array.shape for array in snapshot]
+        require(mine == theirs, "snapshot shapes", theirs, str(mine))
+        self.state.restore(snapshot)
+        encode_envs(self.cluster, self.state, self.outputs)
+        self.log.used[0] = 0
+
+
+def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
+    """The trace of the configuration's split, and the load of the whole tape."""
+    if isinstance(config.workload, Trace):
+        trace = config.workload
+        require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
+        tape_load = trace.mean_rate_per_s / config.load_1_per_s
+        trace = take_split(trace, config.split)
+    else:
+        low, high = config.load_range
+        tape_load = math.sqrt(low * high)
+        rate_per_s = tape_load * config.load_1_per_s
+        seed = config.workload_seed
+        trace = build(config.workload, rate_per_s, config.mix, config.split, seed)
+    if len(trace) == 0:
+        raise ConfigError(f"split: {config.split!r} of the workload has no request")
+    return trace, tape_load
+
+
+def make_tape(trace: Trace, config: EnvConfig) -> Tape:
+    """The trace as the dynamics read it; its tasks become rows of the accuracy table."""
+    for task in trace.tasks:
+        require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
+    rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
+    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task])
+
+
+def summary(env: np.void, models: Records, model_names: tuple[str, ...]) -> dict[str, Any]:
+    """What an episode came to, from its ENV record and MODEL records.
+
+    Returns:
+        requests, in_time, late, rejected, shed, in_flight (counts), utility, peak_utility,
+        utility_of_peak, deadline_met (share of requests) and share (routed, by model name).
+    """
+    routed = max(int(env["routed"]), 1)
+    return {
+        "requests": int(env["routed"]),
+        **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
+        "in_flight": int(env["waiting"] + env["running"]),
+        "utility": float(env["utility"]),
+        "peak_utility": float(env["peak_utility"]),
+        "utility_of_peak": float(env["utility"] / max(env["peak_utility"], 1e-12)),
+        "deadline_met": int(env["in_time"]) / routed,
+        "duration_s": float(env["now_s"]),
+        "load": float(env["load"]),
+        "share": {
+            name: int(count) / routed
+            for name, count in zip(model_names, models["routed"], strict=True)
+        },
+    }

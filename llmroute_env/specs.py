@@ -1,0 +1,160 @@
+"""What a cluster is: models, GPUs, pools and deadlines as frozen, validated dataclasses.
+
+Everything a user can set is checked here, once, where it enters; the simulator behind trusts it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from traces.errors import InputError
+
+TICK_S = 2.0**-30
+"""Resolution of the clock. Sums of multiples of it are exact in float64 below 48 days."""
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be simulated: names the field, the value and what is accepted."""
+
+
+def require(condition: bool, field: str, value: object, accepted: str) -> None:
+    """Raise a ConfigError that names field, value and what is accepted, unless `condition`."""
+    if not condition:
+        raise ConfigError(f"{field}: got {value!r}; accepted: {accepted}")
+
+
+def to_ticks_s(seconds: float) -> float:
+    """`seconds` rounded to the nearest whole number of ticks."""
+    return float(round(seconds / TICK_S) * TICK_S) if math.isfinite(seconds) else seconds
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One size of a language model.
+
+    Attributes:
+        batch_latency_s: entry b-1 is the time of a batch of b requests, run to completion.
+        accuracy: one value in [0, 1] per task of the profile.
+    """
+
+    name: str
+    parameters: int
+    weights_bytes: int
+    kv_bytes_per_token: int
+    batch_latency_s: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    accuracy_source: tuple[str, ...] = ()
+    latency_source: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"model {self.name!r}"
+        require(self.weights_bytes >= 0, f"{where} weights_bytes", self.weights_bytes, ">= 0")
+        require(len(self.batch_latency_s) > 0, f"{where} batch_latency_s", (), "one per batch size")
+        for latency_s in self.batch_latency_s:
+            valid = math.isfinite(latency_s) and latency_s > 0
+            require(valid, f"{where} batch_latency_s", latency_s, "finite seconds > 0")
+        for accuracy in self.accuracy:
+            require(0 <= accuracy <= 1, f"{where} accuracy", accuracy, "a fraction in [0, 1]")
+
+    @property
+    def largest_batch(self) -> int:
+        """The largest batch the latency table covers."""
+        return len(self.batch_latency_s)
+
+    def sustainable_batch(self, deadline_s: float) -> int:
+        """The largest b with 2 T(b) <= deadline_s (wait for a batch, run in one); at least 1."""
+        fits = [b for b, t in enumerate(self.batch_latency_s, 1) if 2 * t <= deadline_s]
+        return max(fits, default=1)
+
+
+@dataclass(frozen=True)
+class GpuSpec:
+    """One kind of GPU; `relative_speed` divides the profile's latencies."""
+
+    name: str
+    memory_bytes: int
+    relative_speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        valid = math.isfinite(self.relative_speed) and self.relative_speed > 0
+        require(valid, f"gpu {self.name!r} relative_speed", self.relative_speed, "finite, > 0")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Models, GPUs and tasks that were measured together."""
+
+    name: str
+    tasks: tuple[str, ...]
+    models: tuple[ModelSpec, ...]
+    gpus: tuple[GpuSpec, ...]
+    task_items: tuple[int, ...] = ()
+    tokens_per_request: int = 0
+
+    def __post_init__(self) -> None:
+        require(len(self.models) > 0, f"profile {self.name!r} models", (), "at least one model")
+        for model in self.models:
+            accepted = f"one per task, {len(self.tasks)}"
+            where = f"model {model.name!r} accuracy"
+            require(len(model.accuracy) == len(self.tasks), where, model.accuracy, accepted)
+
+    def model(self, name: str) -> ModelSpec:
+        """The model called `name`, or a ConfigError."""
+        return _named(self.models, name, "model")
+
+    def gpu(self, name: str) -> GpuSpec:
+        """The GPU called `name`, or a ConfigError."""
+        return _named(self.gpus, name, "gpu")
+
+
+Spec = TypeVar("Spec", ModelSpec, GpuSpec)
+
+
+def _named(specs: Sequence[Spec], name: str, field: str) -> Spec:
+    for spec in specs:
+        if spec.name == name:
+            return spec
+    raise ConfigError(f"{field}: {name!r} is unknown; accepted: {', '.join(s.name for s in specs)}")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Consecutive GPUs of one kind that host the same models."""
+
+    gpus: int
+    models: tuple[str, ...] = ("opt-125m", "opt-1.3b", "opt-6.7b")
+    gpu: str = "a100-80gb"
+
+    def __post_init__(self) -> None:
+        require(1 <= self.gpus <= 4096, "pool gpus", self.gpus, "1 to 4096")
+        require(len(self.models) > 0, "pool models", self.models, "at least one model name")
+        unique = len(set(self.models)) == len(self.models)
+        require(unique, "pool models", self.models, "each model once")
+
+
+DEADLINE_KINDS = ("hard", "linear", "exponential")
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When an answer still counts.
+
+    `hard`: accuracy if the latency is at most `deadline_s`, else 0. `linear` and `exponential`
+    fall from the full accuracy at `deadline_s` to 0 at `deadline_s + grace_s`.
+    """
+
+    deadline_s: float = 0.4
+    kind: str = "hard"
+    grace_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.kind in DEADLINE_KINDS, "deadline kind", self.kind, ", ".join(DEADLINE_KINDS))
+        require(self.deadline_s >= 0, "deadline_s", self.deadline_s, "seconds >= 0, or inf")
+        if self.kind == "hard":
+            require(self.grace_s == 0, "grace_s", self.grace_s, "0 with a hard deadline")
+        else:
+            valid = math.isfinite(self.grace_s) and self.grace_s > 0
+            require(valid, "grace_s", self.grace_s, f"finite seconds > 0 with a {self.kind} one")

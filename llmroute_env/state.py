@@ -1,0 +1,157 @@
+"""The whole state as six arrays of records: env, GPU, queue, request in flight, contest, model.
+
+The arrays hold everything that changes; copying them is a snapshot. Their record types do not
+depend on the cluster's shape, so one compilation of the dynamics serves every cluster.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Records = NDArray[np.void]
+
+ENV = np.dtype(
+    [
+        # The clock, and the request that waits for a decision.
+        ("now_s", "f8"),
+        ("elapsed_s", "f8"),  # since the previous decision
+        ("task", "i8"),  # of the pending request; -1 when the episode has ended
+        ("decision", "i8"),  # its number in the episode, from 0
+        # The window of the tape (all arrivals of the workload) that this episode replays.
+        ("first", "i8"),
+        ("end", "i8"),
+        ("tape_start_s", "f8"),
+        ("stretch", "f8"),  # episode seconds per tape second
+        ("load", "f8"),
+        ("deadline_s", "f8"),
+        ("rng", "u8"),
+        ("over", "b1"),
+        # Estimates of the arrival rate, exponentially forgetting.
+        ("fast_rate_per_s", "f8"),
+        ("slow_rate_per_s", "f8"),
+        ("next_gpu", "i8"),  # cursor of the round-robin dispatcher
+        ("busy_gpus", "i8"),
+        # Where every request of the episode is: these and (waiting, running) sum to `routed`.
+        ("routed", "i8"),
+        ("in_time", "i8"),
+        ("late", "i8"),
+        ("rejected", "i8"),
+        ("shed", "i8"),
+        ("waiting", "i8"),
+        ("running", "i8"),
+        # Utility earned in this step and in this episode, in time and late, and its peak.
+        ("step_in_time", "f8"),
+        ("step_late", "f8"),
+        ("utility", "f8"),
+        ("peak_utility", "f8"),
+    ]
+)
+
+GPU = np.dtype(
+    [
+        ("start_s", "f8"),  # of the running batch
+        ("drain_s", "f8"),  # when it would have worked off all it holds
+        ("model", "i4"),  # of the running batch; -1 when idle
+        ("running", "i4"),
+        ("waiting", "i4"),
+    ],
+    align=True,
+)
+
+# Two tournaments of the GPUs (dispatch.py): who finishes first, and who has the least load.
+CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
+
+# A queue is a ring of requests: first those of the running batch, then those that wait.
+QUEUE = np.dtype([("head", "i4"), ("running", "i4"), ("waiting", "i4")], align=True)
+
+REQUEST = np.dtype([("arrival_s", "f8"), ("deadline_s", "f8"), ("decision", "i8"), ("task", "i8")])
+
+MODEL = np.dtype([("waiting", "i8"), ("running", "i8"), ("routed", "i8")])
+
+COMPLETION = np.dtype(
+    [
+        ("env", "i4"),
+        ("outcome", "i4"),
+        ("task", "i4"),
+        ("model", "i4"),
+        ("gpu", "i4"),
+        ("batch", "i4"),  # size of the batch; 0 if rejected or shed
+        ("decision", "i8"),
+        ("arrival_s", "f8"),
+        ("start_s", "f8"),  # of the batch; the end itself if rejected or shed
+        ("finish_s", "f8"),
+        ("utility", "f8"),
+    ]
+)
+
+
+class Completion(NamedTuple):
+    """One COMPLETION record as Python numbers; `outcome` indexes OUTCOMES."""
+
+    env: int
+    outcome: int
+    task: int
+    model: int
+    gpu: int
+    batch: int
+    decision: int
+    arrival_s: float
+    start_s: float
+    finish_s: float
+    utility: float
+
+
+IN_TIME, LATE, REJECTED, SHED = range(4)
+OUTCOMES = ("in_time", "late", "rejected", "shed")
+
+
+class State(NamedTuple):
+    """Everything that changes, for E envs of G GPUs and M models with rings of R requests."""
+
+    envs: Records  # (E,)
+    gpus: Records  # (E, G)
+    queues: Records  # (E, G, M)
+    requests: Records  # (E, G, M, R)
+    contests: Records  # (E, 2, G)
+    models: Records  # (E, M)
+
+    def copy(self) -> State:
+        """A snapshot: an independent copy of every array."""
+        return State(*(array.copy() for array in self))
+
+    def restore(self, snapshot: State) -> None:
+        """Overwrite every array with `snapshot`, which must have the same shapes."""
+        for mine, saved in zip(self, snapshot, strict=True):
+            mine[...] = saved
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays; rings are touched, and so resident, only as far as they fill."""
+        return sum(array.nbytes for array in self)
+
+
+class Log(NamedTuple):
+    """Where completions go: the first `used[0]` of `records` are valid; length 0 for none."""
+
+    records: Records  # (K,) COMPLETION
+    used: NDArray[np.int64]  # (1,)
+
+
+def allocate(envs: int, gpus: int, models: int, ring: int) -> State:
+    """Zeroed state; the operating system commits a ring's memory only when it is first used."""
+    return State(
+        envs=np.zeros(envs, ENV),
+        gpus=np.zeros((envs, gpus), GPU),
+        queues=np.zeros((envs, gpus, models), QUEUE),
+        requests=np.zeros((envs, gpus, models, ring), REQUEST),
+        contests=np.zeros((envs, 2, gpus), CONTEST),
+        models=np.zeros((envs, models), MODEL),
+    )
+
+
+def allocate_log(capacity: int) -> Log:
+    """An empty log for `capacity` completions."""
+    return Log(np.zeros(capacity, COMPLETION), np.zeros(1, np.int64))

@@ -1,0 +1,192 @@
+"""The native vector environment: `gymnasium.make_vec("LLMRoute-v0", num_envs=256)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from llmroute_env.episode import DISABLED, NEXT_STEP, SAME_STEP
+from llmroute_env.rendering import RENDER_FPS, Frame, Renderer, check_mode
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation import Simulation, summary
+from llmroute_env.specs import require
+from llmroute_env.state import State
+
+_MODES = {
+    AutoresetMode.NEXT_STEP: NEXT_STEP,
+    AutoresetMode.SAME_STEP: SAME_STEP,
+    AutoresetMode.DISABLED: DISABLED,
+}
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+Batch = tuple[
+    NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+]
+
+
+class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int64], Any]):
+    """Many LLMRouteEnv in one: env i with seed s + i equals the single env with that seed.
+
+    `step` reports in `infos`: `elapsed_s` (E,), `completions` of all envs (structured; `env` names
+    the env) and, where an episode has ended, `final_obs`, `final_info` (summaries) and their masks.
+    Episodes are cut after `max_episode_steps` requests (`truncated`).
+    """
+
+    metadata = {  # noqa: RUF012 - gymnasium's own shape
+        "render_modes": ["rgb_array"],
+        "render_fps": RENDER_FPS,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: str = "unpredictable-1",
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        copy: bool = True,
+        render_mode: str | None = None,
+        **fields: Any,
+    ) -> None:
+        """Build `num_envs` envs of `scenario`; every field of EnvConfig can be replaced by keyword.
+
+        Args:
+            num_envs: how many.
+            scenario: a name from SCENARIOS.
+            max_episode_steps: requests after which an episode is cut; None for no limit.
+            autoreset_mode: when an env whose episode has ended begins the next one.
+            copy: False returns the internal buffers, which the next step overwrites.
+            render_mode: None or "rgb_array".
+            **fields: of EnvConfig.
+
+        Raises:
+            ConfigError: unknown scenario or field, or a value that a field does not accept.
+        """
+        check_mode(render_mode, ("rgb_array",))
+        mode = AutoresetMode(autoreset_mode)
+        self.num_envs = num_envs
+        self.copy = copy
+        self.config = configure(scenario, **fields)
+        self.simulation = Simulation(self.config, num_envs, _MODES[mode], max_episode_steps or 0)
+        self.render_mode = render_mode
+        self._renderer = None if render_mode is None else Renderer(render_mode, self.simulation)
+        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        low, high = self.simulation.observation_bounds()
+        self.single_observation_space = spaces.Box(low, high, dtype=np.float32)
+        self.single_action_space = spaces.Discrete(self.config.actions)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seeded = False
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin episodes: seed s gives env i the seed s + i; options["reset_mask"] picks envs."""
+        chosen = np.ones(self.num_envs, np.bool_)
+        if options is not None and "reset_mask" in options:
+            chosen = np.asarray(options["reset_mask"], np.bool_)
+            shape = (self.num_envs,)
+            require(chosen.shape == shape, "reset_mask", chosen.shape, f"bool of shape {shape}")
+        self._seed(seed, chosen)
+        self.simulation.reset(chosen)
+        observations = self._returned(self.simulation.outputs.observations)
+        return observations, {"elapsed_s": self.simulation.outputs.elapsed_s.copy()}
+
+    def _seed(self, seed: int | Sequence[int | None] | None, chosen: NDArray[np.bool_]) -> None:
+        if isinstance(seed, (int, np.integer)):
+            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None] * self.num_envs if seed is None else list(seed)
+        accepted = f"an integer, or one per env, {self.num_envs}"
+        require(len(seeds) == self.num_envs, "seed", seed, accepted)
+        for i, value in enumerate(seeds):
+            if chosen[i] and (value is not None or not self._seeded):
+                rng, _ = seeding.np_random(value)
+                self.simulation.state.envs["rng"][i] = rng.integers(2**64, dtype=np.uint64)
+        self._seeded = True
+
+    def step(self, actions: NDArray[np.int64]) -> Batch:
+        """Route the pending request of every env and run each to its next arrival.
+
+        Raises:
+            ConfigError: an action out of range; nothing has changed then.
+            gymnasium.error.ResetNeeded: the envs were never reset.
+        """
+        if not self._seeded:
+            raise gym.error.ResetNeeded("call reset() first")
+        actions = np.asarray(actions)
+        shape = (self.num_envs,)
+        valid = actions.shape == shape and actions.dtype.kind in "iu"
+        require(valid, "actions", actions, f"integers of shape {shape}")
+        self.simulation.step(np.ascontiguousarray(actions, np.int64))
+        out = self.simulation.outputs
+        return (
+            self._returned(out.observations),
+            self._returned(out.rewards),
+            self._returned(out.terminated),
+            self._returned(out.truncated),
+            self._infos(),
+        )
+
+    def _returned(self, buffer: Array) -> Array:
+        return buffer.copy() if self.copy else buffer
+
+    def _infos(self) -> dict[str, Any]:
+        out = self.simulation.outputs
+        infos: dict[str, Any] = {
+            "elapsed_s": self._returned(out.elapsed_s),
+            "completions": self._returned(self.simulation.completions),
+        }
+        ended = out.terminated | out.truncated
+        if ended.any():
+            infos |= self._final(ended)
+        return infos
+
+    def _final(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        out = self.simulation.outputs
+        observations = np.full(self.num_envs, None, object)
+        summaries = np.full(self.num_envs, None, object)
+        for e in np.flatnonzero(ended):
+            observations[e] = out.final_observations[e].copy()
+            summaries[e] = summary(out.final_envs[e], out.final_models[e], self.config.model_names)
+        return {
+            "final_obs": observations,
+            "_final_obs": ended.copy(),
+            "final_info": {"summary": summaries, "_summary": ended.copy()},
+            "_final_info": ended.copy(),
+        }
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """One picture (720, 1280, 3) per env, or None without a render mode."""
+        if self._renderer is None:
+            gym.logger.warn("render() shows nothing: give the envs render_mode='rgb_array'")
+            return None
+        if not self._seeded:
+            raise gym.error.ResetNeeded("there is nothing to render: call reset() first")
+        return tuple(self._renderer.picture(e) for e in range(self.num_envs))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions lead to a GPU that hosts the model, shape (E, actions)."""
+        return np.tile(self.simulation.action_masks(), (self.num_envs, 1))
+
+    def snapshot(self) -> State:
+        """A copy of everything that changes."""
+        return self.simulation.snapshot()
+
+    def restore(self, snapshot: State) -> NDArray[np.float32]:
+        """Go back to a snapshot; returns its observations."""
+        self.simulation.restore(snapshot)
+        self._seeded = True
+        return self._returned(self.simulation.outputs.observations)

@@ -1,0 +1,130 @@
+"""Env i of the vector env is the single env with the same seed, whatever surrounds it."""
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from llmroute_env import SCENARIOS, ConfigError
+from llmroute_env.env import LLMRouteEnv
+from llmroute_env.vector_env import LLMRouteVectorEnv
+
+ENVS = 3
+
+
+def scripted(step: int, e: int) -> int:
+    """A model that depends on env and step, so that the envs' histories differ."""
+    return (7 * step + 3 * e + step // 50) % 3
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_vector_env_equals_single_envs_step_by_step(scenario: str):
+    vector = LLMRouteVectorEnv(ENVS, scenario, window_s=0.4)
+    singles = [LLMRouteEnv(scenario, window_s=0.4) for _ in range(ENVS)]
+    observations, _ = vector.reset(seed=10)
+    for e, single in enumerate(singles):
+        np.testing.assert_array_equal(observations[e], single.reset(seed=10 + e)[0])
+    ended = 0
+    for step in range(3000):
+        actions = np.array([scripted(step, e) for e in range(ENVS)])
+        observations, rewards, terminated, truncated, infos = vector.step(actions)
+        for e, single in enumerate(singles):
+            seen, reward, over, cut, info = single.step(actions[e])
+            assert (reward, over, cut) == (rewards[e], terminated[e], truncated[e])
+            assert info["elapsed_s"] == infos["elapsed_s"][e]
+            assert_same_completions(infos["completions"], e, info["completions"])
+            if over:
+                ended += 1
+                np.testing.assert_array_equal(infos["final_obs"][e], seen)
+                assert infos["final_info"]["summary"][e] == info["summary"]
+                seen, _ = single.reset()
+            np.testing.assert_array_equal(observations[e], seen)
+    assert ended >= ENVS
+
+
+def assert_same_completions(of_all: np.ndarray, e: int, of_one: list) -> None:
+    mine = of_all[of_all["env"] == e].tolist()
+    assert [record[1:] for record in mine] == [completion[1:] for completion in of_one]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_snapshot_continues_identically(scenario: str):
+    env = LLMRouteVectorEnv(2, scenario, window_s=0.7)
+    env.reset(seed=0)
+    for step in range(700):
+        env.step(np.array([scripted(step, 0), scripted(step, 1)]))
+    snapshot = env.snapshot()
+    first = [env.step(np.full(2, scripted(step, 0))) for step in range(2000)]
+    observations = env.restore(snapshot)
+    second = [env.step(np.full(2, scripted(step, 0))) for step in range(2000)]
+    assert any(result[2].any() for result in first), "the comparison spans an episode's end"
+    for mine, theirs in zip(first, second, strict=True):
+        for a, b in zip(mine[:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(mine[4]["completions"], theirs[4]["completions"])
+    assert observations.shape == (2, 16)
+
+
+def test_a_snapshot_moves_to_another_env():
+    one, other = (LLMRouteEnv("stable", window_s=2.0) for _ in range(2))
+    one.reset(seed=5)
+    for step in range(100):
+        one.step(scripted(step, 0))
+    other.restore(one.snapshot())
+    for step in range(100):
+        mine, theirs = one.step(scripted(step, 1)), other.step(scripted(step, 1))
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        assert mine[1] == theirs[1]
+
+
+def test_a_snapshot_of_another_shape_is_refused():
+    env = LLMRouteVectorEnv(2, "stable")
+    with pytest.raises(ConfigError, match="snapshot shapes: got"):
+        env.restore(LLMRouteVectorEnv(3, "stable").snapshot())
+
+
+def run_to_the_end(env: LLMRouteVectorEnv) -> tuple:
+    while True:
+        result = env.step(np.zeros(env.num_envs, np.int64))
+        if result[2].any():
+            return result
+
+
+def test_next_step_mode_shows_the_last_observation_then_resets():
+    env = LLMRouteVectorEnv(1, "stable", autoreset_mode=AutoresetMode.NEXT_STEP, window_s=0.2)
+    env.reset(seed=0)
+    observations, _, terminated, _, _ = run_to_the_end(env)
+    assert terminated[0]
+    assert not observations[0, :4].any(), "no request is pending after the last one"
+    observations, rewards, terminated, _, _ = env.step(np.zeros(1, np.int64))
+    assert observations[0, :4].sum() == 1
+    assert (rewards[0], terminated[0]) == (0.0, False)
+
+
+def test_disabled_mode_waits_for_a_masked_reset():
+    env = LLMRouteVectorEnv(2, "stable", autoreset_mode=AutoresetMode.DISABLED, window_s=0.2)
+    env.reset(seed=0)
+    _, _, terminated, _, _ = run_to_the_end(env)
+    before, *_ = env.step(np.zeros(2, np.int64))
+    after, _ = env.reset(options={"reset_mask": terminated})
+    np.testing.assert_array_equal(before[~terminated], after[~terminated])
+    assert after[terminated][:, :4].sum() == terminated.sum()
+
+
+def test_copies_are_the_callers_unless_declined():
+    kept = LLMRouteVectorEnv(2, "stable")
+    buffered = LLMRouteVectorEnv(2, "stable", copy=False)
+    for env, fresh in ((kept, True), (buffered, False)):
+        env.reset(seed=0)
+        first = env.step(np.zeros(2, np.int64))[0]
+        second = env.step(np.zeros(2, np.int64))[0]
+        assert np.shares_memory(first, second) is not fresh
+
+
+def test_results_do_not_depend_on_the_number_of_envs():
+    few, many = LLMRouteVectorEnv(2, "stable"), LLMRouteVectorEnv(9, "stable")
+    np.testing.assert_array_equal(few.reset(seed=0)[0], many.reset(seed=0)[0][:2])
+    for step in range(300):
+        action = step % 3
+        mine, theirs = few.step(np.full(2, action)), many.step(np.full(9, action))
+        np.testing.assert_array_equal(mine[0], theirs[0][:2])
+        np.testing.assert_array_equal(mine[1], theirs[1][:2])

@@ -1,0 +1,55 @@
+"""What goes into the service model and what comes out: plain data, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Action = int | tuple[int, int]
+"""A model, or a (GPU, model) pair."""
+
+
+@dataclass(frozen=True)
+class PoolCase:
+    """Consecutive GPUs of one kind: per hosted model the table T(1), T(2), ... and the limit B.
+
+    `relative_speed` divides the latencies, as it does between kinds of GPU that run one model.
+    """
+
+    gpus: int
+    latency_s: dict[int, tuple[float, ...]]
+    batch_limit: dict[int, int]
+    relative_speed: float = 1.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One closed experiment: a cluster, its rules, and what arrives with which decision."""
+
+    pools: tuple[PoolCase, ...]
+    accuracy: tuple[tuple[float, ...], ...]
+    arrivals_s: tuple[float, ...]
+    tasks: tuple[int, ...]
+    actions: tuple[Action, ...]
+    deadlines_s: tuple[float, ...]
+    deadline_kind: str = "hard"
+    grace_s: float = 0.0
+    queue_capacity: int = 1_000_000
+    dispatcher: str = "least-work"
+    shed_expired: bool = False
+    deadline_aware_batching: bool = False
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a request; `start_s` is None if it never ran, `finish_s` if it is in flight.
+
+    `finish_s` of a rejected or shed request is the moment when that was decided.
+    """
+
+    outcome: str
+    gpu: int
+    model: int
+    batch_size: int
+    start_s: float | None
+    finish_s: float | None
+    utility: float
