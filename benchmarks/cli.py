@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Union
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
@@ -58,13 +58,14 @@ def parse(arguments: Sequence[str] | None) -> Any:
 
 def one_of(commands: Mapping[str, Any]) -> Any:
     """A type that stands for the choice among `commands`; a table within it is a group."""
-    choices = []
+    choice: Any = None
     for name, command in commands.items():
         chosen, summary = command, None
         if isinstance(command, Group):
             chosen, summary = one_of(command.commands), command.summary
-        choices.append(Annotated[chosen, tyro.conf.subcommand(name, description=summary)])
-    return Union[tuple(choices)] if len(choices) > 1 else choices[0]
+        named = Annotated[chosen, tyro.conf.subcommand(name, description=summary)]
+        choice = named if choice is None else choice | named
+    return choice
 
 
 def check_neighbours() -> None:

@@ -17,7 +17,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.episode import DISABLED
 from llmroute_env.simulation import Simulation, summary
 from llmroute_env.specs import require
-from llmroute_env.state import Records
+from llmroute_env.state import COMPLETION, Records
 
 SIDE_BY_SIDE = 32
 """Episodes that run together; bounds the memory of their completions."""
@@ -80,11 +80,12 @@ def run_batch(
     simulation.seed(everyone, seeds)
     simulation.reset(everyone)
     agent.begin(len(seeds), np.random.default_rng(seeds))
-    parts: list[Records] = []
+    parts: list[bytes] = []
     while not simulation.outputs.terminated.all():
         simulation.step(agent.act(simulation.outputs.observations))
-        parts.append(simulation.completions.copy())
-    completions = np.concatenate(parts)
+        parts.append(simulation.completions.tobytes())
+    # Joined as bytes: concatenating arrays of records compares their types one by one.
+    completions = np.frombuffer(b"".join(parts), COMPLETION)
     for e in range(len(seeds)):
         own = completions[completions["env"] == e]
         yield EpisodeResult(

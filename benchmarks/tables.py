@@ -5,49 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
 
 COLUMNS = (
-    ("router", "left"),
-    ("utility of peak", "right"),
-    ("95 % interval", "right"),
-    ("in time", "right"),
-    ("windows >= 99 %", "right"),
-    ("dropped", "right"),
-    ("p50 / p99", "right"),
-    ("share of the models", "right"),
+    "utility of peak",
+    "in time",
+    "windows\n>= 99 %",
+    "dropped",
+    "p50 / p99\nms",
+    "share of models\n%",
 )
+NARROWEST = 112
+"""Columns of text that the table takes; piped output has no width of its own."""
 
 
 def show(rows: Sequence[Row], title: str | None = None) -> None:
     """Print reports (runner.report), in their order, as a table."""
-    table = Table(title=title, title_justify="left")
-    for name, justify in COLUMNS:
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("router", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*cells(row))
-    # Piped output has no width of its own: give it what the table needs.
+        table.add_row(row["agent"], *cells(row))
     console = Console()
-    Console(width=max(console.width, 130) if not console.is_terminal else None).print(table)
+    Console(width=max(console.width, NARROWEST)).print(table)
     models = ", ".join(rows[0]["share"])
-    print(f"share of the models: {models}; dropped: rejected by a full queue or shed as hopeless")
+    print(
+        "utility of peak: mean over episodes and its 95 % interval; windows: seconds with at least "
+        "99 % of peak;\ndropped: rejected by a full queue, or shed because hopelessly late; "
+        f"models: {models}"
+    )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """One report as the texts of COLUMNS."""
     utility = row["utility_of_peak"]
     return (
-        row["agent"],
-        f"{utility['mean']:.4f}",
-        f"{utility['ci_low']:.4f} - {utility['ci_high']:.4f}",
+        f"{utility['mean']:.3f} [{utility['ci_low']:.3f}, {utility['ci_high']:.3f}]",
         percent(row["deadline_met"]),
         percent(row["windows_at_least"]["0.99"]),
         percent(row["rejected"] + row["shed"]),
-        f"{milliseconds(row['p50_s'])} / {milliseconds(row['p99_s'])} ms",
-        " / ".join(f"{100 * share:3.0f}" for share in row["share"].values()) + " %",
+        f"{milliseconds(row['p50_s'])} / {milliseconds(row['p99_s'])}",
+        " / ".join(f"{100 * share:.0f}" for share in row["share"].values()),
     )
 
 

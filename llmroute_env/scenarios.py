@@ -1,7 +1,4 @@
-"""Named configurations with tags: the problems that everybody compares on.
-
-Spread of `unpredictable-1`: see README; `rate_spread` measures it.
-"""
+"""Named configurations with tags: the problems that everybody compares on."""
 
 from __future__ import annotations
 
@@ -9,8 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import PAPER_FEATURES
+from llmroute_env.simulation import workload_trace
 from llmroute_env.specs import ConfigError, Deadline
 from llmroute_env.workloads import CountsReplay, PoissonArrivals
 
@@ -72,6 +72,15 @@ def scenario(name: str) -> Scenario:
     if name not in SCENARIOS:
         raise ConfigError(f"scenario: {name!r} is unknown; accepted: {', '.join(SCENARIOS)}")
     return SCENARIOS[name]
+
+
+def rate_spread(name: str) -> tuple[float, float]:
+    """Arrival rate over 1 s in units of load 1: 5 % and 95 % quantiles of the whole workload."""
+    config = configure(name, split="all")
+    trace, _ = workload_trace(config)
+    counts, _ = np.histogram(trace.arrival_s, np.arange(int(trace.span_s) + 1))
+    low, high = np.quantile(counts / config.load_1_per_s, [0.05, 0.95])
+    return float(low), float(high)
 
 
 def configure(name: str, **fields: Any) -> EnvConfig:

@@ -78,7 +78,7 @@ def test_vector_action_out_of_range_names_the_env():
     env.reset(seed=0)
     with pytest.raises(ConfigError, match="action of env 1: got 7"):
         env.step(np.array([0, 7, 0]))
-    with pytest.raises(ConfigError, match="actions: got .* accepted: integers of shape"):
+    with pytest.raises(ConfigError, match=r"actions: got .* accepted: integers of shape"):
         env.step(np.zeros(2, np.int64))
     with pytest.raises(ConfigError, match="actions: got"):
         env.step(np.array([0.5, 1.0, 2.0]))

@@ -1,0 +1,96 @@
+"""The main job in one command: train a router on real arrivals, compare it, show it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from agents import heuristics
+from agents.base import Agent
+from agents.loading import load
+from agents.plan import Plan
+from agents.training import train
+from agents.tuning import tune
+from benchmarks.figures import per_window, save_share_figure, save_utility_figure
+from benchmarks.runner import Evaluation, evaluate, report
+from benchmarks.tables import show
+from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import configure
+
+SCENARIO = "unpredictable-1"
+ALGORITHM = "ddqn"
+TIMESTEPS = 3_000_000
+
+
+def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
+    """Train, evaluate against every heuristic on the same held-out episodes, draw."""
+    out = free_name(out)
+    config = configure(SCENARIO, split="test")
+    print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
+    started_s = time.perf_counter()
+    run = out / ALGORITHM
+    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps or TIMESTEPS, algorithm=ALGORITHM)
+    train(plan)
+    print(f"   {time.perf_counter() - started_s:.0f} s; the router is in {run}")
+    print(f"2. Comparing on {episodes} held-out episodes of {config.window_s:g} s")
+    agents = tqdm(contenders(run, config), unit=" routers")
+    evaluations = [evaluate(agent, config, episodes, seed) for agent in agents]
+    evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
+    rows = [report(e, SCENARIO) for e in evaluations]
+    show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")
+    (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print("3. Drawing the liveliest of these episodes")
+    for path in draw(out, config, evaluations):
+        print(f"   {path}")
+    print(f"TensorBoard: {tensorboard_command(out)}, then open the address it prints")
+
+
+def contenders(run: Path, config: EnvConfig) -> list[Agent]:
+    """The trained router and every heuristic, each tunable one with its best validation setting."""
+    agents: list[Agent] = [load(str(run), config)]
+    for name in heuristics.HEURISTICS:
+        setting = tune(name, config) if name in heuristics.TUNABLE else None
+        agent = heuristics.make(name, config, setting)
+        if setting is not None:
+            agent.name = f"{name} {setting:g}"
+        agents.append(agent)
+    return agents
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or with the first number that makes it new: earlier results are never overwritten."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def draw(out: Path, config: EnvConfig, evaluations: list[Evaluation]) -> list[Path]:
+    """Two figures of the episode in which the arrival rate varies most; returns their paths."""
+    router = next(e for e in evaluations if e.agent == ALGORITHM)
+    spread = [per_window(episode.completions).std() for episode in router.episodes]
+    number = int(np.argmax(spread))
+    runs = {e.agent: e.episodes[number].completions for e in shown(router, evaluations)}
+    title = f"{SCENARIO}, held-out episode {number}"
+    utility, share = out / "utility.png", out / "share.png"
+    save_utility_figure(utility, config, runs, title)
+    save_share_figure(share, config, runs[ALGORITHM], f"{title}: what {ALGORITHM} chose")
+    return [utility, share]
+
+
+def shown(router: Evaluation, evaluations: list[Evaluation]) -> list[Evaluation]:
+    """The router, the best heuristic and the best single model; `evaluations` are best first."""
+    others = [e for e in evaluations if e is not router]
+    single = [e for e in others if heuristics.HEURISTICS.get(e.agent) is heuristics.SingleModel]
+    return list({e.agent: e for e in (router, others[0], single[0])}.values())
+
+
+def tensorboard_command(out: Path) -> str:
+    """How to look at the logs from the folder that the user is in."""
+    return f"{Path(sys.executable).parent / 'tensorboard'} --logdir {out}"

@@ -1,0 +1,36 @@
+"""What the README says of the scenarios' arrivals."""
+
+import numpy as np
+
+from llmroute_env import SCENARIOS, TESTING
+from llmroute_env.scenarios import configure, rate_spread
+from llmroute_env.simulation import Simulation
+
+
+def test_unpredictable_1_spans_a_factor_of_twenty_around_load_1():
+    low, high = rate_spread("unpredictable-1")
+    assert low < 0.5 < 2.0 < high
+    assert high / low > 20
+
+
+def test_stable_hardly_moves():
+    low, high = rate_spread("stable")
+    assert 0.8 < low < 1.0 < high < 1.2
+
+
+def test_splits_do_not_overlap_and_leave_nothing_out():
+    parts = {}
+    for split in ("train", "validation", "test", "all"):
+        parts[split] = Simulation(configure("unpredictable-1", split=split)).trace
+    lengths = [len(parts[name]) for name in ("train", "validation", "test")]
+    assert sum(lengths) == len(parts["all"])
+    joined, start_s = [], 0.0
+    for name in ("train", "validation", "test"):
+        joined.append(parts[name].arrival_s + start_s)
+        start_s += parts[name].span_s
+    np.testing.assert_allclose(np.concatenate(joined), parts["all"].arrival_s)
+
+
+def test_the_testing_subset_is_part_of_the_scenarios():
+    assert set(TESTING) <= set(SCENARIOS)
+    assert len(TESTING) >= 2

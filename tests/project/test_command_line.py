@@ -1,0 +1,129 @@
+"""The `llmroute` command as a user meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cli
+from benchmarks.cli import COMMANDS, Group, main
+
+KEYS = {
+    "agent",
+    "scenario",
+    "episodes",
+    "seed",
+    "requests",
+    "utility_of_peak",
+    "deadline_met",
+    "rejected",
+    "share",
+    "windows_at_least",
+    "p50_s",
+    "p99_s",
+}
+
+
+def words(commands: dict, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command and group, as the words that name it."""
+    found = [before]
+    for name, command in commands.items():
+        inner = command.commands if isinstance(command, Group) else {}
+        found += words(inner, (*before, name))
+    return found
+
+
+@pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
+def test_help_on_every_level(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: llmroute" in capsys.readouterr().out
+
+
+def evaluation(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert main(["evaluate", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_evaluate_prints_one_json_object_as_its_last_line(capsys: pytest.CaptureFixture[str]):
+    row = evaluation(capsys, "largest-feasible", "--scenario", "stable", "--episodes", "3")
+    assert row.keys() >= KEYS
+    assert (row["agent"], row["scenario"], row["episodes"]) == ("largest-feasible", "stable", 3)
+    utility = row["utility_of_peak"]
+    assert 0.9 < utility["ci_low"] <= utility["mean"] <= utility["ci_high"] <= 1
+    assert sum(row["share"].values()) == pytest.approx(1)
+    assert set(row["windows_at_least"]) == {"0.96", "0.98", "0.99"}
+    assert row["requests"] > 10_000
+    assert row["p50_s"] < row["p99_s"] < 0.4
+
+
+def test_episodes_are_paired_and_follow_the_seed(capsys: pytest.CaptureFixture[str]):
+    arguments = ("--scenario", "stable", "--episodes", "2", "--seed")
+    large, small, other = (
+        evaluation(capsys, agent, *arguments, seed)
+        for agent, seed in (("opt-6.7b", "1"), ("opt-125m", "1"), ("opt-125m", "2"))
+    )
+    assert large["requests"] == small["requests"] != other["requests"]
+
+
+@pytest.mark.parametrize("episodes", ["1", "4"])
+def test_load_sets_the_arrival_rate(capsys: pytest.CaptureFixture[str], episodes: str):
+    rows = [
+        evaluation(
+            capsys, "opt-125m", "--scenario", "stable", "--load", load, "--episodes", episodes
+        )
+        for load in ("0.5", "2")
+    ]
+    assert rows[1]["requests"] / rows[0]["requests"] == pytest.approx(4, rel=0.1)
+
+
+REFUSALS = {
+    "agent": (["evaluate", "nix"], "agent: got 'nix'; accepted: a run directory, or one of random"),
+    "scenario": (["evaluate", "random", "--scenario", "nix"], "'nix' is unknown; accepted: stable"),
+    "load": (["evaluate", "random", "--load", "-1"], "load: got -1.0; accepted: a number > 0"),
+    "episodes": (["evaluate", "random", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
+    "split": (["evaluate", "random", "--split", "dev"], "split: got 'dev'; accepted: train"),
+    "directory": (["evaluate", "tests"], "tests: is not a run directory"),
+    "algorithm": (["train", "nix"], "algorithm: got 'nix'; accepted: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_bad_input_is_said_on_standard_error(
+    case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    arguments, message = REFUSALS[case]
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_a_wrong_option_exits_non_zero():
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "random", "--episodes", "many"])
+    assert stop.value.code == 2
+
+
+def test_another_distribution_called_agents_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    spec = cli.find_spec("json")
+    monkeypatch.setattr(cli, "find_spec", lambda name: spec)
+    assert main(["evaluate", "random"]) == 2
+    assert "agents: the package found is" in capsys.readouterr().err
+
+
+def test_help_imports_neither_numba_nor_torch():
+    program = (
+        "import sys\nfrom benchmarks.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('numba', 'torch', 'gymnasium', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
