@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -58,7 +58,6 @@ def _best_of(simulation: Simulation, seed: int, start: int, requests: int) -> fl
     numbers = start + np.arange(len(simulation.state.envs))
     for position in range(requests):
         simulation.step(numbers // simulation.actions**position % simulation.actions)
-    assert simulation.outputs.terminated.all()
     return float(simulation.state.envs["utility"].max())
 
 
@@ -71,20 +70,16 @@ def best_schedule(instance: Instance) -> float:
     cluster = instance.cluster
     pool_of = [int(pool) for pool in cluster.pool_of]
 
-    @lru_cache(maxsize=None)
+    @cache
     def best(remaining: tuple[int, ...], free_s: tuple[float, ...]) -> float:
         most = 0.0
         for gpu, pool in enumerate(pool_of):
-            if (
-                gpu
-                in [g for g, p in enumerate(pool_of) if (p, free_s[g]) == (pool, free_s[gpu])][:1]
-            ):
-                for model, batch in _batches(instance, pool, remaining):
-                    finish_s, utility = _run(instance, pool, model, batch, free_s[gpu])
-                    if utility > 0:
-                        rest = tuple(r for r in remaining if r not in batch)
-                        after = (*free_s[:gpu], finish_s, *free_s[gpu + 1 :])
-                        most = max(most, utility + best(rest, after))
+            for model, batch in _batches(instance, pool, remaining):
+                finish_s, utility = _run(instance, pool, model, batch, free_s[gpu])
+                if utility > 0:
+                    rest = tuple(r for r in remaining if r not in batch)
+                    after = (*free_s[:gpu], finish_s, *free_s[gpu + 1 :])
+                    most = max(most, utility + best(rest, after))
         return most
 
     return best(tuple(range(len(instance.arrival_s))), (0.0,) * len(pool_of))

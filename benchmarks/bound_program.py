@@ -93,7 +93,7 @@ def make_grid(instance: Instance, edges_s: Floats) -> Grid:
 
 
 def levels(cluster: Cluster, steps: int) -> list[tuple[float, float]]:
-    """(finish at most so long after the arrival, share of the accuracy that it can earn at most)."""
+    """(finish so long after the arrival at most, share of the accuracy earned at most)."""
     rules = cluster.rules[0]
     deadline_s, grace_s = float(rules["deadline_s"]), float(rules["grace_s"])
     if rules["decay"] == HARD:
@@ -137,35 +137,29 @@ def make_program(instance: Instance, grid: Grid, columns: Columns, levels: int) 
 
     Backlog: work that has arrived and is not done. Advance: work that is done and not yet due.
     """
-    from scipy import sparse
-
-    gpus = instance.cluster.pools["gpus"].astype(np.float64)
-    slots, curves = len(grid.edges_s) - 1, len(gpus) * levels
-    capacity_s = np.outer(gpus, np.diff(grid.edges_s))
-    groups = sparse.csr_array(
-        (np.ones(len(columns)), (columns.group, np.arange(len(columns)))),
-        shape=(grid.count.size, len(columns)),
-    )
-    nothing = sparse.csr_array((grid.count.size, 2 * curves * slots))
-    per_pool = sparse.kron(sparse.kron(sparse.eye(len(gpus)), np.ones((1, levels))), _eye(slots))
-    unused = [sparse.csr_array((len(gpus) * slots, n)) for n in (len(columns), 2 * curves * slots)]
-    no_work = sparse.csr_array((grid.count.size, curves * slots))
-    total_s = np.repeat(capacity_s.sum(axis=1), levels * slots)
-    done_s = np.repeat(capacity_s, levels, axis=0).ravel()
+    capacity_s = np.outer(instance.cluster.pools["gpus"], np.diff(grid.edges_s))
+    done_s = np.repeat(capacity_s, levels, axis=0)
+    total_s = np.repeat(done_s.sum(axis=1), done_s.shape[1])
     count = grid.count.ravel()
     return Program(
-        value=np.concatenate([columns.value, np.zeros(3 * curves * slots)]),
-        at_most=sparse.vstack(
-            [
-                sparse.hstack([groups, no_work, nothing]),
-                sparse.hstack([unused[0], per_pool, unused[1]]),
-            ],
-            format="csr",
-        ),
+        value=np.concatenate([columns.value, np.zeros(3 * done_s.size)]),
+        at_most=_ceilings(columns, len(count), capacity_s.shape, levels),
         ceiling=np.concatenate([count, capacity_s.ravel()]),
-        equal=_balances(columns, curves, slots),
-        upper=np.concatenate([count[columns.group], done_s, total_s, total_s]),
+        equal=_balances(columns, *done_s.shape),
+        upper=np.concatenate([count[columns.group], done_s.ravel(), total_s, total_s]),
     )
+
+
+def _ceilings(columns: Columns, groups: int, pools_slots: tuple[int, ...], levels: int) -> Any:
+    """Answers per group of requests; then, per (pool, slot), the work of all levels."""
+    from scipy import sparse
+
+    pools, slots = pools_slots
+    entries = np.ones(len(columns)), (columns.group, np.arange(len(columns)))
+    answers = sparse.csr_array(entries, shape=(groups, len(columns)))
+    work = sparse.kron(sparse.kron(_eye(pools), np.ones((1, levels))), _eye(slots))
+    others = sparse.csr_array((groups, 2 * pools * levels * slots))
+    return sparse.block_array([[answers, None, others], [None, work, None]], format="csr")
 
 
 def _eye(size: int) -> Any:
@@ -175,7 +169,7 @@ def _eye(size: int) -> Any:
 
 
 def _balances(columns: Columns, curves: int, slots: int) -> Any:
-    """Backlog and advance of each slot from those of the slot before: two rows per curve and slot."""
+    """Backlog and advance follow from those of the slot before: a row each per curve and slot."""
     from scipy import sparse
 
     one = _eye(curves * slots)
@@ -198,9 +192,10 @@ def certified_maximum(program: Program) -> float:
     Weak duality: any prices of the rows, those of inequalities not negative, bound the maximum by
     ceiling @ prices + sum over columns of upper * max(0, value left at these prices).
     """
-    from scipy.optimize import linprog
+    from scipy import optimize
 
-    found = linprog(
+    solve: Any = optimize.linprog  # Its stubs know no sparse matrices.
+    found = solve(
         -program.value,
         A_ub=program.at_most,
         b_ub=program.ceiling,

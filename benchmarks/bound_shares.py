@@ -1,4 +1,4 @@
-"""The least GPU time that answering a request can take: its share of the best batch it could join."""
+"""The least GPU time an answer can take: its share of the best batch it could be part of."""
 
 from __future__ import annotations
 
