@@ -42,6 +42,10 @@ RULES = np.dtype(
 POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8")])
 
 
+LOGARITHMS = 4096
+"""Backlogs whose logarithm is looked up; longer ones are computed."""
+
+
 class Cluster(NamedTuple):
     """Read-only tables for P pools, M models, T tasks and G GPUs."""
 
@@ -51,6 +55,7 @@ class Cluster(NamedTuple):
     largest_limit: NDArray[np.int64]  # (M,) over the pools
     batch_s: NDArray[np.float64]  # (P, M, B + 1): seconds of a batch of b; entry 0 is 0
     accuracy: NDArray[np.float64]  # (T, M)
+    log_backlog: NDArray[np.float32]  # (LOGARITHMS,): log1p of k requests per GPU
     pool_of: NDArray[np.int64]  # (G,)
     layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env import profiles
-from llmroute_env.cluster import POOL, RULES, Cluster
+from llmroute_env.cluster import LOGARITHMS, POOL, RULES, Cluster
 from llmroute_env.dispatch import DISPATCHERS
 from llmroute_env.observation import DEFAULT_FEATURES, layout
 from llmroute_env.specs import (
@@ -25,7 +25,7 @@ from llmroute_env.specs import (
     to_ticks_s,
 )
 from llmroute_env.workloads import PoissonArrivals, Workload
-from traces.tasks import TaskMix
+from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
 
 ACTIONS = ("model", "gpu-model")
@@ -70,7 +70,7 @@ class EnvConfig:
     rate_windows_s: tuple[float, float] = (0.2, 2.0)
     workload: Workload | Trace = field(default_factory=PoissonArrivals)
     load: float | tuple[float, float] | None = 1.0
-    mix: TaskMix = field(default_factory=TaskMix)
+    mix: Mix = field(default_factory=TaskMix)
     split: str = "train"
     window_s: float = 30.0
     workload_seed: int = 0
@@ -195,6 +195,7 @@ class EnvConfig:
             largest_limit=limits.max(axis=0),
             batch_s=self._batch_seconds(int(limits.max())),
             accuracy=np.array([model.accuracy for model in self.models]).T.copy(),
+            log_backlog=np.log1p(np.arange(LOGARITHMS) / self.gpus).astype(np.float32),
             pool_of=np.repeat(np.arange(len(self.pools)), [pool.gpus for pool in self.pools]),
             layout=layout(self.observation, len(self.tasks), self.gpus, len(self.models)),
         )

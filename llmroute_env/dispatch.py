@@ -88,7 +88,8 @@ def next_host(cluster: Cluster, cursor: int, model: int) -> int:
 @compiled
 def added_work_s(cluster: Cluster, pool: int, model: int, waiting: int) -> float:
     """Seconds of work that one more request adds to a queue of `waiting`, in full batches."""
-    rest = waiting % cluster.batch_limit[pool, model]
+    limit = cluster.batch_limit[pool, model]
+    rest = waiting if waiting < limit else waiting % limit
     added_s: float = cluster.batch_s[pool, model, rest + 1] - cluster.batch_s[pool, model, rest]
     return added_s
 

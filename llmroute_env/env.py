@@ -146,12 +146,12 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         return row.copy()
 
     def _info(self) -> dict[str, Any]:
-        env = self.simulation.state.envs[0]
+        out = self.simulation.outputs
         return {
-            "elapsed_s": float(env["elapsed_s"]),
-            "utility_in_time": float(env["step_in_time"]),
-            "utility_late": float(env["step_late"]),
-            "completions": [Completion._make(r) for r in self.simulation.completions.tolist()],
+            "elapsed_s": out.elapsed_s.item(),
+            "utility_in_time": out.utility_in_time.item(),
+            "utility_late": out.utility_late.item(),
+            "completions": list(map(Completion._make, self.simulation.completions.tolist())),
         }
 
     def summary(self) -> dict[str, Any]:

@@ -25,7 +25,9 @@ class Outputs(NamedTuple):
     """What a step reports of E envs with observations of F columns."""
 
     observations: NDArray[np.float32]  # (E, F)
-    rewards: NDArray[np.float64]  # (E,)
+    rewards: NDArray[np.float64]  # (E,), the sum of its terms:
+    utility_in_time: NDArray[np.float64]  # (E,)
+    utility_late: NDArray[np.float64]  # (E,)
     elapsed_s: NDArray[np.float64]  # (E,) between the previous decision and this one, or the end
     terminated: NDArray[np.bool_]  # (E,)
     truncated: NDArray[np.bool_]  # (E,)
@@ -39,6 +41,8 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
     return Outputs(
         observations=np.zeros((envs, columns), np.float32),
         rewards=np.zeros(envs),
+        utility_in_time=np.zeros(envs),
+        utility_late=np.zeros(envs),
         elapsed_s=np.zeros(envs),
         terminated=np.zeros(envs, np.bool_),
         truncated=np.zeros(envs, np.bool_),
@@ -169,9 +173,16 @@ def reset_envs(
     for e in range(len(s.envs)):
         if chosen[e]:
             begin_episode(cluster, tape, s, e)
-            out.rewards[e], out.elapsed_s[e] = 0.0, 0.0
+            clear_step(out, e)
             out.terminated[e], out.truncated[e] = False, False
             encode(cluster, s, e, out.observations[e])
+
+
+@compiled
+def clear_step(out: Outputs, e: int) -> None:
+    """Report that nothing was earned and no time passed."""
+    out.rewards[e], out.utility_in_time[e], out.utility_late[e] = 0.0, 0.0, 0.0
+    out.elapsed_s[e] = 0.0
 
 
 @compiled
@@ -192,8 +203,16 @@ def step_envs(
     first: int,
     last: int,
 ) -> int:
-    """Step envs first..last-1; returns where it stopped lest the log overflow, else last."""
-    same_step = cluster.rules[0].autoreset == SAME_STEP
+    """Step envs first..last-1; returns where it stopped lest the log overflow, else last.
+
+    If the action of an env e among them is out of range, nothing changes, and it returns -1 - e.
+    """
+    rules = cluster.rules[0]
+    same_step = rules.autoreset == SAME_STEP
+    most = rules.models * rules.gpus if rules.joint_action else rules.models
+    for e in range(first, last):
+        if actions[e] < 0 or actions[e] >= most:
+            return -1 - e
     for e in range(first, last):
         in_flight = s.envs[e].waiting + s.envs[e].running
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
@@ -203,6 +222,8 @@ def step_envs(
             continue
         terminated, truncated = step_env(cluster, tape, s, e, actions[e], log)
         out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late
+        out.utility_in_time[e] = s.envs[e].step_in_time
+        out.utility_late[e] = s.envs[e].step_late
         out.elapsed_s[e] = s.envs[e].elapsed_s
         out.terminated[e], out.truncated[e] = terminated, truncated
         if s.envs[e].over and same_step:
@@ -226,7 +247,7 @@ def keep_final(s: State, e: int, out: Outputs) -> None:
 @compiled
 def restart(cluster: Cluster, tape: Tape, s: State, e: int, out: Outputs) -> None:
     """The step of an env whose episode had ended: begin the next one, or stay if disabled."""
-    out.rewards[e], out.elapsed_s[e] = 0.0, 0.0
+    clear_step(out, e)
     if cluster.rules[0].autoreset == NEXT_STEP:
         begin_episode(cluster, tape, s, e)
         out.terminated[e], out.truncated[e] = False, False

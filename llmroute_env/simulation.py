@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env._compiled import compiled
+from llmroute_env._compiled import entry_point
 from llmroute_env.cluster import Tape
 from llmroute_env.config import EnvConfig
 from llmroute_env.episode import (
@@ -28,15 +29,6 @@ from llmroute_env.specs import ConfigError, require
 from llmroute_env.state import Records, State, allocate, allocate_log
 from llmroute_env.workloads import build, take_split
 from traces.trace import Trace
-
-
-@compiled
-def first_invalid(actions: NDArray[np.int64], count: int) -> int:
-    """Index of the first action outside 0..count-1, or -1."""
-    for e in range(len(actions)):
-        if actions[e] < 0 or actions[e] >= count:
-            return e
-    return -1
 
 
 def as_integer(action: object) -> int:
@@ -88,6 +80,7 @@ class Simulation:
         low, _ = self.observation_bounds()
         self.outputs = allocate_outputs(envs, len(low), self.state)
         self.log = allocate_log(max(1024, 16 * envs) if logs_completions else 0)
+        self._step_envs: Callable[..., int] | None = None
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of every observation column."""
@@ -117,21 +110,27 @@ class Simulation:
         Raises:
             ConfigError: an action out of range; nothing has changed then.
         """
-        bad = first_invalid(actions, self.actions)
-        if bad >= 0:
-            accepted = f"an integer from 0 to {self.actions - 1}"
-            raise ConfigError(f"action of env {bad}: got {actions[bad]}; accepted: {accepted}")
         self.log.used[0] = 0
-        self._run(actions)
-
-    def _run(self, actions: NDArray[np.int64]) -> None:
         envs, done = len(self.state.envs), 0
         while done < envs:
-            done = step_envs(
-                self.cluster, self.tape, self.state, self.outputs, actions, self.log, done, envs
-            )
+            done = self._step_from(done, actions)
+            if done < 0:
+                bad = -1 - done
+                accepted = f"an integer from 0 to {self.actions - 1}"
+                raise ConfigError(f"action of env {bad}: got {actions[bad]}; accepted: {accepted}")
             if done < envs:
                 self._grow_log(done)
+
+    def _step_from(self, first: int, actions: NDArray[np.int64]) -> int:
+        arrays = self.cluster, self.tape, self.state, self.outputs, actions, self.log
+        if self._step_envs is None:
+            self._step_envs = entry_point(step_envs, *arrays, first, first)
+        done: int = self._step_envs(*arrays, first, len(self.state.envs))
+        return done
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled function, which no other process could use."""
+        return {**self.__dict__, "_step_envs": None}
 
     def _grow_log(self, env: int) -> None:
         count = int(self.log.used[0])
@@ -144,7 +143,7 @@ class Simulation:
     @property
     def completions(self) -> Records:
         """The requests that ended in the last step, of all envs: overwritten by the next."""
-        return self.log.records[: self.log.used[0]]
+        return self.log.records[: self.log.used.item()]
 
     def snapshot(self) -> State:
         """A copy of everything that changes."""
@@ -187,7 +186,7 @@ def make_tape(trace: Trace, config: EnvConfig) -> Tape:
     for task in trace.tasks:
         require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
     rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
-    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task])
+    return Tape(np.array(trace.arrival_s, np.float64), rows[trace.task])
 
 
 def summary(env: np.void, models: Records, model_names: tuple[str, ...]) -> dict[str, Any]:

@@ -47,7 +47,8 @@ ENV = np.dtype(
         ("step_late", "f8"),
         ("utility", "f8"),
         ("peak_utility", "f8"),
-    ]
+    ],
+    align=True,
 )
 
 GPU = np.dtype(
@@ -67,7 +68,7 @@ CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 # A queue is a ring of requests: first those of the running batch, then those that wait.
 QUEUE = np.dtype([("head", "i4"), ("running", "i4"), ("waiting", "i4")], align=True)
 
-REQUEST = np.dtype([("arrival_s", "f8"), ("deadline_s", "f8"), ("decision", "i8"), ("task", "i8")])
+REQUEST = np.dtype([("arrival_s", "f8"), ("deadline_s", "f8"), ("decision", "i4"), ("task", "i4")])
 
 MODEL = np.dtype([("waiting", "i8"), ("running", "i8"), ("routed", "i8")])
 

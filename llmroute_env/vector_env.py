@@ -18,13 +18,15 @@ from llmroute_env.rendering import RENDER_FPS, Frame, Renderer, check_mode
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation import Simulation, summary
 from llmroute_env.specs import require
-from llmroute_env.state import State
+from llmroute_env.state import COMPLETION, Records, State
 
 _MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,
     AutoresetMode.SAME_STEP: SAME_STEP,
     AutoresetMode.DISABLED: DISABLED,
 }
+
+OPAQUE = np.dtype((np.void, COMPLETION.itemsize))
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -36,8 +38,9 @@ Batch = tuple[
 class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int64], Any]):
     """Many LLMRouteEnv in one: env i with seed s + i equals the single env with that seed.
 
-    `step` reports in `infos`: `elapsed_s` (E,), `completions` of all envs (structured; `env` names
-    the env) and, where an episode has ended, `final_obs`, `final_info` (summaries) and their masks.
+    `step` reports in `infos`: `elapsed_s` (E,), the reward's terms (E,), `completions` of all envs
+    (a structured array, COMPLETION in state.py; `env` names the env) and, where an episode has
+    ended, `final_obs`, `final_info` (summaries) and their masks.
     Episodes are cut after `max_episode_steps` requests (`truncated`).
     """
 
@@ -147,12 +150,19 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         out = self.simulation.outputs
         infos: dict[str, Any] = {
             "elapsed_s": self._returned(out.elapsed_s),
-            "completions": self._returned(self.simulation.completions),
+            "utility_in_time": self._returned(out.utility_in_time),
+            "utility_late": self._returned(out.utility_late),
+            "completions": self._completions(),
         }
         ended = out.terminated | out.truncated
         if ended.any():
             infos |= self._final(ended)
         return infos
+
+    def _completions(self) -> Records:
+        records = self.simulation.completions
+        # Copied as opaque bytes: NumPy would copy records field by field, at ten times the cost.
+        return records.view(OPAQUE).copy().view(COMPLETION) if self.copy else records
 
     def _final(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
         out = self.simulation.outputs

@@ -33,8 +33,10 @@ class Tally:
         self.counts.update((case.dispatcher, case.deadline_kind, type(case.actions[0]).__name__))
         self.largest_difference = max(self.largest_difference, difference)
 
-    def report(self, title: str) -> None:
-        print(f"{title}: {dict(self.counts)}, largest difference {self.largest_difference}")
+    def words(self, title: str) -> str:
+        counted = "cases", "requests", "in time", "late", "rejected", "shed", "in flight"
+        counts = ", ".join(f"{self.counts[what]:,} {what}" for what in counted)
+        return f"{title}: {counts}; largest difference {self.largest_difference}"
 
 
 def is_partial(fate: Fate, case: Case) -> bool:
@@ -127,7 +129,6 @@ def on_random_cases(
 def compare_many(examples: int, same_every_time: bool) -> Tally:
     tally = Tally()
     on_random_cases(lambda case, _: compare(case, tally), examples, same_every_time)
-    tally.report("whole episodes")
     return tally
 
 
@@ -139,7 +140,6 @@ def compare_many_cut(examples: int, same_every_time: bool) -> Tally:
         compare_cut(case, requests, tally)
 
     on_random_cases(check, examples, same_every_time)
-    tally.report("cut episodes")
     return tally
 
 
@@ -153,7 +153,6 @@ def compare_long(examples: int, times: int, same_every_time: bool) -> Tally:
         compare(case, tally)
 
     on_random_cases(check, examples, same_every_time)
-    tally.report("long episodes")
     return tally
 
 
@@ -164,7 +163,6 @@ def compare_wide(examples: int, same_every_time: bool) -> Tally:
         compare(widened(case, data.draw(st.integers(3, 13))), tally)
 
     on_random_cases(check, examples, same_every_time)
-    tally.report("many GPUs")
     return tally
 
 
@@ -195,22 +193,29 @@ def test_clusters_of_many_gpus_agree_with_the_reference():
 
 
 @pytest.mark.verify
-def test_ten_thousand_new_cases_agree_with_the_reference():
+def test_ten_thousand_new_cases_agree_with_the_reference(record_property):
     tally = compare_many(10_000, same_every_time=False)
+    record_property("figure", tally.words("whole episodes"))
     assert tally.counts["cases"] >= 10_000
     assert [what for what in EVERYTHING if tally.counts[what] < 100] == []
 
 
 @pytest.mark.verify
-def test_many_cut_episodes_agree_with_the_reference():
-    assert compare_many_cut(1000, same_every_time=False).counts["in flight"] > 100
+def test_many_cut_episodes_agree_with_the_reference(record_property):
+    tally = compare_many_cut(1000, same_every_time=False)
+    record_property("figure", tally.words("cut episodes"))
+    assert tally.counts["in flight"] > 100
 
 
 @pytest.mark.verify
-def test_many_long_episodes_agree_with_the_reference():
-    assert compare_long(100, times=40, same_every_time=False).counts["requests"] > 50_000
+def test_many_long_episodes_agree_with_the_reference(record_property):
+    tally = compare_long(100, times=40, same_every_time=False)
+    record_property("figure", tally.words("long episodes"))
+    assert tally.counts["requests"] > 50_000
 
 
 @pytest.mark.verify
-def test_many_clusters_of_many_gpus_agree_with_the_reference():
-    assert compare_wide(300, same_every_time=False).counts["requests"] > 50_000
+def test_many_clusters_of_many_gpus_agree_with_the_reference(record_property):
+    tally = compare_wide(300, same_every_time=False)
+    record_property("figure", tally.words("many GPUs"))
+    assert tally.counts["requests"] > 50_000
