@@ -8,6 +8,7 @@ did and not by what happened to arrive (Tesauro and Galperin 1996; Bertsekas and
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ from agents.compiled_policies import CompiledPolicy, walk
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.dynamics import advance
-from llmroute_env.episode import begin_episode
+from llmroute_env.episode import Outputs, begin_episode, keep_final
 from llmroute_env.observation import encode
 from llmroute_env.state import Log, State
 
 
 @compiled
 def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
-    """Make env `target` a copy of env `source`; of the rings only what lives is copied."""
+    """Make env `target` a copy of env `source`; of the requests only slots ever used are copied."""
     rules = cluster.rules[0]
     s.envs[target] = s.envs[source]
     for model in range(rules.models):
@@ -33,12 +34,9 @@ def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
         s.contests[target, 0, gpu] = s.contests[source, 0, gpu]
         s.contests[target, 1, gpu] = s.contests[source, 1, gpu]
         for model in range(rules.models):
-            queue = s.queues[source, gpu, model]
-            s.queues[target, gpu, model] = queue
-            index = queue.head
-            for _ in range(queue.running + queue.waiting):
-                s.requests[target, gpu, model, index] = s.requests[source, gpu, model, index]
-                index = index + 1 if index + 1 < rules.ring else 0
+            s.queues[target, gpu, model] = s.queues[source, gpu, model]
+    for slot in range(s.envs[source].slots):
+        s.requests[target, slot] = s.requests[source, slot]
 
 
 @compiled
@@ -71,6 +69,13 @@ def try_actions(
     return taken
 
 
+class Tried(NamedTuple):
+    """States of N envs in which every action was tried."""
+
+    observations: NDArray[np.float32]  # (N, F)
+    values: NDArray[np.float64]  # (N, actions): utility within the horizon
+
+
 @compiled
 def visit_and_try(
     behaviour: CompiledPolicy,
@@ -78,27 +83,30 @@ def visit_and_try(
     cluster: Cluster,
     tape: Tape,
     s: State,
+    out: Outputs,
     skips: NDArray[np.int64],
     horizon_s: float,
     log: Log,
-    observations: NDArray[np.float32],
-    values: NDArray[np.float64],
+    tried: Tried,
 ) -> int:
     """Follow `behaviour` for `skips[e]` decisions in every env e but the last, then try actions.
 
-    Writes what is seen there, (E - 1, F), and what each action earns, (E - 1, actions). An episode
-    that ends is followed by the next. Returns the decisions taken.
+    An episode that ends is followed by the next; `out.terminated` marks the envs in which one did,
+    and `out` holds the counters of the last such. Returns the decisions taken.
     """
     taken = 0
     spare = len(s.envs) - 1
     for e in range(spare):
+        out.terminated[e] = False
         left = skips[e]
         while left > 0 or s.envs[e].over:
             if s.envs[e].over:
+                keep_final(s, e, out)
+                out.terminated[e] = True
                 begin_episode(cluster, tape, s, e)
             moved = walk(behaviour, cluster, tape, s, e, -1, math.inf, left, log)
             left -= moved
             taken += moved
-        encode(cluster, s, e, observations[e])
-        taken += try_actions(base, cluster, tape, s, e, spare, horizon_s, log, values[e])
+        encode(cluster, s, e, tried.observations[e])
+        taken += try_actions(base, cluster, tape, s, e, spare, horizon_s, log, tried.values[e])
     return taken

@@ -42,7 +42,8 @@ from llmroute_env.specs import require
 
 SLOTS_PER_DEADLINE = {"hard": 20, "soft": 10}
 LATENESS_STEPS = 4
-"""Of soft deadlines: twice as many, on twice as many slots, take up to a minute and a half for 0.03 to 0.06 % of the peak."""
+"""Of soft deadlines: twice as many, on twice as many slots, take up to a minute and a half and
+tighten the bound by 0.03 to 0.06 % of the peak."""
 
 MOST_SLOTS = 4000
 """Slots of an episode: beyond, they grow longer, and the bound a little looser."""

@@ -15,7 +15,7 @@ RULES = np.dtype(
         ("models", "i8"),
         ("pools", "i8"),
         ("tasks", "i8"),
-        ("ring", "i8"),
+        ("slots", "i8"),  # requests that can be in flight
         ("queue_capacity", "i8"),
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model

@@ -227,7 +227,7 @@ class EnvConfig:
             "models": len(self.models),
             "pools": len(self.pools),
             "tasks": len(self.tasks),
-            "ring": self.queue_capacity + largest_batch,
+            "slots": self.gpus * len(self.models) * self.queue_capacity + self.gpus * largest_batch,
             "queue_capacity": self.queue_capacity,
             "dispatcher": DISPATCHERS.index(self.dispatcher),
             "joint_action": self.action == "gpu-model",

@@ -71,11 +71,21 @@ def fill(log: Log, k: int, e: int, outcome: int, gpu: int, model: int) -> None:
 
 
 @compiled
-def slot(cluster: Cluster, s: State, e: int, gpu: int, model: int, position: int) -> int:
-    """Index in the ring of the request at `position`, counted from the queue's head."""
-    index: int = s.queues[e, gpu, model].head + position
-    ring: int = cluster.rules[0].ring
-    return index - ring if index >= ring else index
+def take_slot(s: State, e: int) -> int:
+    """A free slot for a request."""
+    free: int = s.envs[e].free
+    if free >= 0:
+        s.envs[e].free = s.requests[e, free].next
+        return free
+    s.envs[e].slots += 1
+    return int(s.envs[e].slots) - 1
+
+
+@compiled
+def free_slot(s: State, e: int, slot: int) -> None:
+    """Give back the slot of a request that has ended."""
+    s.requests[e, slot].next = s.envs[e].free
+    s.envs[e].free = slot
 
 
 @compiled
@@ -83,8 +93,13 @@ def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     """Append the pending request to the queue of (gpu, model)."""
     queue = s.queues[e, gpu, model]
     added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
-    tail = slot(cluster, s, e, gpu, model, queue.running + queue.waiting)
-    request = s.requests[e, gpu, model, tail]
+    slot = take_slot(s, e)
+    if queue.waiting == 0:
+        queue.head = slot
+    else:
+        s.requests[e, queue.tail].next = slot
+    queue.tail = slot
+    request = s.requests[e, slot]
     request.arrival_s = s.envs[e].now_s
     request.deadline_s = s.envs[e].deadline_s
     request.decision = s.envs[e].decision
@@ -131,7 +146,7 @@ def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
     for model in range(cluster.rules[0].models):
         queue = s.queues[e, gpu, model]
         if queue.waiting > 0:
-            decision = s.requests[e, gpu, model, queue.head].decision
+            decision = s.requests[e, queue.head].decision
             if oldest < 0 or decision < earliest:
                 oldest, earliest = model, decision
     return oldest
@@ -144,48 +159,58 @@ def take_batch(
     """Walk a queue from its head: shed the expired, count those that fit; returns the size."""
     rules = cluster.rules[0]
     pool = cluster.pool_of[gpu]
-    size = 0
-    head_due_s = math.inf
     limit = cluster.batch_limit[pool, model]
-    while size < min(limit, s.queues[e, gpu, model].waiting):
-        request = s.requests[e, gpu, model, slot(cluster, s, e, gpu, model, size)]
+    queue = s.queues[e, gpu, model]
+    size, last, slot = 0, -1, queue.head
+    head_due_s = math.inf
+    while size < min(limit, queue.waiting):
+        request = s.requests[e, slot]
         due_s = request.arrival_s + request.deadline_s
-        waiting = s.queues[e, gpu, model].waiting
-        likely = 1 if rules.deadline_aware_batching else min(limit, waiting)
+        likely = 1 if rules.deadline_aware_batching else min(limit, queue.waiting)
         soonest_s = at_s + cluster.batch_s[pool, model, likely]
         if rules.shed_expired and soonest_s > due_s + rules.grace_s:
-            shed(cluster, s, e, gpu, model, size, at_s, log)
+            slot = shed(s, e, gpu, model, slot, last, at_s, log)
             continue
         if size == 0:
             head_due_s = due_s
         grown_s = at_s + cluster.batch_s[pool, model, size + 1]
         if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
             break
-        size += 1
+        size, last, slot = size + 1, slot, request.next
     return size
 
 
 @compiled
 def shed(
-    cluster: Cluster, s: State, e: int, gpu: int, model: int, position: int, at_s: float, log: Log
-) -> None:
-    """Drop the request at `position`; those before it move up so that the queue stays one run."""
-    requests = s.requests
-    dropped = slot(cluster, s, e, gpu, model, position)
+    s: State, e: int, gpu: int, model: int, slot: int, before: int, at_s: float, log: Log
+) -> int:
+    """Drop the request in `slot`, which follows `before` (-1: none); returns the next slot."""
+    request = s.requests[e, slot]
     k = log.used[0]
     if k < len(log.records):
         fill(log, k, e, SHED, gpu, model)
-        record, request = log.records[k], requests[e, gpu, model, dropped]
+        record = log.records[k]
         record.task, record.decision = request.task, request.decision
         record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
         log.used[0] = k + 1
-    for ahead in range(position - 1, -1, -1):
-        source = slot(cluster, s, e, gpu, model, ahead)
-        target = slot(cluster, s, e, gpu, model, ahead + 1)
-        requests[e, gpu, model, target] = requests[e, gpu, model, source]
-    s.queues[e, gpu, model].head = slot(cluster, s, e, gpu, model, 1)
+    following: int = request.next
+    unlink(s, e, gpu, model, slot, before)
+    free_slot(s, e, slot)
     s.envs[e].shed += 1
     change_waiting(s, e, gpu, model, -1)
+    return following
+
+
+@compiled
+def unlink(s: State, e: int, gpu: int, model: int, slot: int, before: int) -> None:
+    """Take `slot` out of the list of those that wait, in which it follows `before`."""
+    queue = s.queues[e, gpu, model]
+    if before < 0:
+        queue.head = s.requests[e, slot].next
+    else:
+        s.requests[e, before].next = s.requests[e, slot].next
+    if queue.tail == slot:
+        queue.tail = before
 
 
 @compiled
@@ -193,6 +218,10 @@ def start_batch(
     cluster: Cluster, s: State, e: int, gpu: int, model: int, size: int, at_s: float
 ) -> None:
     """Run the first `size` requests of the queue as one batch."""
+    queue = s.queues[e, gpu, model]
+    queue.batch = queue.head
+    for _ in range(size):
+        queue.head = s.requests[e, queue.head].next
     change_waiting(s, e, gpu, model, -size)
     change_running(s, e, gpu, model, size)
     finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
@@ -210,21 +239,22 @@ def complete(cluster: Cluster, s: State, e: int, gpu: int, log: Log) -> None:
     """Finish the running batch of `gpu`: its requests earn their utility."""
     model = s.gpus[e, gpu].model
     size = s.gpus[e, gpu].running
-    for position in range(size):
-        earn(cluster, s, e, gpu, model, slot(cluster, s, e, gpu, model, position), log)
-    queue = s.queues[e, gpu, model]
-    # An empty ring starts over at 0, so that short queues stay within a few cache lines.
-    queue.head = slot(cluster, s, e, gpu, model, size) if queue.waiting > 0 else 0
+    slot = s.queues[e, gpu, model].batch
+    for _ in range(size):
+        following = s.requests[e, slot].next
+        earn(cluster, s, e, gpu, model, slot, log)
+        free_slot(s, e, slot)
+        slot = following
     change_running(s, e, gpu, model, -size)
     s.gpus[e, gpu].model = -1
     s.envs[e].busy_gpus -= 1
 
 
 @compiled
-def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, index: int, log: Log) -> None:
+def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, slot: int, log: Log) -> None:
     """Credit one finished request and log its completion."""
     rules = cluster.rules[0]
-    request = s.requests[e, gpu, model, index]
+    request = s.requests[e, slot]
     finish_s = s.contests[e, FINISH, gpu].key
     accuracy = cluster.accuracy[request.task, model]
     lateness_s = finish_s - request.arrival_s - request.deadline_s

@@ -186,9 +186,11 @@ def _queue(simulation: Simulation, e: int, gpus: range, models: range) -> Queue:
 
 def _cells(s: State, e: int, gpu: int, model: int) -> NDArray[np.float64]:
     """Arrival, deadline and task of the first waiting requests of one queue, one per row."""
-    queue, ring = s.queues[e, gpu, model], s.requests[e, gpu, model]
-    positions = np.arange(min(int(queue["waiting"]), MOST_CELLS))
-    requests = ring[(queue["head"] + queue["running"] + positions) % len(ring)]
+    queue = s.queues[e, gpu, model]
+    slots = [int(queue["head"])]
+    for _ in range(1, min(int(queue["waiting"]), MOST_CELLS)):
+        slots.append(int(s.requests[e, slots[-1]]["next"]))
+    requests = s.requests[e, slots]
     return np.stack([requests["arrival_s"], requests["deadline_s"], requests["task"]], axis=1)
 
 
@@ -235,4 +237,6 @@ def describe(config: EnvConfig) -> str:
     models = "1 model" if len(config.models) == 1 else f"{len(config.models)} models"
     gpus = "1 GPU" if config.gpus == 1 else f"{config.gpus} GPUs"
     kind = f"{'soft' if soft else 'hard'} deadline {deadline.deadline_s:g} s{grace}"
+    if math.isinf(deadline.deadline_s):
+        kind = "no deadline"
     return f"{gpus}, {models}, {kind}, dispatcher {config.dispatcher}"

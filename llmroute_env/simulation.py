@@ -75,7 +75,7 @@ class Simulation:
         if config.load is None:
             rules |= {"min_load": tape_load, "max_load": tape_load}
         self.cluster = config.build_cluster(rules)
-        shape = (envs, config.gpus, len(config.models), int(self.cluster.rules[0]["ring"]))
+        shape = (envs, config.gpus, len(config.models), int(self.cluster.rules[0]["slots"]))
         self.state = allocate(*shape)
         low, _ = self.observation_bounds()
         self.outputs = allocate_outputs(envs, len(low), self.state)

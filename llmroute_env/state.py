@@ -34,6 +34,9 @@ ENV = np.dtype(
         ("slow_rate_per_s", "f8"),
         ("next_gpu", "i8"),  # cursor of the round-robin dispatcher
         ("busy_gpus", "i8"),
+        # Slots of requests in flight: the first free one, and how many were ever used.
+        ("free", "i4"),
+        ("slots", "i4"),
         # Where every request of the episode is: these and (waiting, running) sum to `routed`.
         ("routed", "i8"),
         ("in_time", "i8"),
@@ -65,10 +68,31 @@ GPU = np.dtype(
 # Two tournaments of the GPUs (dispatch.py): who finishes first, and who has the least load.
 CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 
-# A queue is a ring of requests: first those of the running batch, then those that wait.
-QUEUE = np.dtype([("head", "i4"), ("running", "i4"), ("waiting", "i4")], align=True)
+# Two linked lists of requests: the running batch, and those that wait. A list's end is not marked:
+# its length says where it is.
+QUEUE = np.dtype(
+    [
+        ("batch", "i4"),  # slot of the running batch's first request
+        ("head", "i4"),  # slot of the first request that waits
+        ("tail", "i4"),  # and of the last
+        ("running", "i4"),
+        ("waiting", "i4"),
+    ],
+    align=True,
+)
 
-REQUEST = np.dtype([("arrival_s", "f8"), ("deadline_s", "f8"), ("decision", "i4"), ("task", "i4")])
+# A slot is freed when its request ends, and the one freed last is used first: the memory in use
+# stays as small as the number of requests in flight, whatever the queues could hold.
+REQUEST = np.dtype(
+    [
+        ("arrival_s", "f8"),
+        ("deadline_s", "f8"),
+        ("decision", "i4"),
+        ("task", "i2"),
+        ("next", "i4"),  # slot of the next in the list; of the next free one
+    ],
+    align=True,
+)
 
 MODEL = np.dtype([("waiting", "i8"), ("running", "i8"), ("routed", "i8")])
 
@@ -110,12 +134,12 @@ OUTCOMES = ("in_time", "late", "rejected", "shed")
 
 
 class State(NamedTuple):
-    """Everything that changes, for E envs of G GPUs and M models with rings of R requests."""
+    """Everything that changes, for E envs of G GPUs and M models with R requests in flight."""
 
     envs: Records  # (E,)
     gpus: Records  # (E, G)
     queues: Records  # (E, G, M)
-    requests: Records  # (E, G, M, R)
+    requests: Records  # (E, R)
     contests: Records  # (E, 2, G)
     models: Records  # (E, M)
 
@@ -130,7 +154,7 @@ class State(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays; rings are touched, and so resident, only as far as they fill."""
+        """Bytes of all arrays; slots are touched, and so resident, only as far as they fill."""
         return sum(array.nbytes for array in self)
 
 
@@ -141,13 +165,13 @@ class Log(NamedTuple):
     used: NDArray[np.int64]  # (1,)
 
 
-def allocate(envs: int, gpus: int, models: int, ring: int) -> State:
-    """Zeroed state; the operating system commits a ring's memory only when it is first used."""
+def allocate(envs: int, gpus: int, models: int, slots: int) -> State:
+    """Zeroed state; the operating system commits a slot's memory only when it is first used."""
     return State(
         envs=np.zeros(envs, ENV),
         gpus=np.zeros((envs, gpus), GPU),
         queues=np.zeros((envs, gpus, models), QUEUE),
-        requests=np.zeros((envs, gpus, models, ring), REQUEST),
+        requests=np.zeros((envs, slots), REQUEST),
         contests=np.zeros((envs, 2, gpus), CONTEST),
         models=np.zeros((envs, models), MODEL),
     )
