@@ -10,7 +10,8 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import commands
+from benchmarks import commands, replay_command
+from benchmarks.trace_command import TRACE_COMMANDS
 from traces.errors import InputError
 
 
@@ -25,6 +26,11 @@ COMMANDS: dict[str, Any] = {
     "demo": commands.Demo,
     "train": commands.Train,
     "evaluate": commands.Evaluate,
+    "record": replay_command.Record,
+    "replay": replay_command.Replay,
+    "timeline": replay_command.Timeline,
+    "speed": commands.Speed,
+    "trace": Group("Read, convert, synthesise and draw traces.", TRACE_COMMANDS),
 }
 
 UNUSABLE_INPUT, INTERRUPTED = 2, 130
@@ -60,10 +66,11 @@ def one_of(commands: Mapping[str, Any]) -> Any:
     """A type that stands for the choice among `commands`; a table within it is a group."""
     choice: Any = None
     for name, command in commands.items():
-        chosen, summary = command, None
+        chosen: Any = command
+        summary: str | None = None
         if isinstance(command, Group):
             chosen, summary = one_of(command.commands), command.summary
-        named = Annotated[chosen, tyro.conf.subcommand(name, description=summary)]
+        named: Any = Annotated[chosen, tyro.conf.subcommand(name, description=summary)]
         choice = named if choice is None else choice | named
     return choice
 

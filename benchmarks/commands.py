@@ -57,7 +57,9 @@ class Train:
         from agents.plan import Plan
         from agents.training import train
 
-        budget = {} if self.timesteps is None else {"decisions": self.timesteps}
+        budget: dict[str, Any] = {}
+        if self.timesteps is not None:
+            budget = {"decisions": self.timesteps}
         plan = Plan(
             directory=self.directory,
             scenario=self.scenario,
@@ -117,3 +119,26 @@ class Evaluate:
 def env_fields(load: float | None) -> dict[str, Any]:
     """The fields of EnvConfig that the command line sets."""
     return {} if load is None else {"load": load}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measure how fast the environment is, beside CartPole's, in one run."""
+
+    json: bool = False
+    """Print one JSON object as the last line."""
+    rounds: int = 5
+    """Alternations of the two sides."""
+    seconds: float = 0.3
+    """Least length of one measurement."""
+
+    def run(self) -> None:
+        """Do it."""
+        from benchmarks.speed import Effort, measure
+        from benchmarks.tables import show_speed
+
+        figures = measure(Effort(self.rounds, self.seconds))
+        if self.json:
+            print(json_format.dumps(figures))
+        else:
+            show_speed(figures)

@@ -1,28 +1,70 @@
-"""Placeholder until the traces room is finished: overwrite freely."""
+"""Bundled samples of real traces, by name."""
 
 from __future__ import annotations
 
-import lzma
+import dataclasses
 from functools import lru_cache
 from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from traces.counts import CountTable
+from traces.errors import require
+from traces.trace import Trace
 
+if TYPE_CHECKING:
+    from traces.readers import Reading
 
-class CountTable(NamedTuple):
-    """Counts."""
-
-    counts: NDArray[np.int64]
-    triggers: tuple[str | None, ...] | None
+NAMES = {
+    "maf2019-500fn": "Azure Functions 2019: calls per minute of 500 functions, 8 hours of a day",
+    "maf2021-998": "Azure Functions 2021: the first 998 calls",
+    "azure-conv": "Azure LLM inference 2023: 19,366 conversation requests in 58 minutes",
+    "azure-code": "Azure LLM inference 2023: 8,819 coding requests in 57 minutes",
+}
+"""What is bundled; licences and origin are in `data/README.md`."""
 
 
 @lru_cache
+def reading(name: str) -> Reading:
+    """A bundled file as read; kept in memory.
+
+    Raises:
+        TraceError: an unknown name.
+    """
+    # Importing polars takes half a second, which most users of a catalogue never need.
+    from traces.readers import Reading, read
+
+    require(name in NAMES, "trace name", name, ", ".join(NAMES))
+    with resources.as_file(resources.files("traces") / "data" / f"{name}.csv.xz") as path:
+        found = read(Path(path))
+    found.report.source = name
+    provenance = dataclasses.replace(found.content.provenance, source=name)
+    return Reading(dataclasses.replace(found.content, provenance=provenance), found.report)
+
+
+def load(name: str) -> Trace:
+    """The requests of a bundled trace that has times.
+
+    Raises:
+        TraceError: an unknown name, or counts per minute only.
+    """
+    content = reading(name).content
+    if isinstance(content, Trace):
+        return content
+    timed = [other for other in NAMES if other != name and not other.startswith("maf2019")]
+    require(False, "trace with times", name, f"{', '.join(timed)}; load_counts for counts")
+    raise AssertionError
+
+
 def load_counts(name: str) -> CountTable:
-    """Counts."""
-    data = resources.files("traces").joinpath("data/maf2019-500fn.csv.xz").read_bytes()
-    frame = pl.read_csv(lzma.decompress(data))
-    minutes = [c for c in frame.columns if c.isdigit()]
-    return CountTable(frame.select(minutes).to_numpy().astype(np.int64), tuple(frame["Trigger"]))
+    """The calls per minute of a bundled trace.
+
+    Raises:
+        TraceError: an unknown name, or a trace with times.
+    """
+    content = reading(name).content
+    if isinstance(content, CountTable):
+        return content
+    counted = [other for other in NAMES if other.startswith("maf2019")]
+    require(False, "trace of counts", name, f"{', '.join(counted)}; load for requests")
+    raise AssertionError

@@ -11,12 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.errors import InputError
+from traces.errors import TraceError as TraceError
 from traces.tasks import TASKS
-
-
-class TraceError(InputError):
-    """A trace that cannot be read or used: names the field, the value and what is accepted."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,13 @@ class Trace:
         for name in ("task", "prompt_tokens", "output_tokens"):
             length = len(getattr(self, name))
             if length != len(self):
-                raise TraceError(f"{name}: got {length} entries; accepted: {len(self)}, as arrivals")
+                raise TraceError(
+                    f"{name}: got {length} entries; accepted: {len(self)}, as arrivals"
+                )
         if not (np.isfinite(self.span_s) and self.span_s > 0):
             raise TraceError(f"span_s: got {self.span_s!r}; accepted: finite seconds > 0")
         self._check_times()
-        if len(self) and not (0 <= self.task.min() and self.task.max() < len(self.tasks)):
+        if len(self) and not (self.task.min() >= 0 and self.task.max() < len(self.tasks)):
             found = f"{self.task.min()} to {self.task.max()}"
             raise TraceError(f"task: got {found}; accepted: 0 to {len(self.tasks) - 1}")
 
@@ -71,7 +69,7 @@ class Trace:
             row = int(bad.argmax())
             accepted = f"finite seconds from 0 to span_s, {self.span_s:g}"
             raise TraceError(f"arrival_s[{row}]: got {self.arrival_s[row]}; accepted: {accepted}")
-        falls = np.diff(self.arrival_s) < 0
+        falls = self.arrival_s[1:] < self.arrival_s[:-1]
         if falls.any():
             row = int(falls.argmax()) + 1
             accepted = "times that do not fall"
@@ -113,7 +111,10 @@ class Trace:
         first, last = np.searchsorted(self.arrival_s, [start_s, end_s])
         chosen = slice(int(first), int(last))
         return self._take(
-            chosen, self.arrival_s[chosen] - start_s, last_s - start_s, f"slice {start_s:g} {end_s:g}"
+            chosen,
+            self.arrival_s[chosen] - start_s,
+            last_s - start_s,
+            f"slice {start_s:g} {end_s:g}",
         )
 
     def _take(

@@ -1,0 +1,38 @@
+"""What a user may name as a trace: a bundled one, a file, or several days of counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from traces import catalog
+from traces.errors import require
+
+if TYPE_CHECKING:
+    from traces.readers import Reading
+
+Sources = tyro.conf.Positional[tuple[str, ...]]
+
+
+def open_sources(sources: tuple[str, ...], strict: bool = False, merge: bool = False) -> Reading:
+    """What the names or files hold; several files are days of calls per minute.
+
+    Raises:
+        TraceError: neither a bundled name nor a file that can be read.
+    """
+    from traces.readers import read
+
+    require(bool(sources), "trace", "nothing", f"files, or one of {', '.join(catalog.NAMES)}")
+    if len(sources) == 1 and sources[0] in catalog.NAMES:
+        return catalog.reading(sources[0])
+    for source in sources:
+        known = f"an existing file, or one of {', '.join(catalog.NAMES)}"
+        require(Path(source).is_file(), "trace", source, known)
+    return read(sources, strict=strict, merge=merge)
+
+
+def name_of(source: str) -> str:
+    """A source without its folder."""
+    return Path(source).name

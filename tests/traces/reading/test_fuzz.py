@@ -1,0 +1,115 @@
+"""Whatever the bytes: a TraceError or valid content whose rows are all accounted for."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from traces import storage
+from traces.counts import CountTable
+from traces.errors import TraceError
+from traces.readers import read
+from traces.statistics import of_counts, of_trace
+from traces.trace import Provenance, Trace
+
+from . import samples
+
+WORDS = (
+    b'nan -inf 1e309 -1 5.0 0 0x10 1_000 true null +1 , " { } '
+    b'2023-02-30T25:61:61 2024-01-01T00:00:00Z "timestamp": {"timestamp": '
+    b"\x00 \xff \xef\xbb\xbf \xe2\x80\xa8"
+).split(b" ")
+TOKENS = st.sampled_from([*WORDS, b"", b" ", b"\n", b"\r", b"\r\n", b"[" * 5000, b"9" * 400])
+
+
+@st.composite
+def npz(draw: st.DrawFn) -> bytes:
+    """A valid npz of ours."""
+    times = np.sort(draw(st.lists(st.floats(0, 9), max_size=4)))
+    zeros = np.zeros(len(times), np.int32)
+    trace = Trace(times, zeros.astype(np.int16), zeros, zeros, 10.0, Provenance("fuzz"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.npz"
+        storage.save(trace, path)
+        return path.read_bytes()
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A real file with a few places overwritten, cut out, repeated or filled with junk."""
+    content = draw(st.sampled_from(samples.EVERY) | npz())
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(content)))
+        end = min(len(content), start + draw(st.integers(0, 20)))
+        repeated = content[start:end] * draw(st.integers(0, 3))
+        junk = draw(TOKENS | st.binary(max_size=6))
+        content = content[:start] + draw(st.sampled_from([junk, repeated])) + content[end:]
+    return content
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    """Rows of odd cells under the header of a real file."""
+    header = draw(st.sampled_from(samples.EVERY)).splitlines()[0]
+    width = header.count(b",") + 1
+    row = st.lists(
+        TOKENS | st.integers(-3, 10**12).map(lambda n: b"%d" % n), min_size=width, max_size=width
+    )
+    rows = draw(st.lists(row.map(b",".join), max_size=5))
+    return b"\n".join([header, *rows])
+
+
+FILES = st.binary(max_size=300) | mutated() | tables()
+PACKED = st.sampled_from([bytes, gzip.compress, lzma.compress])
+
+
+def check(content: bytes, pack, cut: int, merge: bool) -> None:
+    """Read a packed and perhaps truncated file."""
+    packed = pack(content)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace"
+        path.write_bytes(packed[: len(packed) - cut])
+        try:
+            reading = read(path, merge=merge)
+        except TraceError:
+            return
+    report = reading.report
+    assert report.rows_read == report.rows_kept + sum(report.rows_dropped.values())
+    if isinstance(reading.content, CountTable):
+        assert reading.content.counts.dtype == np.int64
+        assert of_counts(reading.content, np.random.default_rng(0)).requests >= 0
+    else:
+        assert len(reading.content) == of_trace(reading.content).requests == report.rows_kept
+
+
+def fuzz(examples: int, derandomize: bool) -> None:
+    """Try this many inputs."""
+
+    @settings(
+        max_examples=examples,
+        derandomize=derandomize,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(FILES, PACKED, st.sampled_from([0, 0, 0, 1, 7]), st.booleans())
+    def run(content, pack, cut, merge):
+        check(content, pack, cut, merge)
+
+    run()
+
+
+def test_a_few_hundred_inputs():
+    fuzz(150, derandomize=True)
+
+
+@pytest.mark.verify
+def test_many_inputs():
+    fuzz(20_000, derandomize=False)

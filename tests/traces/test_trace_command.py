@@ -1,0 +1,119 @@
+"""`llmroute trace`: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.trace_command import TRACE_COMMANDS, Convert, Info, Plot
+from benchmarks.trace_make import PROCESSES, Make
+from traces import storage
+from traces.errors import TraceError
+
+KEYS = {
+    *("format", "rows_read", "rows_kept", "rows_dropped", "requests", "span_s"),
+    *("mean_rate_per_s", "cv", "peak_to_mean", "sha256"),
+}
+
+
+def info_of(*sources: str, capsys) -> dict:
+    Info(sources, json=True).run()
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_info_of_bundled_traces(capsys):
+    conversations = info_of("azure-conv", capsys=capsys)
+    assert conversations.keys() >= KEYS
+    assert conversations["requests"] == conversations["rows_kept"] == 19_366
+    assert conversations["cv"] == pytest.approx(1.09, abs=0.01)
+    assert conversations["peak_to_mean"] == pytest.approx(1.52, abs=0.01)
+    functions = info_of("maf2019-500fn", capsys=capsys)
+    assert (functions["requests"], functions["rows_kept"]) == (3_037_902, 500)
+    assert functions["mean_rate_per_s"] == pytest.approx(105.5, abs=0.05)
+    assert functions["peak_to_mean"] == pytest.approx(1.20, abs=0.01)
+
+
+def test_info_counts_what_is_dropped_and_survives_a_single_request(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("arrival_s\n1\nx\n")
+    row = info_of(str(path), capsys=capsys)
+    assert row["rows_dropped"] == {"time": 1}
+    assert row["cv"] is None
+    Info((str(path),)).run()
+    assert "1 dropped: time" in capsys.readouterr().out
+    with pytest.raises(TraceError, match=r"own.csv:3: time"):
+        Info((str(path),), strict=True).run()
+
+
+def test_unknown_sources_are_named():
+    for command in (Info(("nowhere",)), Plot(("nowhere",)), Info(())):
+        with pytest.raises(TraceError, match="azure-conv"):
+            command.run()
+
+
+def test_convert_applies_everything_in_order(tmp_path):
+    out = tmp_path / "t.npz"
+    Convert(("azure-code",), out, start=60.0, end=1800.0, stretch=0.5, beyond="clamp").run()
+    trace = storage.load(out)
+    assert trace.span_s == pytest.approx(870.0)
+    assert int((trace.prompt_tokens + trace.output_tokens).max()) == 2048
+    done = [operation.split()[0] for operation in trace.provenance.operations]
+    assert done == ["read", "slice", "rescale", "context"]
+
+
+def test_convert_filters_triggers_and_gives_lengths(tmp_path):
+    out = tmp_path / "t.csv"
+    path = tmp_path / "counts.csv"
+    cells = ",".join(["60"] * 20)
+    header = ",".join(["HashFunction,Trigger", *map(str, range(1, 21))])
+    path.write_text(f"{header}\nf,http,{cells}\ng,timer,{cells}\n")
+    Convert((str(path),), out, without_trigger=("timer",), rate=2.0, end=600.0).run()
+    rows = out.read_text().splitlines()
+    assert rows[0] == "arrival_s,task,prompt_tokens,output_tokens"
+    assert len(rows) == pytest.approx(1201, abs=5 * 1200**0.5)
+    with pytest.raises(TraceError, match="trigger filter"):
+        Convert(("azure-code",), out, only_trigger=("http",)).run()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_make_every_process(tmp_path, process):
+    for name in ("a.npz", "b.npz"):
+        Make(tmp_path / name, process=process, rate=20.0, span=600.0, cv=2.0, seed=3).run()
+    first, again = (storage.load(tmp_path / name) for name in ("a.npz", "b.npz"))
+    assert np.array_equal(first.arrival_s, again.arrival_s)
+    assert first.mean_rate_per_s == pytest.approx(20.0, rel=0.2) or process in (
+        "spike",
+        "flash-crowd",
+        "mmpp",
+    )
+    assert first.prompt_tokens.min() > 0
+
+
+def test_make_fresh_days_like_a_file(tmp_path):
+    path = tmp_path / "counts.csv"
+    minutes = ",".join(map(str, range(1, 101)))
+    path.write_text(f"{minutes}\n{','.join(['3'] * 100)}\n{','.join(['0', '8'] * 50)}\n")
+    Make(tmp_path / "d.npz", process="like", like=str(path), days=2).run()
+    trace = storage.load(tmp_path / "d.npz")
+    assert trace.span_s == 12_000
+    assert len(trace) == pytest.approx(1400, rel=0.15)
+    for like in (None, "azure-code"):
+        with pytest.raises(TraceError, match="like: got"):
+            Make(tmp_path / "d.npz", process="like", like=like).run()
+
+
+def test_plot_writes_a_picture_and_refuses_what_it_cannot_draw(tmp_path):
+    pytest.importorskip("matplotlib")
+    Plot(("maf2021-998",), tmp_path / "p.png").run()
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(TraceError, match="picture: got"):
+        Plot(("maf2021-998",), tmp_path / "p.nothing").run()
+    (tmp_path / "one.csv").write_text("arrival_s\n1\n")
+    with pytest.raises(TraceError, match="at least 3"):
+        Plot((str(tmp_path / "one.csv"),), tmp_path / "p.png").run()
+
+
+def test_every_command_is_offered():
+    assert list(TRACE_COMMANDS) == ["info", "convert", "make", "plot"]

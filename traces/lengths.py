@@ -1,0 +1,78 @@
+"""Lengths of requests: drawn for traces that have none, and fitted into a model's context."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from traces import catalog
+from traces.errors import require
+from traces.operations import take
+from traces.trace import Trace
+
+POLICIES = ("clamp", "reject", "keep")
+"""For requests beyond the context: shorten the prompt, drop the request, or leave it as it is."""
+
+
+def has_lengths(trace: Trace) -> bool:
+    """Whether any request has a prompt; formats without lengths read as 0."""
+    return bool(trace.prompt_tokens.any())
+
+
+def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-conv") -> Trace:
+    """The same requests with prompt and output drawn together from those of a bundled trace."""
+    donor = catalog.load(source)
+    accepted = "azure-conv, azure-code"
+    require(has_lengths(donor), "source of lengths", source, accepted)
+    row = rng.integers(0, len(donor), len(trace))
+    return dataclasses.replace(
+        trace,
+        prompt_tokens=donor.prompt_tokens[row],
+        output_tokens=donor.output_tokens[row],
+        provenance=trace.provenance.then(f"lengths from {source}"),
+    )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trace after a policy, and how many of its requests were beyond the context."""
+
+    trace: Trace
+    beyond: int
+
+
+def fit_context(trace: Trace, context_tokens: int, policy: str) -> Fitted:
+    """Apply a policy to the requests whose prompt and output together exceed the context.
+
+    `clamp` cuts the prompt, as servers do that drop its oldest part; an output that alone does not
+    fit is cut to leave room for one token of prompt.
+
+    Raises:
+        TraceError: an unknown policy, or a context below 2.
+    """
+    require(policy in POLICIES, "context policy", policy, ", ".join(POLICIES))
+    require(context_tokens >= 2, "context_tokens", context_tokens, ">= 2")
+    total = trace.prompt_tokens.astype(np.int64) + trace.output_tokens
+    beyond = total > context_tokens
+    count = int(beyond.sum())
+    operation = f"context {context_tokens}: {policy} {count} of {len(trace)}"
+    if policy == "reject":
+        kept = np.flatnonzero(~beyond)
+        return Fitted(take(trace, kept, trace.arrival_s[kept], trace.span_s, operation), count)
+    if policy == "keep":
+        provenance = trace.provenance.then(operation)
+        return Fitted(dataclasses.replace(trace, provenance=provenance), count)
+    return Fitted(_clamp(trace, context_tokens, operation), count)
+
+
+def _clamp(trace: Trace, context_tokens: int, operation: str) -> Trace:
+    output = np.minimum(trace.output_tokens, context_tokens - 1)
+    prompt = np.minimum(trace.prompt_tokens, context_tokens - output)
+    return dataclasses.replace(
+        trace,
+        prompt_tokens=prompt.astype(np.int32),
+        output_tokens=output.astype(np.int32),
+        provenance=trace.provenance.then(operation),
+    )

@@ -1,0 +1,114 @@
+"""What can be done to a trace; every result remembers it in its provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.errors import require
+from traces.tasks import TASKS, Mix
+from traces.trace import Provenance, Trace
+
+
+def thin(trace: Trace, keep: float, rng: np.random.Generator) -> Trace:
+    """Keep every request independently with probability `keep`."""
+    require(0 < keep <= 1, "keep", keep, "a probability above 0, at most 1")
+    chosen = np.flatnonzero(rng.random(len(trace)) < keep)
+    return take(trace, chosen, trace.arrival_s[chosen], trace.span_s, f"thin {keep:g}")
+
+
+def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> Trace:
+    """More or fewer requests in the same time, with the same ups and downs.
+
+    A lower rate thins. For a higher one every request gets as many copies as needed, uniform in the
+    gap up to the next: the profile is kept at every scale above a gap, bursts are filled up rather
+    than stretched.
+    """
+    require(0 < rate_per_s < np.inf, "rate_per_s", rate_per_s, "finite, > 0")
+    require(len(trace) > 0, "requests", len(trace), "at least one")
+    factor = rate_per_s / trace.mean_rate_per_s
+    operation = f"rescale rate to {rate_per_s:g}/s"
+    whole = int(factor)
+    copies = whole + (rng.random(len(trace)) < factor - whole)
+    chosen = np.repeat(np.arange(len(trace)), copies)
+    gap_s = np.diff(np.append(trace.arrival_s, trace.span_s))
+    original = np.diff(chosen, prepend=-1) > 0
+    shift_s = np.where(original, 0.0, rng.random(len(chosen)) * gap_s[chosen])
+    arrival_s = np.minimum(trace.arrival_s[chosen] + shift_s, trace.span_s)
+    order = np.argsort(arrival_s, kind="stable")
+    return take(trace, chosen[order], arrival_s[order], trace.span_s, operation)
+
+
+def rescale_time(trace: Trace, factor: float) -> Trace:
+    """Stretch time: gaps and span get longer by `factor`, the rate lower; the cv stays."""
+    require(0 < factor < np.inf, "factor", factor, "finite, > 0")
+    everything = slice(None)
+    operation = f"rescale time by {factor:g}"
+    return take(trace, everything, trace.arrival_s * factor, trace.span_s * factor, operation)
+
+
+def fold(trace: Trace, period_s: float) -> Trace:
+    """Time modulo `period_s`: the periods of a long trace on top of each other, bursts intact."""
+    require(0 < period_s <= trace.span_s, "period_s", period_s, f"up to {trace.span_s:g} s, > 0")
+    folded = trace.arrival_s % period_s
+    order = np.argsort(folded, kind="stable")
+    return take(trace, order, folded[order], period_s, f"fold {period_s:g}")
+
+
+def merge(*traces: Trace) -> Trace:
+    """All requests of traces that start together; the span is the longest.
+
+    Raises:
+        TraceError: no trace, or traces with different tasks.
+    """
+    require(len(traces) > 0, "traces", len(traces), "at least one")
+    first = traces[0]
+    for other in traces:
+        require(other.tasks == first.tasks, "tasks", other.tasks, f"{first.tasks}, as in the first")
+    arrival_s = np.concatenate([trace.arrival_s for trace in traces])
+    order = np.argsort(arrival_s, kind="stable")
+
+    def column(name: str) -> NDArray[Any]:
+        joined: NDArray[Any] = np.concatenate([getattr(trace, name) for trace in traces])[order]
+        return joined
+
+    sources = "; ".join(describe(trace.provenance) for trace in traces)
+    return Trace(
+        arrival_s[order],
+        column("task"),
+        column("prompt_tokens"),
+        column("output_tokens"),
+        max(trace.span_s for trace in traces),
+        Provenance(sources, " ".join(trace.provenance.sha256 for trace in traces), ("merge",)),
+        first.tasks,
+    )
+
+
+def describe(provenance: Provenance) -> str:
+    """A provenance in one line."""
+    return " > ".join([provenance.source, *provenance.operations])
+
+
+def with_tasks(trace: Trace, mix: Mix, rng: np.random.Generator) -> Trace:
+    """The same requests with tasks drawn from a mix."""
+    task = mix.sample(trace.arrival_s, rng)
+    provenance = trace.provenance.then(f"tasks from {mix!r}")
+    return dataclasses.replace(trace, task=task, tasks=TASKS, provenance=provenance)
+
+
+def take(
+    trace: Trace, chosen: Any, arrival_s: NDArray[np.float64], span_s: float, operation: str
+) -> Trace:
+    """Requests `chosen` (an index of any kind) with new times, which are sorted."""
+    return dataclasses.replace(
+        trace,
+        arrival_s=arrival_s,
+        task=trace.task[chosen],
+        prompt_tokens=trace.prompt_tokens[chosen],
+        output_tokens=trace.output_tokens[chosen],
+        span_s=span_s,
+        provenance=trace.provenance.then(operation),
+    )
