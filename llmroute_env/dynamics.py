@@ -82,10 +82,10 @@ def take_slot(s: State, e: int) -> int:
 
 
 @compiled
-def free_slot(s: State, e: int, slot: int) -> None:
-    """Give back the slot of a request that has ended."""
-    s.requests[e, slot].next = s.envs[e].free
-    s.envs[e].free = slot
+def free_slots(s: State, e: int, first: int, last: int) -> None:
+    """Give back the slots of requests that have ended, linked from `first` to `last`."""
+    s.requests[e, last].next = s.envs[e].free
+    s.envs[e].free = first
 
 
 @compiled
@@ -156,7 +156,7 @@ def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
 def take_batch(
     cluster: Cluster, s: State, e: int, gpu: int, model: int, at_s: float, log: Log
 ) -> int:
-    """Walk a queue from its head: shed the expired, count those that fit; returns the size."""
+    """Move those that fit from the queue to its batch, shed the expired; returns the size."""
     rules = cluster.rules[0]
     pool = cluster.pool_of[gpu]
     limit = cluster.batch_limit[pool, model]
@@ -177,6 +177,7 @@ def take_batch(
         if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
             break
         size, last, slot = size + 1, slot, request.next
+    queue.batch, queue.head = queue.head, slot
     return size
 
 
@@ -195,7 +196,7 @@ def shed(
         log.used[0] = k + 1
     following: int = request.next
     unlink(s, e, gpu, model, slot, before)
-    free_slot(s, e, slot)
+    free_slots(s, e, slot, slot)
     s.envs[e].shed += 1
     change_waiting(s, e, gpu, model, -1)
     return following
@@ -217,11 +218,7 @@ def unlink(s: State, e: int, gpu: int, model: int, slot: int, before: int) -> No
 def start_batch(
     cluster: Cluster, s: State, e: int, gpu: int, model: int, size: int, at_s: float
 ) -> None:
-    """Run the first `size` requests of the queue as one batch."""
-    queue = s.queues[e, gpu, model]
-    queue.batch = queue.head
-    for _ in range(size):
-        queue.head = s.requests[e, queue.head].next
+    """Run the batch of `size` requests that `take_batch` has taken from the queue."""
     change_waiting(s, e, gpu, model, -size)
     change_running(s, e, gpu, model, size)
     finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
@@ -239,42 +236,54 @@ def complete(cluster: Cluster, s: State, e: int, gpu: int, log: Log) -> None:
     """Finish the running batch of `gpu`: its requests earn their utility."""
     model = s.gpus[e, gpu].model
     size = s.gpus[e, gpu].running
-    slot = s.queues[e, gpu, model].batch
-    for _ in range(size):
-        following = s.requests[e, slot].next
-        earn(cluster, s, e, gpu, model, slot, log)
-        free_slot(s, e, slot)
-        slot = following
+    earn(cluster, s, e, gpu, model, log)
     change_running(s, e, gpu, model, -size)
     s.gpus[e, gpu].model = -1
     s.envs[e].busy_gpus -= 1
 
 
 @compiled
-def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, slot: int, log: Log) -> None:
-    """Credit one finished request and log its completion."""
+def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, log: Log) -> None:
+    """Credit the requests of the batch that has just finished, and free their slots."""
     rules = cluster.rules[0]
-    request = s.requests[e, slot]
     finish_s = s.contests[e, FINISH, gpu].key
-    accuracy = cluster.accuracy[request.task, model]
-    lateness_s = finish_s - request.arrival_s - request.deadline_s
-    if lateness_s <= 0.0:
-        outcome, utility = IN_TIME, accuracy
-        s.envs[e].in_time += 1
-        s.envs[e].step_in_time += utility
-    else:
-        outcome, utility = LATE, accuracy * decay(rules.decay, rules.grace_s, lateness_s)
-        s.envs[e].late += 1
-        s.envs[e].step_late += utility
+    size = s.gpus[e, gpu].running
+    first = s.queues[e, gpu, model].batch
+    slot, last, late = first, first, 0
+    step_in_time, step_late = s.envs[e].step_in_time, s.envs[e].step_late
+    for _ in range(size):
+        request = s.requests[e, slot]
+        outcome, utility = IN_TIME, cluster.accuracy[request.task, model]
+        lateness_s = finish_s - request.arrival_s - request.deadline_s
+        if lateness_s <= 0.0:
+            step_in_time += utility
+        else:
+            outcome, late = LATE, late + 1
+            utility *= decay(rules.decay, rules.grace_s, lateness_s)
+            step_late += utility
+        if log.used[0] < len(log.records):
+            write(s, e, gpu, model, slot, outcome, utility, log)
+        last, slot = slot, request.next
+    free_slots(s, e, first, last)
+    s.envs[e].in_time += size - late
+    s.envs[e].late += late
+    s.envs[e].step_in_time, s.envs[e].step_late = step_in_time, step_late
+
+
+@compiled
+def write(
+    s: State, e: int, gpu: int, model: int, slot: int, outcome: int, utility: float, log: Log
+) -> None:
+    """Log the completion of a request of the batch that has just finished."""
     k = log.used[0]
-    if k < len(log.records):
-        fill(log, k, e, outcome, gpu, model)
-        record = log.records[k]
-        record.batch, record.utility = s.gpus[e, gpu].running, utility
-        record.task, record.decision = request.task, request.decision
-        record.arrival_s = request.arrival_s
-        record.start_s, record.finish_s = s.gpus[e, gpu].start_s, finish_s
-        log.used[0] = k + 1
+    fill(log, k, e, outcome, gpu, model)
+    record, request = log.records[k], s.requests[e, slot]
+    record.batch, record.utility = s.gpus[e, gpu].running, utility
+    record.task, record.decision = request.task, request.decision
+    record.arrival_s = request.arrival_s
+    record.start_s = s.gpus[e, gpu].start_s
+    record.finish_s = s.contests[e, FINISH, gpu].key
+    log.used[0] = k + 1
 
 
 @compiled
