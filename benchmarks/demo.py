@@ -25,6 +25,7 @@ from llmroute_env.scenarios import configure
 SCENARIO = "unpredictable-1"
 ALGORITHM = "ddqn"
 TIMESTEPS = 3_000_000
+TUNING_EPISODES = 24
 
 
 def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
@@ -54,7 +55,7 @@ def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
     for name in heuristics.HEURISTICS:
-        setting = tune(name, config) if name in heuristics.TUNABLE else None
+        setting = tune(name, config, TUNING_EPISODES) if name in heuristics.TUNABLE else None
         agent = heuristics.make(name, config, setting)
         if setting is not None:
             agent.name = f"{name} {setting:g}"

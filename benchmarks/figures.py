@@ -39,16 +39,17 @@ def new_figure(rows: int, height: float) -> tuple[Figure, list[Axes]]:
 def bins_of(completions: Records) -> NDArray[np.float64]:
     """Edges of the windows of WINDOW_S that hold the arrivals of an episode."""
     count = int(completions["arrival_s"].max() // WINDOW_S) + 1
-    return np.arange(count + 1) * WINDOW_S
+    edges: NDArray[np.float64] = np.arange(count + 1, dtype=np.float64) * WINDOW_S
+    return edges
 
 
 def per_window(
     completions: Records, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """Sum of `weights` (or number) of the requests that arrived in each window."""
-    sums: NDArray[np.float64]
     sums, _ = np.histogram(completions["arrival_s"], bins_of(completions), weights=weights)
-    return sums.astype(np.float64)
+    totals: NDArray[np.float64] = sums.astype(np.float64)
+    return totals
 
 
 def save_utility_figure(

@@ -92,7 +92,8 @@ def _table_head(canvas: Canvas, scene: Scene) -> None:
     for i, column in enumerate(scene.columns):
         left = table.left(i)
         canvas.box((left, TOP - 23, left + 11, TOP - 12), model_color(i, table.columns))
-        name = fit(column.name.removeprefix(prefix), width, 13)
+        name = column.name if full else column.name.removeprefix(prefix).replace(" to ", "…")
+        name = fit(name, width, 13)
         canvas.text((left + 16, TOP - 12), name, 13, INK, "ls")
 
 

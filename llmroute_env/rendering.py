@@ -52,7 +52,12 @@ class Renderer:
         self.simulation = simulation
         self._background: Canvas | None = None
         self._window: Any = None
+        self._clock: Any = None
         self._closed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is on the screen: copies of an env draw and show anew."""
+        return {**self.__dict__, "_background": None, "_window": None, "_clock": None}
 
     def render(self) -> Frame | str | None:
         """The first env: a picture, or text, or None once it is on the screen."""

@@ -12,7 +12,8 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.observation import PAPER_FEATURES
 from llmroute_env.simulation import workload_trace
 from llmroute_env.specs import ConfigError, Deadline
-from llmroute_env.workloads import CountsReplay, PoissonArrivals
+from llmroute_env.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
+from traces.tasks import AbruptMix
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Scenario:
 def _scenario(name: str, tags: str, summary: str, config: EnvConfig) -> Scenario:
     return Scenario(name, summary, frozenset(tags.split()), config)
 
+
+SHIFTS = AbruptMix(
+    mixes=((3.0, 3.0, 1.0, 1.0), (1.0, 1.0, 3.0, 3.0), (1.0, 1.0, 6.0, 0.0)),
+    shifts_s=(3840.0, 4320.0),
+)
+"""Of the 4800 s of `task-shift`: where the test split begins, the mix moves from the tasks that
+gain most from a larger model to those that gain least, and half-way through it again."""
 
 SCENARIOS = {
     scenario.name: scenario
@@ -45,6 +53,12 @@ SCENARIOS = {
             EnvConfig(workload=CountsReplay(), load=2.5),
         ),
         _scenario(
+            "unpredictable-2",
+            "hard fitted testing",
+            "Poisson arrivals in two regimes, calm and burst, fitted to Azure Functions 2021",
+            EnvConfig(workload=RegimeSwitching(), load=2.5),
+        ),
+        _scenario(
             "soft",
             "soft real testing",
             "the arrivals of unpredictable-1; utility falls linearly to 0 over 0.4 s of lateness",
@@ -57,6 +71,24 @@ SCENARIOS = {
             "hard synthetic testing",
             "Poisson arrivals, one load per episode between 4 and 16: no model fits all of it",
             EnvConfig(workload=PoissonArrivals(span_s=300.0), load=(4.0, 16.0)),
+        ),
+        _scenario(
+            "task-shift",
+            "hard real shift",
+            "the arrivals of unpredictable-1; the task mix of the test split is another",
+            EnvConfig(workload=CountsReplay(), load=2.5, mix=SHIFTS),
+        ),
+        _scenario(
+            "azure-conv",
+            "hard real",
+            "Azure LLM inference 2023, conversations, each request filled up to many",
+            EnvConfig(workload=TraceReplay("azure-conv"), load=2.5),
+        ),
+        _scenario(
+            "azure-code",
+            "hard real",
+            "Azure LLM inference 2023, coding, a minute in 15 s, some silent, filled up likewise",
+            EnvConfig(workload=TraceReplay("azure-code", second_s=0.25), load=2.5),
         ),
     )
 }

@@ -14,9 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from llmroute_env import regimes
+from llmroute_env.regimes import Regimes
 from llmroute_env.specs import ConfigError
-from traces import arrivals, catalog
-from traces.tasks import TaskMix
+from traces import arrivals, catalog, modulated, operations
+from traces.tasks import Mix
 from traces.trace import Provenance, Trace
 
 SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
@@ -103,8 +105,64 @@ class CountsReplay:
         return times, len(counts) * self.minute_s
 
 
+@dataclass(frozen=True)
+class RegimeSwitching:
+    """Poisson arrivals whose rate switches between regimes that last exponential times.
+
+    The regimes are fitted (regimes.fit) to the calls of the catalogue's `source`, counted in bins
+    of `bin_s`, and scaled to the mean rate; a minute of the source lasts `minute_s`.
+    """
+
+    source: str = "maf2021-998"
+    regimes: int = 2
+    bin_s: float = 15.0
+    minute_s: float = 5.0
+    span_s: float = 4800.0
+
+    def fitted(self) -> Regimes:
+        """The regimes of the source."""
+        return _fitted(self.source, self.bin_s, self.regimes)
+
+    def arrival_s(
+        self, rate_per_s: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], float]:
+        """See Workload."""
+        found = self.fitted()
+        rates = [rate_per_s * rate / found.mean for rate in found.rates]
+        bin_s = self.bin_s * self.minute_s / 60.0
+        sojourn_s = [bins * bin_s for bins in found.sojourn_bins]
+        return modulated.mmpp(rates, sojourn_s, self.span_s, rng), self.span_s
+
+
+@lru_cache
+def _fitted(source: str, bin_s: float, number: int) -> regimes.Regimes:
+    trace = catalog.load(source)
+    counts, _ = np.histogram(trace.arrival_s, np.arange(0.0, trace.span_s, bin_s))
+    return regimes.fit(counts.astype(np.int64), number)
+
+
+@dataclass(frozen=True)
+class TraceReplay:
+    """The arrivals of the catalogue's `source`, thinned or filled up to the mean rate.
+
+    Filled up, a request becomes several, spread over the gap to the next: lulls and bursts stay
+    (traces.operations.rescale_rate). A second of the source lasts `second_s`.
+    """
+
+    source: str
+    second_s: float = 1.0
+
+    def arrival_s(
+        self, rate_per_s: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], float]:
+        """See Workload."""
+        trace = operations.rescale_time(catalog.load(self.source), self.second_s)
+        scaled = operations.rescale_rate(trace, rate_per_s, rng)
+        return scaled.arrival_s, scaled.span_s
+
+
 @lru_cache(maxsize=8)
-def build(workload: Workload, rate_per_s: float, mix: TaskMix, split: str, seed: int) -> Trace:
+def build(workload: Workload, rate_per_s: float, mix: Mix, split: str, seed: int) -> Trace:
     """The trace of `workload` at `rate_per_s`, or one split of it."""
     arrival_rng, task_rng = np.random.default_rng(seed).spawn(2)
     arrival_s, span_s = workload.arrival_s(rate_per_s, arrival_rng)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli import COMMANDS, Group
 from llmroute_env import SCENARIOS, EnvConfig
 from llmroute_env.config import ACTIONS
 from llmroute_env.observation import DEFAULT_FEATURES, FEATURES, PAPER_FEATURES
@@ -70,8 +71,27 @@ def test_load_1():
     assert f"{EnvConfig().load_1_per_s:.0f} requests/s" in README
 
 
-def test_quickstart_runs_as_printed(capsys: pytest.CaptureFixture[str]):
-    program = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
-    assert len(program.splitlines()) <= 22
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_quickstart_is_short():
+    assert len(PROGRAMS[0].splitlines()) <= 22
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["quickstart", "own-workload"])
+def test_programs_run_as_printed(program: str):
     exec(compile(program, "README.md", "exec"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_every_command_is_one():
+    known = {" ".join(words[:2]) for words in every_command(COMMANDS)}
+    for command in re.findall(r"^llmroute ((?:trace )?[a-z]+)", README, re.MULTILINE):
+        assert command in known
+
+
+def every_command(commands: dict) -> list[list[str]]:
+    found = []
+    for name, command in commands.items():
+        inner = command.commands if isinstance(command, Group) else None
+        found += [[name, *words] for words in every_command(inner)] if inner else [[name]]
+    return found

@@ -8,7 +8,7 @@ from .closed_forms import wait_bulk_s, wait_md1_s, wait_mdc_s, wait_mg1_s
 from .queue_runs import Effort, Queue, mean_wait
 
 QUICK = Effort(replications=128, requests=8000, uncounted=2000)
-THOROUGH = Effort(replications=160, requests=54_000, uncounted=10_000)
+THOROUGH = Effort(replications=64, requests=120_000, uncounted=10_000)
 # For dozens of comparisons together, and because means of skewed waiting times are less regular
 # than Student's t assumes: intervals of 99.9 % were seen to miss about one time in two hundred.
 CONFIDENCE = 0.9999

@@ -1,0 +1,170 @@
+"""Recordings: an episode played with given decisions, kept bit by bit, and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.simulation import Simulation
+from llmroute_env.specs import require
+from llmroute_env.state import Records
+
+Choose = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+"""A router: observations of shape (1, F) to actions of shape (1,)."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An episode of N steps as it was reported.
+
+    Attributes:
+        actions: (N,) int64.
+        observations: (N + 1, F) float32, the first one from `reset`.
+        rewards, elapsed_s: (N,) float64.
+        terminated: (N,) bool.
+        ended: (N,) int64, how many requests ended in each step.
+        completions: (K,) COMPLETION, in the order in which they were reported.
+    """
+
+    actions: NDArray[np.int64]
+    observations: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    elapsed_s: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    ended: NDArray[np.int64]
+    completions: Records
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of everything: equal for equal episodes, on every machine."""
+        digest = hashlib.sha256()
+        for name in COMPARED:
+            array = getattr(self, name)
+            digest.update(f"{name} {array.shape} ".encode("ascii"))
+            # Little-endian numbers everywhere: on the machines that numba supports, all are.
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+COMPARED = tuple(field.name for field in dataclasses.fields(Recording))
+
+
+class Difference(NamedTuple):
+    """Where a replay first differs; `step` is None for what precedes the first step."""
+
+    step: int | None
+    field: str
+    recorded: Any
+    replayed: Any
+
+    def words(self) -> str:
+        """The difference as one line."""
+        where = "before the first step" if self.step is None else f"step {self.step}"
+        return f"{where}, {self.field}: recorded {self.recorded}, replayed {self.replayed}"
+
+
+def play(config: EnvConfig, seed: int, choose: Choose, steps: int | None = None) -> Recording:
+    """The episode that `env.reset(seed=seed)` begins, routed by `choose`.
+
+    Args:
+        config: of the env.
+        seed: of `reset`.
+        choose: the router.
+        steps: stop after so many; by default the episode runs to its end.
+
+    Raises:
+        ConfigError: a seed or a number of steps out of range.
+    """
+    require(seed >= 0, "seed", seed, ">= 0")
+    require(steps is None or steps >= 1, "steps", steps, ">= 1, or None for the whole episode")
+    simulation, only = begin(config, seed), np.ones(1, np.bool_)
+    simulation.reset(only)
+    out = simulation.outputs
+    actions, rows = list[int](), [out.observations[0].copy()]
+    scalars, completions = list[tuple[float, float, bool, int]](), list[Records]()
+    while not out.terminated[0] and (steps is None or len(actions) < steps):
+        action = np.asarray(choose(out.observations), np.int64)
+        simulation.step(action)
+        actions.append(int(action[0]))
+        rows.append(out.observations[0].copy())
+        completions.append(simulation.completions.copy())
+        ended = len(completions[-1])
+        scalars.append((out.rewards[0], out.elapsed_s[0], bool(out.terminated[0]), ended))
+    rewards, elapsed_s, terminated, counts = zip(*scalars, strict=True)
+    return Recording(
+        actions=np.array(actions, np.int64),
+        observations=np.array(rows),
+        rewards=np.array(rewards),
+        elapsed_s=np.array(elapsed_s),
+        terminated=np.array(terminated),
+        ended=np.array(counts, np.int64),
+        completions=np.concatenate(completions),
+    )
+
+
+def begin(config: EnvConfig, seed: int) -> Simulation:
+    """A simulation of one env, seeded as `env.reset(seed=seed)` seeds it."""
+    simulation, only = Simulation(config), np.ones(1, np.bool_)
+    # gymnasium.utils.seeding.np_random makes the same generator.
+    drawn = np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64)
+    simulation.seed(only, drawn)
+    return simulation
+
+
+def follow(actions: Sequence[int] | NDArray[np.int64]) -> Choose:
+    """A router that takes `actions`, one after the other, whatever it sees."""
+    numbers = iter(np.asarray(actions, np.int64))
+    return lambda observations: np.array([next(numbers)])
+
+
+def first_difference(recorded: Recording, replayed: Recording) -> Difference | None:
+    """The first difference between two recordings, by step and within it by field."""
+    found = [
+        difference
+        for name in ("observations", "rewards", "elapsed_s", "terminated", "ended", "completions")
+        if (difference := _in_field(recorded, replayed, name)) is not None
+    ]
+    return min(
+        found,
+        key=lambda difference: -1 if difference.step is None else difference.step,
+        default=None,
+    )
+
+
+def _in_field(recorded: Recording, replayed: Recording, name: str) -> Difference | None:
+    one, other = getattr(recorded, name), getattr(replayed, name)
+    common = min(len(one), len(other))
+    # Bytes, because a NaN equals itself here and -0.0 is not 0.0.
+    same = [one[i].tobytes() == other[i].tobytes() for i in range(common)]
+    row = same.index(False) if False in same else common
+    if row == len(one) == len(other):
+        return None
+    step = _step_of(name, row, recorded if len(one) > row else replayed)
+    values = [array[row].tolist() if row < len(array) else "nothing" for array in (one, other)]
+    return Difference(step, *_narrowed(name, one.dtype, *values))
+
+
+def _step_of(name: str, row: int, recording: Recording) -> int | None:
+    if name == "observations":
+        return row - 1 if row > 0 else None
+    if name == "completions":
+        return int(np.searchsorted(np.cumsum(recording.ended), row, side="right"))
+    return row
+
+
+def _narrowed(name: str, dtype: np.dtype[Any], one: Any, other: Any) -> tuple[str, Any, Any]:
+    """The column or the record's field in which two rows differ, rather than whole rows."""
+    if not (isinstance(one, (list, tuple)) and isinstance(other, (list, tuple))):
+        return name, one, other
+    if len(one) != len(other):
+        return name, one, other
+    columns = dtype.names or tuple(str(i) for i in range(len(one)))
+    i = next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), 0)
+    return f"{name}[{columns[i]}]", one[i], other[i]

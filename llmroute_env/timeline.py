@@ -1,0 +1,162 @@
+"""An episode as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+Trace Event Format: one track per GPU with a slice per batch, and counters over time. Times are
+microseconds, here in whole nanoseconds, so that batches which touch do not overlap by rounding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.specs import require
+from llmroute_env.state import COMPLETION, IN_TIME, OUTCOMES, REJECTED, Completion, Records
+
+GPUS, COUNTERS = 1, 2
+"""The two groups of tracks."""
+
+RATE_BIN_S = 0.1
+
+Event = dict[str, Any]
+
+
+def timeline(
+    completions: Records | Sequence[Completion], config: EnvConfig, title: str = "LLMRoute"
+) -> dict[str, Any]:
+    """The requests that ended in one episode as a trace.
+
+    Args:
+        completions: of one episode, in any order: what `info["completions"]` held in its steps.
+        config: of the env.
+        title: what to call the group of the GPUs.
+
+    Returns:
+        Plain data for `json.dump`, or `write_timeline`. Requests still in flight are not in it.
+
+    Raises:
+        ConfigError: completions of several envs, or a decision that ends twice.
+    """
+    completions = np.asarray(completions, COMPLETION)
+    envs, decisions = np.unique(completions["env"]), np.unique(completions["decision"])
+    single = len(envs) <= 1 and len(decisions) == len(completions)
+    require(single, "completions", f"envs {envs.tolist()}", "those of one episode of one env")
+    events = [
+        *_names(config, title),
+        *_batches(completions, config),
+        *_waiting(completions, config),
+        *_rate(completions),
+        *_missed(completions),
+    ]
+    return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def write_timeline(trace: dict[str, Any], path: Path) -> None:
+    """Write a trace as a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(trace, allow_nan=False), encoding="utf-8")
+
+
+def _names(config: EnvConfig, title: str) -> Iterable[Event]:
+    for process, name in ((GPUS, title), (COUNTERS, f"{title}: queues and arrivals")):
+        yield _metadata("process_name", process, 0, name=name)
+        yield _metadata("process_sort_index", process, 0, sort_index=process)
+    kinds = [pool.gpu for pool in config.pools for _ in range(pool.gpus)]
+    for gpu, kind in enumerate(kinds):
+        yield _metadata("thread_name", GPUS, gpu, name=f"GPU {gpu} ({kind})")
+        yield _metadata("thread_sort_index", GPUS, gpu, sort_index=gpu)
+
+
+def _metadata(kind: str, process: int, thread: int, **args: Any) -> Event:
+    return {"ph": "M", "name": kind, "pid": process, "tid": thread, "args": args}
+
+
+def _batches(completions: Records, config: EnvConfig) -> Iterable[Event]:
+    served = completions[completions["batch"] > 0]
+    served = served[np.lexsort((served["decision"], served["start_s"], served["gpu"]))]
+    new = np.diff(served["gpu"], prepend=-1) != 0
+    new |= np.diff(served["start_s"], prepend=-1.0) != 0
+    for batch in np.split(served, np.flatnonzero(new)[1:]) if len(served) else []:
+        yield _slice(batch, config)
+
+
+def _slice(batch: Records, config: EnvConfig) -> Event:
+    first = batch[0]
+    late = int((batch["outcome"] != IN_TIME).sum())
+    start_us, finish_us = microseconds(np.array([first["start_s"], first["finish_s"]])).tolist()
+    name = f"{config.model_names[first['model']]} x {first['batch']}"
+    tasks = np.bincount(batch["task"], minlength=len(config.tasks)).tolist()
+    return {
+        "ph": "X",
+        "cat": "batch",
+        "name": name + (f", {late} late" if late else ""),
+        "pid": GPUS,
+        "tid": int(first["gpu"]),
+        "ts": start_us,
+        "dur": round(finish_us - start_us, 3),
+        "args": {
+            "model": config.model_names[first["model"]],
+            "requests": int(first["batch"]),
+            "missed deadlines": late,
+            "utility": float(batch["utility"].sum()),
+            "longest wait, ms": 1e3 * float(first["start_s"] - batch["arrival_s"].min()),
+            "tasks": dict(zip(config.tasks, tasks, strict=True)),
+            "decisions": batch["decision"].tolist(),
+        },
+    }
+
+
+def microseconds(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds as microseconds with three decimals."""
+    rounded: NDArray[np.float64] = np.round(seconds * 1e9) / 1e3
+    return rounded
+
+
+def _waiting(completions: Records, config: EnvConfig) -> Iterable[Event]:
+    """How many requests wait for each model, whenever that changes."""
+    queued = completions[completions["outcome"] != REJECTED]
+    names, models = config.model_names, len(config.model_names)
+    model = np.concatenate([queued["model"], queued["model"]])
+    time_s = np.concatenate([queued["arrival_s"], queued["start_s"]])
+    change = np.zeros((len(time_s), models), np.int64)
+    change[np.arange(len(time_s)), model] = np.repeat([1, -1], len(queued))
+    for at_us, counts in _last_of_each(time_s, change):
+        yield _counter("waiting", at_us, dict(zip(names, counts, strict=True)))
+
+
+def _missed(completions: Records) -> Iterable[Event]:
+    """How many requests have missed their deadline so far, by outcome."""
+    missed = completions[completions["outcome"] != IN_TIME]
+    change = np.zeros((len(missed), len(OUTCOMES)), np.int64)
+    change[np.arange(len(missed)), missed["outcome"]] = 1
+    for at_us, counts in _last_of_each(missed["finish_s"], change):
+        yield _counter("missed so far", at_us, dict(zip(OUTCOMES[1:], counts[1:], strict=True)))
+
+
+def _last_of_each(
+    time_s: NDArray[np.float64], change: NDArray[np.int64]
+) -> Iterable[tuple[float, list[int]]]:
+    """The running sums of `change`, shape (N, C), at each different time, us, in order."""
+    order = np.argsort(time_s, kind="stable")
+    totals, times_us = np.cumsum(change[order], axis=0), microseconds(time_s[order])
+    last = np.flatnonzero(np.diff(times_us, append=np.inf) > 0)
+    return zip(times_us[last].tolist(), totals[last].tolist(), strict=True)
+
+
+def _rate(completions: Records) -> Iterable[Event]:
+    """Arrivals per second in bins of RATE_BIN_S."""
+    bins = (completions["arrival_s"] // RATE_BIN_S).astype(np.int64)
+    counts = np.bincount(bins) if len(bins) else np.zeros(0, np.int64)
+    starts_us = microseconds(np.arange(len(counts) + 1, dtype=np.float64) * RATE_BIN_S).tolist()
+    for at_us, count in zip(starts_us, [*counts.tolist(), 0], strict=True):
+        rate_per_s = round(count / RATE_BIN_S, 3)
+        yield _counter("arrival rate", at_us, {"requests per s": rate_per_s})
+
+
+def _counter(name: str, at_us: float, values: dict[str, Any]) -> Event:
+    return {"ph": "C", "name": name, "pid": COUNTERS, "tid": 0, "ts": at_us, "args": values}

@@ -1,0 +1,53 @@
+"""`llmroute demo`, small: trains, compares, draws, and never overwrites."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agents import heuristics
+from benchmarks import demo
+from benchmarks.cli import main
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "SCENARIO", "stable")
+        patch.setattr(demo, "TUNING_EPISODES", 2)
+        command = ["demo", "--out", str(folder), "--timesteps", "20000", "--episodes", "2"]
+        assert main(command) == 0
+    return folder
+
+
+def test_every_heuristic_and_the_router_ran_the_same_episodes(out: Path):
+    rows = [json.loads(line) for line in (out / "evaluation.jsonl").read_text().splitlines()]
+    names = {row["agent"].split()[0] for row in rows}
+    assert names == {demo.ALGORITHM, *heuristics.HEURISTICS}
+    assert len({row["requests"] for row in rows}) == 1
+    scores = [row["utility_of_peak"]["mean"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["utility.png", "share.png"])
+def test_figures_show_something(out: Path, name: str):
+    pixels = np.asarray(Image.open(out / name).convert("L"))
+    assert min(pixels.shape) > 400
+    assert 0.02 < (pixels < 200).mean() < 0.7
+
+
+def test_the_router_and_its_logs_are_kept(out: Path, capsys: pytest.CaptureFixture[str]):
+    run = out / demo.ALGORITHM
+    assert list(run.glob("events.out.tfevents*"))
+    assert main(["evaluate", str(run), "--scenario", "stable", "--episodes", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["agent"] == str(run)
+
+
+def test_earlier_results_are_never_overwritten(tmp_path: Path):
+    assert demo.free_name(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo-2").mkdir()
+    assert demo.free_name(tmp_path / "demo") == tmp_path / "demo-3"

@@ -1,0 +1,178 @@
+"""What holds in every scenario, those added later included."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv, LLMRouteVectorEnv
+from llmroute_env.episode import DISABLED
+from llmroute_env.observation import FEATURE_NAMES
+from llmroute_env.recording import Recording, play
+from llmroute_env.reward import REWARD_TERMS
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation import Simulation, summary
+
+pytestmark = pytest.mark.parametrize("scenario", SCENARIOS)
+EPISODES = 16
+EVERYTHING = tuple(name for name in FEATURE_NAMES if name != "deadline")
+"""All features that may vary: a deadline that no scenario varies is left out by default."""
+
+
+def random_play(config: EnvConfig, seed: int, steps: int | None = None) -> Recording:
+    rng = np.random.default_rng(0)
+    return play(config, seed, lambda _: rng.integers(config.actions, size=1), steps)
+
+
+def test_observations_stay_inside_their_space(scenario: str):
+    env = LLMRouteEnv(scenario, window_s=3.0, observation=FEATURE_NAMES)
+    for seed in range(3):
+        recording = random_play(env.config, seed)
+        space = env.observation_space
+        assert all(space.contains(row) for row in recording.observations)
+
+
+def test_no_feature_is_constant(scenario: str):
+    config = configure(scenario, window_s=3.0, observation=EVERYTHING)
+    rows = np.concatenate([random_play(config, seed).observations for seed in range(4)])
+    names = np.repeat(EVERYTHING, [width_of(name, config) for name in EVERYTHING])
+    assert names[rows.min(axis=0) == rows.max(axis=0)].tolist() == []
+    with_deadline = (*config.observation, "deadline")
+    rows = random_play(dataclasses.replace(config, observation=with_deadline), 0, 2).observations
+    assert rows[:, -1] == pytest.approx(np.log(config.deadline.deadline_s))
+
+
+def width_of(name: str, config: EnvConfig) -> int:
+    only = Simulation(dataclasses.replace(config, observation=(name,)))
+    return only.outputs.observations.shape[1]
+
+
+def test_a_seed_is_a_trajectory(scenario: str):
+    config = configure(scenario)
+    one, same, other = (random_play(config, seed, 1500) for seed in (1, 1, 2))
+    assert one.sha256 == same.sha256
+    assert one.sha256 != other.sha256
+    assert not np.array_equal(one.elapsed_s[:20], other.elapsed_s[:20])
+
+
+def test_starts_vary_with_the_seed(scenario: str):
+    env = LLMRouteVectorEnv(32, scenario)
+    observations, _ = env.reset(seed=0)
+    starts_s = env.simulation.state.envs["tape_start_s"].copy()
+    assert len(np.unique(starts_s)) == 32
+    assert starts_s.std() > 0.2 * env.simulation.trace.span_s / 12**0.5
+    assert len(np.unique(observations, axis=0)) >= 2, "the first request's task"
+    env.reset()
+    assert not np.array_equal(env.simulation.state.envs["tape_start_s"], starts_s)
+
+
+def test_observations_share_no_memory(scenario: str):
+    env = LLMRouteEnv(scenario)
+    seen = [env.reset(seed=0)[0], *(env.step(0)[0] for _ in range(3)), env.reset()[0]]
+    kept = [observation.copy() for observation in seen]
+    pairs = [(i, j) for i in range(5) for j in range(i)]
+    assert not any(np.shares_memory(seen[i], seen[j]) for i, j in pairs)
+    for observation, before in zip(seen, kept, strict=True):
+        np.testing.assert_array_equal(observation, before)
+        observation[:] = -1.0
+    assert (env.step(0)[0] != -1.0).any()
+
+
+def test_rewards_are_the_sum_of_their_terms_and_requests_are_conserved(scenario: str):
+    env, rng, over, total = LLMRouteEnv(scenario, window_s=3.0), np.random.default_rng(1), False, 0
+    env.reset(seed=3)
+    counts = env.simulation.state.envs[0]
+    while not over:
+        _, reward, over, _, info = env.step(rng.integers(env.action_space.n))
+        assert sum(info[term] for term in REWARD_TERMS) == reward
+        paid = sum(completion.utility for completion in info["completions"])
+        assert paid == pytest.approx(reward, abs=1e-12)
+        total += 1
+        where = ("in_time", "late", "rejected", "shed", "waiting", "running")
+        assert sum(int(counts[name]) for name in where) == counts["routed"] == total
+    assert counts["waiting"] == counts["running"] == 0
+    assert info["summary"]["requests"] == total
+
+
+def single_model(config: EnvConfig, model: int, name: str) -> np.ndarray:
+    """An entry of the summaries of EPISODES episodes that use one model only."""
+    simulation, everyone = Simulation(config, EPISODES, DISABLED), np.ones(EPISODES, np.bool_)
+    simulation.seed(everyone, np.random.default_rng(0).integers(2**64, size=EPISODES, dtype="u8"))
+    simulation.reset(everyone)
+    actions = np.full(EPISODES, model)
+    while not simulation.outputs.terminated.all():
+        simulation.step(actions)
+    names, state = config.model_names, simulation.state
+    rows = zip(state.envs, state.models, strict=True)
+    return np.array([summary(env, models, names)[name] for env, models in rows])
+
+
+def rises(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether the paired mean rises by more than its 99.9 % interval."""
+    change = after - before
+    half_width = student.ppf(0.9995, len(change) - 1) * change.std(ddof=1) / len(change) ** 0.5
+    return bool(change.mean() > half_width + 1e-12)
+
+
+def scaled(config: EnvConfig, factor: float) -> EnvConfig:
+    low, high = config.load_range
+    load = (factor * low, factor * high) if isinstance(config.load, tuple) else factor * low
+    return dataclasses.replace(config, load=load)
+
+
+def test_more_load_does_not_raise_the_utility_of_a_single_model(scenario: str):
+    config = configure(scenario, window_s=2.0)
+    for model in (0, len(config.models) - 1):
+        calm, same, busy = (
+            single_model(scaled(config, factor), model, "utility_of_peak")
+            for factor in (0.5, 1.0, 2.0)
+        )
+        assert not rises(calm, same)
+        assert not rises(same, busy)
+    calm = single_model(scaled(config, 0.1), model, "utility_of_peak")
+    assert busy.mean() < 0.9 * calm.mean(), "a load at which it matters"
+
+
+def with_deadline(config: EnvConfig, factor: float) -> EnvConfig:
+    """Another deadline; the arrivals and the batch limits stay as they are."""
+    limits = {model.name: config.batch_limit(model) for model in config.models}
+    deadline_s = factor * config.deadline.deadline_s
+    deadline = dataclasses.replace(config.deadline, deadline_s=deadline_s)
+    other = dataclasses.replace(config, deadline=deadline, max_batch=limits)
+    return scaled(other, config.load_1_per_s / other.load_1_per_s)
+
+
+def test_a_longer_deadline_does_not_lower_the_share_in_time(scenario: str):
+    config = configure(scenario, window_s=2.0)
+    for model in (0, len(config.models) - 1):
+        tight, same, longer = (
+            single_model(with_deadline(config, factor), model, "deadline_met")
+            for factor in (0.02, 1.0, 2.0)
+        )
+        assert not rises(same, tight)
+        assert not rises(longer, same)
+        assert tight.mean() < 0.9 * longer.mean(), "a deadline at which it matters"
+
+
+def test_the_future_and_unseen_fields_change_nothing_in_the_observation(scenario: str):
+    config = configure(scenario)
+    trace = Simulation(config).trace
+    trace = trace.slice(0.0, float(trace.arrival_s[400]))
+    now = 300
+
+    def observed(**changes: np.ndarray) -> np.ndarray:
+        changed = dataclasses.replace(trace, **changes)
+        own = {"workload": changed, "load": None, "split": "all", "window_s": np.inf}
+        return random_play(dataclasses.replace(config, **own), 0, now + 50).observations
+
+    plain = observed()
+    tokens = {"prompt_tokens": trace.prompt_tokens[::-1] + 1, "output_tokens": trace.task + 1}
+    np.testing.assert_array_equal(observed(**tokens), plain)
+    task, arrival_s = trace.task.copy(), trace.arrival_s.copy()
+    task[now + 1 :] = (task[now + 1 :] + 1) % len(trace.tasks)
+    arrival_s[now + 1 :] = (arrival_s[now + 1 :] + trace.span_s) / 2
+    for changes in ({"task": task}, {"arrival_s": arrival_s}):
+        other = observed(**changes)
+        np.testing.assert_array_equal(other[: now + 1], plain[: now + 1])
+        assert not np.array_equal(other[now + 1], plain[now + 1])

@@ -1,0 +1,128 @@
+"""Timelines: valid Trace Event JSON that accounts for every request."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.replay_command import EpisodeChoice, Timeline
+from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
+from llmroute_env.recording import Recording, play
+from llmroute_env.scenarios import configure
+from llmroute_env.state import COMPLETION, IN_TIME
+from llmroute_env.timeline import timeline, write_timeline
+
+KEYS = {
+    "M": {"ph", "name", "pid", "tid", "args"},
+    "X": {"ph", "cat", "name", "pid", "tid", "ts", "dur", "args"},
+    "C": {"ph", "name", "pid", "tid", "ts", "args"},
+}
+
+
+def in_turn(models: int):
+    turn = iter(range(10**9))
+    return lambda observations: np.array([next(turn) % models])
+
+
+def episode(scenario: str, **fields: object) -> tuple[Recording, list[dict]]:
+    config = configure(scenario, window_s=2.0, **fields)
+    recording = play(config, 1, in_turn(config.actions))
+    return recording, timeline(recording.completions, config)["traceEvents"]
+
+
+def of_phase(events: list[dict], phase: str) -> list[dict]:
+    return [event for event in events if event["ph"] == phase]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_events_follow_the_format(scenario: str, tmp_path: Path):
+    _, events = episode(scenario)
+    write_timeline({"traceEvents": events}, tmp_path / "new" / "t.json")
+    assert json.loads((tmp_path / "new" / "t.json").read_text())["traceEvents"] == events
+    for event in events:
+        assert set(event) == KEYS[event["ph"]]
+        assert isinstance(event["pid"], int)
+        assert isinstance(event["tid"], int)
+        assert event["ph"] == "M" or (isinstance(event["ts"], float) and event["ts"] >= 0)
+        if event["ph"] == "C":
+            assert all(isinstance(v, (int, float)) and v >= 0 for v in event["args"].values())
+    for name in ("waiting", "missed so far", "arrival rate"):
+        times = [e["ts"] for e in events if e["name"] == name]
+        assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_request_is_in_it_once(scenario: str):
+    recording, events = episode(scenario)
+    served = recording.completions[recording.completions["batch"] > 0]
+    slices = of_phase(events, "X")
+    assert sum(e["args"]["requests"] for e in slices) == len(served) > 0
+    decisions = [d for e in slices for d in e["args"]["decisions"]]
+    assert sorted(decisions) == sorted(served["decision"].tolist())
+    late = (served["outcome"] != IN_TIME).sum()
+    assert sum(e["args"]["missed deadlines"] for e in slices) == late
+    assert sum(e["args"]["utility"] for e in slices) == pytest.approx(recording.rewards.sum())
+    assert all(len(e["args"]["decisions"]) == e["args"]["requests"] for e in slices)
+    assert all(sum(e["args"]["tasks"].values()) == e["args"]["requests"] for e in slices)
+    rates = [e["args"]["requests per s"] for e in events if e["name"] == "arrival rate"]
+    assert sum(rates) / 10 == pytest.approx(len(recording.completions))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_slices_of_a_gpu_do_not_overlap(scenario: str):
+    _, events = episode(scenario, deadline_aware_batching=True)
+    tracks = defaultdict(list)
+    for event in of_phase(events, "X"):
+        # Viewers count in whole nanoseconds.
+        start_ns = round(1e3 * event["ts"])
+        tracks[event["tid"]].append((start_ns, start_ns + round(1e3 * event["dur"])))
+    assert len(tracks) == 4
+    for slices in tracks.values():
+        ends, starts = [end for _, end in sorted(slices)], [start for start, _ in sorted(slices)]
+        assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+def test_queues_end_empty_and_counts_add_up():
+    recording, events = episode("overload")
+    waiting = [e["args"] for e in events if e["name"] == "waiting"]
+    assert set(waiting[-1].values()) == {0}
+    assert max(waiting[0].keys()) == "opt-6.7b"
+    assert max(sum(counts.values()) for counts in waiting) > 50
+    missed = [e["args"] for e in events if e["name"] == "missed so far"][-1]
+    outcomes = Counter(recording.completions["outcome"].tolist())
+    assert list(missed.values()) == [outcomes[1], outcomes[2], outcomes[3]]
+
+
+def test_tracks_have_names():
+    _, events = episode("stable", pools=(Pool(2), Pool(1, ("opt-6.7b",))))
+    names = [e["args"]["name"] for e in events if e["name"] == "thread_name"]
+    assert names == [f"GPU {g} (a100-80gb)" for g in range(3)]
+
+
+def test_the_completions_of_your_own_loop_will_do():
+    env, seen = LLMRouteEnv("overload", window_s=0.3), []
+    env.reset(seed=1)
+    over = False
+    while not over:
+        _, _, over, _, info = env.step(len(seen) % 3)
+        seen += info["completions"]
+    events = timeline(seen, env.config)["traceEvents"]
+    assert sum(e["args"]["requests"] for e in of_phase(events, "X")) > 0
+    assert timeline(seen[::-1], env.config)["traceEvents"] == events
+    with pytest.raises(ConfigError, match="accepted: those of one episode of one env"):
+        timeline(seen + seen, env.config)
+
+
+def test_an_empty_timeline_is_still_one():
+    events = timeline(np.zeros(0, COMPLETION), configure("stable"))["traceEvents"]
+    assert not of_phase(events, "X")
+
+
+def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "t.json"
+    choice = EpisodeChoice(scenario="overload", seed=2, steps=300)
+    assert Timeline("largest-feasible", choice, out).run() == 0
+    assert "ui.perfetto.dev" in capsys.readouterr().out
+    assert of_phase(json.loads(out.read_text())["traceEvents"], "X")
