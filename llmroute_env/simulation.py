@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ from llmroute_env.episode import (
 )
 from llmroute_env.observation import bounds
 from llmroute_env.specs import ConfigError, require
-from llmroute_env.state import Records, State, allocate, allocate_log
+from llmroute_env.state import Log, Records, State, allocate, allocate_log
 from llmroute_env.workloads import build, take_split
 from traces.trace import Trace
 
@@ -39,12 +42,22 @@ def as_integer(action: object) -> int:
         raise ConfigError(f"action: got {action!r}; accepted: an integer") from None
 
 
+@dataclass
+class Part:
+    """Envs first..last-1, which one thread steps, and the log of what ends in them."""
+
+    first: int
+    last: int
+    log: Log
+
+
 class Simulation:
     """E envs that step together.
 
     Attributes:
         trace: the split of the workload that episodes are windows of.
-        state, outputs, log: the arrays; the next step overwrites them.
+        state, outputs: the arrays; the next step overwrites them.
+        parts: one per thread.
     """
 
     def __init__(
@@ -54,13 +67,17 @@ class Simulation:
         autoreset: int = DISABLED,
         max_requests: int = 0,
         logs_completions: bool = True,
+        threads: int = 1,
     ) -> None:
         """Build the workload, the tables and the arrays.
+
+        Several threads share the envs of a step; results do not depend on how many.
 
         Raises:
             ConfigError: a workload without requests or with tasks that the profile lacks.
         """
         require(envs >= 1, "num_envs", envs, ">= 1")
+        require(1 <= threads <= envs, "threads", threads, f"1 to num_envs, {envs}")
         require(max_requests >= 0, "max_requests", max_requests, ">= 0; 0 for no limit")
         self.config = config
         self.actions = config.actions
@@ -79,8 +96,11 @@ class Simulation:
         self.state = allocate(*shape)
         low, _ = self.observation_bounds()
         self.outputs = allocate_outputs(envs, len(low), self.state)
-        self.log = allocate_log(max(1024, 16 * envs) if logs_completions else 0)
+        edges = [envs * part // threads for part in range(threads + 1)]
+        capacity = max(1024, 16 * envs) if logs_completions else 0
+        self.parts = [Part(*edge, allocate_log(capacity)) for edge in pairwise(edges)]
         self._step_envs: Callable[..., int] | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of every observation column."""
@@ -102,7 +122,7 @@ class Simulation:
     def reset(self, chosen: NDArray[np.bool_]) -> None:
         """Begin new episodes in the chosen envs, shape (E,)."""
         reset_envs(self.cluster, self.tape, self.state, self.outputs, chosen)
-        self.log.used[0] = 0
+        self._clear_logs()
 
     def step(self, actions: NDArray[np.int64]) -> None:
         """Route the pending request of every env; `outputs` and `completions` then hold the result.
@@ -110,40 +130,60 @@ class Simulation:
         Raises:
             ConfigError: an action out of range; nothing has changed then.
         """
-        self.log.used[0] = 0
-        envs, done = len(self.state.envs), 0
-        while done < envs:
-            done = self._step_from(done, actions)
-            if done < 0:
-                bad = -1 - done
-                accepted = f"an integer from 0 to {self.actions - 1}"
-                raise ConfigError(f"action of env {bad}: got {actions[bad]}; accepted: {accepted}")
-            if done < envs:
-                self._grow_log(done)
+        if len(self.parts) == 1:
+            self._step_part(self.parts[0], actions)
+            return
+        invalid = np.flatnonzero((actions < 0) | (actions >= self.actions))
+        if len(invalid) > 0:
+            raise self._refusal(int(invalid[0]), actions)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(len(self.parts))
+        for _ in self._pool.map(self._step_part, self.parts, repeat(actions)):
+            pass
 
-    def _step_from(self, first: int, actions: NDArray[np.int64]) -> int:
-        arrays = self.cluster, self.tape, self.state, self.outputs, actions, self.log
-        if self._step_envs is None:
-            self._step_envs = entry_point(step_envs, *arrays, first, first)
-        done: int = self._step_envs(*arrays, first, len(self.state.envs))
-        return done
+    def _step_part(self, part: Part, actions: NDArray[np.int64]) -> None:
+        part.log.used[0] = 0
+        done = part.first
+        while done < part.last:
+            arrays = self.cluster, self.tape, self.state, self.outputs, actions, part.log
+            if self._step_envs is None:
+                self._step_envs = entry_point(step_envs, *arrays, done, done)
+            done = self._step_envs(*arrays, done, part.last)
+            if done < 0:
+                raise self._refusal(-1 - done, actions)
+            if done < part.last:
+                self._grow_log(part, done)
+
+    def _refusal(self, env: int, actions: NDArray[np.int64]) -> ConfigError:
+        accepted = f"an integer from 0 to {self.actions - 1}"
+        return ConfigError(f"action of env {env}: got {actions[env]}; accepted: {accepted}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the compiled function, which no other process could use."""
-        return {**self.__dict__, "_step_envs": None}
+        """Without threads and the compiled function, which no other process could use."""
+        return {**self.__dict__, "_step_envs": None, "_pool": None}
 
-    def _grow_log(self, env: int) -> None:
-        count = int(self.log.used[0])
+    def _grow_log(self, part: Part, env: int) -> None:
+        count = int(part.log.used[0])
         in_flight = int(self.state.envs[env]["waiting"] + self.state.envs[env]["running"])
         grown = allocate_log(2 * (count + in_flight + 1))
-        grown.records[:count] = self.log.records[:count]
+        grown.records[:count] = part.log.records[:count]
         grown.used[0] = count
-        self.log = grown
+        part.log = grown
+
+    def _clear_logs(self) -> None:
+        for part in self.parts:
+            part.log.used[0] = 0
+
+    @property
+    def log(self) -> Log:
+        """The log of the first part: of all envs, if one thread steps them."""
+        return self.parts[0].log
 
     @property
     def completions(self) -> Records:
         """The requests that ended in the last step, of all envs: overwritten by the next."""
-        return self.log.records[: self.log.used.item()]
+        parts = [part.log.records[: part.log.used.item()] for part in self.parts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def snapshot(self) -> State:
         """A copy of everything that changes."""
@@ -160,7 +200,7 @@ class Simulation:
         require(mine == theirs, "snapshot shapes", theirs, str(mine))
         self.state.restore(snapshot)
         encode_envs(self.cluster, self.state, self.outputs)
-        self.log.used[0] = 0
+        self._clear_logs()
 
 
 def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
@@ -186,7 +226,7 @@ def make_tape(trace: Trace, config: EnvConfig) -> Tape:
     for task in trace.tasks:
         require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
     rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
-    return Tape(np.array(trace.arrival_s, np.float64), rows[trace.task])
+    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task])
 
 
 def summary(env: np.void, models: Records, model_names: tuple[str, ...]) -> dict[str, Any]:

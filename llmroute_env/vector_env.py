@@ -57,6 +57,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         copy: bool = True,
+        threads: int = 1,
         render_mode: str | None = None,
         **fields: Any,
     ) -> None:
@@ -67,6 +68,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
             scenario: a name from SCENARIOS.
             max_episode_steps: requests after which an episode is cut; None for no limit.
             autoreset_mode: when an env whose episode has ended begins the next one.
+            threads: that share the envs of a step; pays from about a thousand envs on.
             copy: False returns the internal buffers, which the next step overwrites.
             render_mode: None or "rgb_array".
             **fields: of EnvConfig.
@@ -79,7 +81,9 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.num_envs = num_envs
         self.copy = copy
         self.config = configure(scenario, **fields)
-        self.simulation = Simulation(self.config, num_envs, _MODES[mode], max_episode_steps or 0)
+        self.simulation = Simulation(
+            self.config, num_envs, _MODES[mode], max_episode_steps or 0, threads=threads
+        )
         self.render_mode = render_mode
         self._renderer = None if render_mode is None else Renderer(render_mode, self.simulation)
         self.metadata = {**self.metadata, "autoreset_mode": mode}

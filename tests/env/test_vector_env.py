@@ -128,3 +128,28 @@ def test_results_do_not_depend_on_the_number_of_envs():
         mine, theirs = few.step(np.full(2, action)), many.step(np.full(9, action))
         np.testing.assert_array_equal(mine[0], theirs[0][:2])
         np.testing.assert_array_equal(mine[1], theirs[1][:2])
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    one, three = LLMRouteVectorEnv(7, "overload"), LLMRouteVectorEnv(7, "overload", threads=3)
+    np.testing.assert_array_equal(one.reset(seed=0)[0], three.reset(seed=0)[0])
+    ended = 0
+    for step in range(1500):
+        actions = np.array([scripted(step, e) for e in range(7)])
+        mine, theirs = one.step(actions), three.step(actions)
+        for a, b in zip(mine[:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(mine[4]["completions"], theirs[4]["completions"])
+        ended += len(theirs[4]["completions"])
+    assert ended > 5000
+
+
+def test_threads_check_all_actions_before_any_env_moves():
+    env = LLMRouteVectorEnv(4, "stable", threads=2)
+    env.reset(seed=0)
+    before = env.snapshot()
+    with pytest.raises(ConfigError, match="action of env 3: got 9; accepted: an integer"):
+        env.step(np.array([0, 0, 0, 9]))
+    assert all(np.array_equal(a, b) for a, b in zip(before, env.snapshot(), strict=True))
+    with pytest.raises(ConfigError, match="threads: got 5; accepted: 1 to num_envs, 4"):
+        LLMRouteVectorEnv(4, "stable", threads=5)
