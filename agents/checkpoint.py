@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -44,6 +44,20 @@ class Snapshot(NamedTuple):
     tensors: Mapping[str, Tensor]
     arrays: Mapping[str, NDArray[Any]]
     numbers: Mapping[str, Any]
+
+
+T = TypeVar("T")
+
+
+def prefixed(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
+    """`entries` with `prefix.` before every name."""
+    return {f"{prefix}.{name}": entry for name, entry in entries.items()}
+
+
+def chosen(entries: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """The entries that `prefixed` made, without the prefix."""
+    start = f"{prefix}."
+    return {n.removeprefix(start): e for n, e in entries.items() if n.startswith(start)}
 
 
 def save(folder: Path, decisions: int, snapshot: Snapshot) -> Path:

@@ -23,7 +23,8 @@ from llmroute_env.observation import bounds, encode, slack
 from llmroute_env.simulation import Simulation
 from llmroute_env.state import Log, State
 
-LARGEST_FEASIBLE, NETWORK = range(2)
+LARGEST_FEASIBLE, NETWORK, GUARDED = range(3)
+"""GUARDED follows the heuristic but where the network values another model by `caution` more."""
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights, shape (inputs, outputs), and biases, shape (outputs,)."""
@@ -37,6 +38,7 @@ class CompiledPolicy(NamedTuple):
 
     kind: int
     margin: np.float32
+    caution: np.float32
     order: NDArray[np.int64]  # (M,) models, largest first
     sizes: NDArray[np.int64]  # (L + 1,) widths of the L layers, from the observation on
     weights: NDArray[np.float32]
@@ -49,33 +51,56 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
     nothing = np.zeros(0, np.float32)
     no_layers = np.zeros(1, np.int64)
     return CompiledPolicy(
-        LARGEST_FEASIBLE, np.float32(margin), order, no_layers, nothing, np.zeros((2, 1), "f4")
+        kind=LARGEST_FEASIBLE,
+        margin=np.float32(margin),
+        caution=np.float32(0),
+        order=order,
+        sizes=no_layers,
+        weights=nothing,
+        scratch=np.zeros((2, 1), np.float32),
     )
 
 
 def network(config: EnvConfig, layers: Sequence[Layer]) -> CompiledPolicy:
     """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
 
-    It reads the observation of `config`; its last layer has one output per model.
+    It reads the observation of `config`; its last layer has one output per action.
     """
     sizes = np.array([len(layers[0][0])] + [len(biases) for _, biases in layers], np.int64)
     flat = np.concatenate([part.ravel() for layer in layers for part in layer])
     low, _ = bounds(config.observation, len(config.tasks), config.gpus, len(config.models))
-    if sizes[0] != len(low) or sizes[-1] != len(config.models):
+    if sizes[0] != len(low) or sizes[-1] != config.actions:
         raise ValueError(f"layers: got sizes {sizes}; accepted: {len(low)} to {config.actions}")
-    order = np.array(largest_first(config), np.int64)
-    scratch = np.zeros((2, int(sizes.max())), np.float32)
     return CompiledPolicy(
-        NETWORK, np.float32(0), order, sizes, flat.astype(np.float32, copy=False), scratch
+        kind=NETWORK,
+        margin=np.float32(0),
+        caution=np.float32(0),
+        order=np.array(largest_first(config), np.int64),
+        sizes=sizes,
+        weights=flat.astype(np.float32, copy=False),
+        scratch=np.zeros((2, int(sizes.max())), np.float32),
     )
+
+
+def guarded(network: CompiledPolicy, margin: float, caution: float) -> CompiledPolicy:
+    """The heuristic with `margin`, overruled where `network` gains more than `caution` by it."""
+    return network._replace(kind=GUARDED, margin=np.float32(margin), caution=np.float32(caution))
 
 
 @compiled
 def decide(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
+    usual = 0 if policy.kind == NETWORK else most_feasible(policy, cluster, s, e)
     if policy.kind == LARGEST_FEASIBLE:
-        return most_feasible(policy, cluster, s, e)
-    return most_valuable(policy, cluster, s, e)
+        return usual
+    outputs = policy.scratch[evaluate(policy, cluster, s, e)]
+    best = 0
+    for action in range(1, policy.sizes[-1]):
+        if outputs[action] > outputs[best]:
+            best = action
+    if policy.kind == GUARDED and outputs[best] - outputs[usual] <= policy.caution:
+        return usual
+    return best
 
 
 @compiled
@@ -94,20 +119,15 @@ def most_feasible(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) ->
 
 
 @compiled
-def most_valuable(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
-    """The action with the largest output of the network."""
+def evaluate(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
+    """Run the network on the observation; returns the half of the scratch that holds its output."""
     encode(cluster, s, e, policy.scratch[0])
     layers = len(policy.sizes) - 1
     start = 0
     for layer in range(layers):
         forward(policy, layer, start, layer < layers - 1)
         start += (policy.sizes[layer] + 1) * policy.sizes[layer + 1]
-    outputs = policy.scratch[layers % 2]
-    best = 0
-    for action in range(1, policy.sizes[layers]):
-        if outputs[action] > outputs[best]:
-            best = action
-    return best
+    return layers % 2
 
 
 @compiled
@@ -115,18 +135,30 @@ def forward(policy: CompiledPolicy, layer: int, start: int, rectifies: bool) -> 
     """One layer, from one half of the scratch to the other."""
     rows, columns = policy.sizes[layer], policy.sizes[layer + 1]
     inputs, outputs = policy.scratch[layer % 2], policy.scratch[(layer + 1) % 2]
-    biases = start + rows * columns
-    for j in range(columns):
-        outputs[j] = policy.weights[biases + j]
+    copy_row(outputs, policy.weights[start + rows * columns :], columns)
     # Row by row, which vectorises: no sum has to be reordered.
     for i in range(rows):
-        x = inputs[i]
-        if x != 0.0:
-            for j in range(columns):
-                outputs[j] += x * policy.weights[start + i * columns + j]
+        if inputs[i] != 0.0:
+            add_row(outputs, policy.weights[start + i * columns :], inputs[i], columns)
     if rectifies:
         for j in range(columns):
             outputs[j] = max(outputs[j], np.float32(0.0))
+
+
+@compiled
+def copy_row(target: NDArray[np.float32], row: NDArray[np.float32], columns: int) -> None:
+    """The first `columns` entries of `row`."""
+    for j in range(columns):
+        target[j] = row[j]
+
+
+@compiled
+def add_row(
+    target: NDArray[np.float32], row: NDArray[np.float32], factor: float, columns: int
+) -> None:
+    """Add `factor` times the first `columns` entries of `row`."""
+    for j in range(columns):
+        target[j] += factor * row[j]
 
 
 @compiled

@@ -6,18 +6,21 @@ Read `DoubleDQN.iterate` first: act, store, learn, sync, in order. Every number 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.checkpoint import Snapshot
+from agents.checkpoint import Snapshot, chosen, prefixed
 from agents.experience import Experience
-from agents.networks import QNetwork, follow
+from agents.networks import GuardedNetwork, QNetwork, Router, follow, moments_of, restore_moments
 from agents.replay import Replay, Transitions
 from agents.settings import DoubleDQNSettings
+from agents.tuning import tune
+from agents.validation import guard, pick_caution, validate
+from llmroute_env.config import EnvConfig
 from llmroute_env.state import State
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
@@ -72,13 +75,21 @@ class DoubleDQN:
         self.optimizer = torch.optim.Adam(self.parameters, fused=True)
         self.acting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
         self.replay = Replay(settings.replay_capacity, columns)
-        self.experience = Experience(settings.envs, columns, settings.n_step, settings.credit)
+        offset = mean_peak(env.config) if settings.subtracts_peak else 0.0
+        self.experience = Experience(
+            settings.envs, columns, settings.n_step, settings.credit, offset
+        )
+        self.guarded = self._guard() if settings.guarded or settings.demonstrators else None
         self.observations, _ = env.reset(seed=int(seeds[3]))
         self.episodes: list[dict[str, Any]] = []
         self.decisions = self.updates = 0
 
-    def iterate(self) -> Learning | None:
-        """One round: act, store, learn, sync."""
+    def _guard(self) -> GuardedNetwork:
+        config = self.env.config
+        return guard(self.average, config, tune("largest-feasible", config))
+
+    def iterate(self) -> dict[str, float]:
+        """One round: act, store, learn, sync; returns what TensorBoard shows."""
         for _ in range(self.settings.collect_steps):
             actions = self.act()
             result = self.env.step(actions)
@@ -92,11 +103,15 @@ class DoubleDQN:
         while self.is_update_due():
             learning = self.learn(self.replay.sample(self.settings.batch_size, self.sampling))
             self.sync()
-        return learning
+        scalars = {"train/epsilon": self.exploration}
+        return scalars if learning is None else scalars | learning.scalars()
 
     def act(self) -> NDArray[np.int64]:
-        """Epsilon-greedy actions for the pending requests."""
+        """Epsilon-greedy actions; in the first envs the heuristic takes the learner's place."""
         actions = self.online.greedy(self.observations)
+        if self.guarded is not None:
+            shown = round(self.settings.demonstrators * len(actions))
+            actions[:shown] = self.guarded.usual(self.observations[:shown])
         explores = self.acting.random(len(actions)) < self.exploration
         return np.where(explores, self.acting.integers(self.actions, size=len(actions)), actions)
 
@@ -123,6 +138,8 @@ class DoubleDQN:
 
     def is_update_due(self) -> bool:
         """Whether the replay ratio asks for one more update."""
+        if len(self.replay) == 0:
+            return False
         learned = self.decisions - self.settings.warmup_decisions
         return self.updates * self.settings.batch_size < learned * self.settings.replay_ratio
 
@@ -145,20 +162,27 @@ class DoubleDQN:
         done = min(self.decisions / self.budget, 1.0)
         return s.learning_rate + done * (s.learning_rate_end - s.learning_rate)
 
-    def averaged(self) -> dict[str, Tensor]:
-        """A copy of the averaged weights."""
-        return {name: t.clone() for name, t in self.average.state_dict().items()}
+    @property
+    def router(self) -> Router:
+        """The network with averaged weights, guarded or not."""
+        if self.guarded is not None and self.settings.guarded:
+            return self.guarded
+        return self.average
+
+    def validate(self) -> float:
+        """Score of the router on the validation episodes; they pick its caution, if it has one."""
+        if self.guarded is not None and self.settings.guarded:
+            return pick_caution(self.guarded, self.env.config, self.settings)
+        return validate(self.average, self.env.config, self.settings)
 
     def snapshot(self) -> Snapshot:
         """Everything that a checkpoint needs."""
         arrays = prefixed("replay", self.replay.arrays())
         arrays |= prefixed("experience", self.experience.arrays())
         arrays |= prefixed("env", self.env.snapshot()._asdict())
-        tensors: dict[str, Tensor] = {}
+        tensors = moments_of(self.optimizer)
         for name in NETWORKS:
             tensors |= prefixed(name, getattr(self, name).state_dict())
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= prefixed(f"adam.{i}", moments)
         generators = {name: getattr(self, name).bit_generator.state for name in GENERATORS}
         counts = {"decisions": self.decisions, "updates": self.updates}
         return Snapshot(tensors, arrays, counts | generators)
@@ -170,13 +194,15 @@ class DoubleDQN:
         self.observations = self.env.restore(State(**chosen(snapshot.arrays, "env")))
         for name in NETWORKS:
             getattr(self, name).load_state_dict(chosen(snapshot.tensors, name))
-        moments = {i: chosen(snapshot.tensors, f"adam.{i}") for i in range(len(self.parameters))}
-        groups = self.optimizer.state_dict()["param_groups"]
-        state = {i: moment for i, moment in moments.items() if moment}
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        restore_moments(self.optimizer, snapshot.tensors)
         for name in GENERATORS:
             getattr(self, name).bit_generator.state = snapshot.numbers[name]
         self.decisions, self.updates = snapshot.numbers["decisions"], snapshot.numbers["updates"]
+
+
+def mean_peak(config: EnvConfig) -> float:
+    """Utility of a request that the largest model serves in time, averaged over tasks."""
+    return float(np.mean(config.largest_model.accuracy))
 
 
 def finished(infos: dict[str, Any]) -> list[dict[str, Any]]:
@@ -184,17 +210,3 @@ def finished(infos: dict[str, Any]) -> list[dict[str, Any]]:
     if "final_info" not in infos:
         return []
     return [summary for summary in infos["final_info"]["summary"] if summary is not None]
-
-
-T = TypeVar("T")
-
-
-def prefixed(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """`entries` with `prefix.` before every name."""
-    return {f"{prefix}.{name}": entry for name, entry in entries.items()}
-
-
-def chosen(entries: Mapping[str, T], prefix: str) -> dict[str, T]:
-    """The entries that `prefixed` made, without the prefix."""
-    start = f"{prefix}."
-    return {n.removeprefix(start): e for n, e in entries.items() if n.startswith(start)}

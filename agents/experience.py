@@ -33,8 +33,11 @@ class Experience:
         episode: row of each env's first decision in its running episode, shape (E,).
     """
 
-    def __init__(self, envs: int, columns: int, n_step: int, credit: str) -> None:
-        self.n_step = n_step
+    def __init__(
+        self, envs: int, columns: int, n_step: int, credit: str, offset: float = 0.0
+    ) -> None:
+        """Prepare for `envs` envs; `offset` is subtracted from the reward of every decision."""
+        self.n_step, self.offset = n_step, offset
         self.by_decision = credit == "decision"
         self.rows = 0
         self.released = np.zeros(envs, np.int64)
@@ -144,7 +147,7 @@ class Experience:
         for k in range(self.n_step):
             inside = rows + k <= end
             at = np.minimum(rows + k, end), envs
-            total += np.where(inside, weight * view["reward"][at], 0.0)
+            total += np.where(inside, weight * (view["reward"][at] - self.offset), 0.0)
             weight *= np.where(inside, view["discount"][at], 1.0)
         return total, weight
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.base import Actions, Agent, Observations
 from llmroute_env.config import EnvConfig
@@ -174,12 +175,23 @@ class LargestFeasible(Heuristic):
 
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
-        slack = observations[:, self.slack : self.slack + self.models][:, self.order]
-        feasible = slack >= self.margin
-        # argmax finds the first, that is the largest, feasible model.
-        rank = np.where(feasible.any(axis=1), feasible.argmax(axis=1), slack.argmax(axis=1))
-        actions: Actions = self.order[rank]
-        return actions
+        slack = observations[:, self.slack : self.slack + self.models]
+        return most_feasible(slack, self.margin, self.order)
+
+
+def most_feasible(
+    slack: NDArray[np.float32], margin: float | np.float32, order: NDArray[np.int64]
+) -> Actions:
+    """The first model in `order` whose slack reaches `margin`, else that with the most slack.
+
+    `slack` has one row per decision and one column per model.
+    """
+    ordered = slack[:, order]
+    feasible = ordered >= margin
+    # argmax finds the first, that is the largest, feasible model.
+    rank = np.where(feasible.any(axis=1), feasible.argmax(axis=1), ordered.argmax(axis=1))
+    actions: Actions = order[rank]
+    return actions
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 PERIOD_S = 0.5
 """Least time between two writes: a scalar costs 70 us, more than a step of many envs."""
+
+SCORE = "eval/utility_of_peak"
+"""Name of the score on the validation episodes."""
 
 
 class Monitor:
@@ -34,6 +38,14 @@ class Monitor:
         )
         self.episodes: list[Mapping[str, Any]] = []
         self.written_s, self.written_at = time.perf_counter(), done
+
+    def hyperparameters(self, values: Mapping[str, Any]) -> None:
+        """Fill TensorBoard's HParams page, beside the scores `eval/utility_of_peak`."""
+        shown = {n: v if isinstance(v, bool | int | float) else str(v) for n, v in values.items()}
+        # In this run's own file: SummaryWriter.add_hparams would make a second run of it.
+        writer = self.writer._get_file_writer()  # type: ignore[no-untyped-call]
+        for part in hparams(shown, {SCORE: 0.0}):  # type: ignore[no-untyped-call]
+            writer.add_summary(part)
 
     def episode_ended(self, summary: Mapping[str, Any]) -> None:
         """Count a finished training episode."""
@@ -59,7 +71,7 @@ class Monitor:
 
     def evaluated(self, decisions: int, utility_of_peak: float) -> None:
         """Show and write the score on the validation episodes."""
-        self.write(decisions, {"eval/utility_of_peak": utility_of_peak})
+        self.write(decisions, {SCORE: utility_of_peak})
         self.bar.set_postfix_str(f"validation {utility_of_peak:.3f} of peak")
 
     def close(self) -> None:

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.compiled_policies import Layer
+from agents.heuristics import most_feasible
+
 
 def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
     """Linear layers of `sizes` with ReLU between them, He-initialised from `generator`."""
@@ -52,21 +55,73 @@ class QNetwork(nn.Module):
         value, advantages = outputs[:, :1], outputs[:, 1:]
         return value + advantages - advantages.mean(dim=1, keepdim=True)
 
-    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The most valuable action of every row.
+    def layers(self) -> list[Layer]:
+        """Weights and biases of every layer, on the memory of the parameters.
 
-        In NumPy, on the memory of the weights: for few rows torch takes several times as long.
+        The value of a state, which a dueling network puts first, is left out: it is the same for
+        all actions.
         """
+        layers = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+        pairs = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
+        weights, biases = pairs[-1]
+        skipped = int(self.dueling)
+        return [*pairs[:-1], (weights[:, skipped:], biases[skipped:])]
+
+    def preferences(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values of the actions up to what is common to all, shape (B, F) -> (B, actions).
+
+        In NumPy: for few rows torch takes several times as long.
+        """
+        *hidden, (weights, biases) = self.layers()
         outputs = observations
-        for layer in self.body:
-            if isinstance(layer, nn.Linear):
-                weights, biases = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-                outputs = outputs @ weights.T + biases
-            else:
-                outputs = np.maximum(outputs, 0.0)
-        # The value of the state, which a dueling network puts first, is the same for all actions.
-        actions: NDArray[np.int64] = outputs[:, int(self.dueling) :].argmax(axis=1)
+        for hidden_weights, hidden_biases in hidden:
+            outputs = np.maximum(outputs @ hidden_weights + hidden_biases, 0.0)
+        return outputs @ weights + biases
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The most valuable action of every row."""
+        actions: NDArray[np.int64] = self.preferences(observations).argmax(axis=1)
         return actions
+
+
+class GuardedNetwork(nn.Module):
+    """Largest-feasible, overruled where a Q-network promises more than `caution` by it.
+
+    With infinite caution it is the heuristic, with none the network.
+    """
+
+    margin: Tensor
+    caution: Tensor
+    slack: Tensor
+    order: Tensor
+
+    def __init__(self, network: QNetwork, margin: float, slack: int, order: list[int]) -> None:
+        """Begin as the heuristic; `slack` is the first column of the feature it reads."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("margin", torch.tensor(margin, dtype=torch.float32))
+        self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("slack", torch.tensor(slack))
+        self.register_buffer("order", torch.tensor(order))
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The action for every row."""
+        rows = np.arange(len(observations))
+        usual = self.usual(observations)
+        values = self.network.preferences(observations)
+        best = values.argmax(axis=1)
+        gain = values[rows, best] - values[rows, usual]
+        return np.where(gain > self.caution.numpy(), best, usual)
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does: agents.heuristics.LargestFeasible."""
+        first, order = int(self.slack), self.order.numpy()
+        slack = observations[:, first : first + len(order)]
+        return most_feasible(slack, float(self.margin), order)
+
+
+Router = QNetwork | GuardedNetwork
+"""What training yields and `weights.safetensors` holds."""
 
 
 def follow(network: QNetwork, leader: QNetwork, rate: float) -> None:

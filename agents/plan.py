@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.run_directory import Card
-from agents.settings import PRESETS, DoubleDQNSettings
+from agents.settings import PRESETS, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 from llmroute_env.scenarios import configure
 from llmroute_env.specs import require
-from llmroute_env.vector_env import LLMRouteVectorEnv
 
 
 @dataclass(frozen=True)
@@ -24,45 +23,51 @@ class Plan:
         scenario: name; fields: of EnvConfig, that replace the scenario's. `observation` and
             `split` are not among them: the settings say what the router reads, and training and
             validation have their own splits.
-        decisions: length of the training, over all envs.
+        decisions: length of the training, over all envs; None for the settings' own.
         algorithm: name of a preset, and of the trained agent.
         settings: replace the preset's.
-        checkpoint_decisions: between two checkpoints; another one is written at the end.
+        checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
+            one is written at the end.
     """
 
     directory: Path
     scenario: str = "unpredictable-1"
     fields: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    decisions: int = 20_000_000
+    decisions: int | None = None
     algorithm: str = "ddqn"
-    settings: DoubleDQNSettings | None = None
-    checkpoint_decisions: int = 5_000_000
+    settings: Settings | None = None
+    checkpoint_decisions: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.decisions >= 1, "decisions", self.decisions, ">= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         known = self.algorithm in PRESETS
         require(known, "algorithm", self.algorithm, ", ".join(PRESETS))
+        require(self.budget >= 1, "decisions", self.decisions, ">= 1")
+        period = self.checkpoint_period
+        require(period >= 1, "checkpoint_decisions", period, ">= 1")
         for name in ("observation", "split"):
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
 
     @property
-    def resolved_settings(self) -> DoubleDQNSettings:
+    def resolved_settings(self) -> Settings:
         """The settings, or those of the preset."""
         return self.settings or PRESETS[self.algorithm]
+
+    @property
+    def budget(self) -> int:
+        """Length of the training, in decisions."""
+        return self.resolved_settings.decisions if self.decisions is None else self.decisions
+
+    @property
+    def checkpoint_period(self) -> int:
+        """Decisions between two checkpoints."""
+        return self.checkpoint_decisions or max(self.budget // 4, 1)
 
     def config(self, split: str) -> EnvConfig:
         """The environment, on one split of its workload."""
         observation = self.resolved_settings.observation
         return configure(self.scenario, observation=observation, split=split, **self.fields)
-
-    def training_env(self) -> LLMRouteVectorEnv:
-        """The envs that collect."""
-        s = self.resolved_settings
-        return LLMRouteVectorEnv(
-            s.envs, self.scenario, observation=s.observation, split="train", **self.fields
-        )
 
     def card(self) -> Card:
         """What `config.json` will say."""
@@ -74,7 +79,8 @@ class Plan:
             scenario=self.scenario,
             fields=self.fields,
             seed=self.seed,
-            decisions=self.decisions,
+            decisions=self.budget,
             columns=len(low),
             models=config.model_names,
+            actions=config.actions,
         )

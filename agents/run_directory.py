@@ -23,8 +23,8 @@ from torch import Tensor
 
 from agents.base import Actions, Observations
 from agents.checkpoint import CheckpointError, read_tensors, write_atomically
-from agents.networks import QNetwork
-from agents.settings import DoubleDQNSettings
+from agents.networks import GuardedNetwork, QNetwork, Router
+from agents.settings import PRESETS, DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 
@@ -38,17 +38,18 @@ class Card:
 
     Attributes:
         fields: of EnvConfig, that replaced the scenario's.
-        columns: of the observation; models: names in action order.
+        columns: of the observation; models: names in action order; actions: how many.
     """
 
     algorithm: str
-    settings: DoubleDQNSettings
+    settings: Settings
     scenario: str
     fields: Mapping[str, Any]
     seed: int
     decisions: int
     columns: int
     models: tuple[str, ...]
+    actions: int
 
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
@@ -93,7 +94,8 @@ def read_card(directory: Path) -> Card:
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
         values = {name: as_tuple(entries[name]) for name in names}
-        return Card(**values | {"settings": DoubleDQNSettings(**settings)})
+        values["settings"] = type(PRESETS[values["algorithm"]])(**settings)
+        return Card(**values)
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks the entry {error}") from None
     except (ValueError, TypeError, AttributeError, OSError) as error:
@@ -110,10 +112,10 @@ def write_weights(directory: Path, tensors: Mapping[str, Tensor]) -> None:
     write_atomically(directory / WEIGHTS, safetensors.torch.save(dict(tensors)))
 
 
-class GreedyRouter:
-    """A trained Q-network that takes the most valuable model: an Agent."""
+class TrainedRouter:
+    """What a training run yielded: an Agent."""
 
-    def __init__(self, card: Card, network: QNetwork) -> None:
+    def __init__(self, card: Card, network: Router) -> None:
         self.name = card.algorithm
         self.observation = card.settings.observation
         self.card = card
@@ -127,7 +129,7 @@ class GreedyRouter:
         return self.network.greedy(observations)
 
 
-def load_agent(directory: Path | str, config: EnvConfig | None = None) -> GreedyRouter:
+def load_agent(directory: Path | str, config: EnvConfig | None = None) -> TrainedRouter:
     """The trained router of a run directory.
 
     `config` is where it is to route, checked against what it was trained for.
@@ -140,18 +142,27 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Greedy
     card = read_card(directory)
     if config is not None:
         check_fit(card, config)
-    s = card.settings
-    network = QNetwork(card.columns, s.hidden, len(card.models), s.dueling, seed=0)
+    network = make_router(card)
     load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
-    return GreedyRouter(card, network)
+    return TrainedRouter(card, network)
+
+
+def make_router(card: Card) -> Router:
+    """The router of `card`, before its weights are loaded."""
+    s, actions = card.settings, card.actions
+    is_dueling = isinstance(s, DoubleDQNSettings) and s.dueling
+    network = QNetwork(card.columns, s.hidden, actions, is_dueling, seed=0)
+    if isinstance(s, RolloutSettings) or (isinstance(s, DoubleDQNSettings) and s.guarded):
+        return GuardedNetwork(network, margin=0.0, slack=0, order=list(range(actions)))
+    return network
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:
     """Raise a CheckpointError unless the router of `card` can route for `config`."""
-    if config.action != "model" or config.model_names != card.models:
+    if config.actions != card.actions or config.model_names != card.models:
         raise CheckpointError(
-            f"models: got {config.model_names!r} with action {config.action!r}; "
-            f"accepted by this router: {card.models!r} with action 'model'"
+            f"models: got {config.model_names!r} and {config.actions} actions; "
+            f"accepted by this router: {card.models!r} and {card.actions} actions"
         )
     low, _ = bounds(card.settings.observation, len(config.tasks), config.gpus, len(config.models))
     if len(low) != card.columns:

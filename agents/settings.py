@@ -1,10 +1,11 @@
-"""Every hyper-parameter of Double DQN, and its presets; importing it does not import torch."""
+"""Every hyper-parameter of every learner, and their presets; importing it does not import torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from agents.experience import CREDITS
+from agents.sb3_settings import SB3_PRESETS, SB3Settings
 from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, PAPER_FEATURES
 from llmroute_env.specs import require
 
@@ -14,6 +15,7 @@ class DoubleDQNSettings:
     """Every hyper-parameter of Double DQN; decisions are counted over all envs.
 
     Attributes:
+        decisions: length of a training, unless the plan says otherwise.
         observation: features that the router reads (llmroute_env.observation.FEATURES), in order.
         hidden: widths of the hidden layers.
         dueling: learn the value of a state and centred advantages, instead of Q directly.
@@ -23,6 +25,14 @@ class DoubleDQNSettings:
         exploration_start: share of random actions at first.
         exploration_end: and from `exploration_fraction` of the training on, linearly.
         exploration_fraction: share of the training over which exploration declines.
+        demonstrators: share of the envs in which not the learner but largest-feasible, with its
+            margin tuned, decides: the replay always holds what a good router does and earns.
+        guarded: the router is largest-feasible, overruled only where the network promises more by
+            a caution that validation picks, so that it is never kept below the heuristic.
+        cautions: that validation picks from, besides infinity: the heuristic itself.
+        subtracts_peak: subtract from every reward what the largest model earns in time, on
+            average: every policy loses the same by it, for arrivals do not depend on decisions,
+            but returns no longer grow with the arrival rate.
         credit: `decision`: a request's utility is the reward of the decision that routed it;
             `completion`: of the decision during which it ended.
         discount_per_decision: gamma.
@@ -45,6 +55,7 @@ class DoubleDQNSettings:
         validation_window_s: their length, if shorter than the scenario's.
     """
 
+    decisions: int = 5_000_000
     observation: tuple[str, ...] = DEFAULT_FEATURES
     hidden: tuple[int, ...] = (64, 64)
     dueling: bool = True
@@ -54,6 +65,10 @@ class DoubleDQNSettings:
     exploration_start: float = 1.0
     exploration_end: float = 0.02
     exploration_fraction: float = 0.2
+    demonstrators: float = 0.25
+    guarded: bool = True
+    cautions: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+    subtracts_peak: bool = True
     credit: str = "decision"
     discount_per_decision: float = 1.0
     discount_rate_per_s: float = 2.0
@@ -72,26 +87,118 @@ class DoubleDQNSettings:
     validation_window_s: float = 10.0
 
     def __post_init__(self) -> None:
-        known = set(self.observation) <= set(FEATURE_NAMES) and len(self.observation) > 0
-        require(known, "observation", self.observation, ", ".join(FEATURE_NAMES))
+        check_observation(self.observation)
         require(self.credit in CREDITS, "credit", self.credit, ", ".join(CREDITS))
         for name in ("envs", "collect_steps", "n_step", "replay_capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
-        for name in ("exploration_start", "exploration_end", "exploration_fraction"):
+        for name in (
+            "exploration_start",
+            "exploration_end",
+            "exploration_fraction",
+            "demonstrators",
+        ):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         for name in ("discount_per_decision", "target_rate", "average_rate"):
             require(0 < getattr(self, name) <= 1, name, getattr(self, name), "above 0, at most 1")
         require(
             self.discount_rate_per_s >= 0, "discount_rate_per_s", self.discount_rate_per_s, ">= 0"
         )
+        needs_slack = self.guarded or self.demonstrators > 0
+        valid = "slack" in self.observation or not needs_slack
+        require(valid, "observation", self.observation, "slack among them, or no heuristic")
+        check_cautions(self.cautions)
         require(self.replay_ratio > 0, "replay_ratio", self.replay_ratio, "> 0")
 
 
-PRESETS = {
+@dataclass(frozen=True)
+class RolloutSettings:
+    """Every hyper-parameter of rollout policy iteration.
+
+    Attributes:
+        decisions: length of a training, unless the plan says otherwise: simulated decisions,
+            those of the rollouts included.
+        observation: features that the router reads, in order; `slack` among them.
+        hidden: widths of the hidden layers.
+        envs: that visit states side by side.
+        skipped_decisions: mean number of decisions between two states that are tried.
+        horizon: how long the base policy is followed after each action that is tried, in units of
+            the longest latency that still earns something (deadline + grace).
+        on_policy_share: share of the visits that follow the best router so far rather than the
+            heuristic, once there is one.
+        states_per_round: tried before the network learns again.
+        capacity: states that are remembered; the oldest are forgotten.
+        batch_size: states per update.
+        uses_per_state: how often a state is learned from, on average.
+        huber_delta: errors beyond it, in units of utility, count linearly: the values of single
+            futures have heavy tails.
+        learning_rate: of Adam, at first; declines linearly.
+        learning_rate_end: at the end of the training.
+        average_rate: share by which the averaged weights, which are validated and kept, follow the
+            network at every update.
+        cautions: gains in utility that the network must promise before it may overrule the
+            heuristic; validation picks one of these, or infinity: the heuristic itself.
+        validations: how often during training the averaged weights are tried on validation traces;
+            the best ones are kept.
+        validation_episodes: per try.
+        validation_window_s: their length, if shorter than the scenario's.
+    """
+
+    decisions: int = 200_000_000
+    observation: tuple[str, ...] = DEFAULT_FEATURES
+    hidden: tuple[int, ...] = (64, 64)
+    envs: int = 32
+    skipped_decisions: int = 100
+    horizon: float = 1.25
+    on_policy_share: float = 0.5
+    states_per_round: int = 1024
+    capacity: int = 400_000
+    batch_size: int = 1024
+    uses_per_state: float = 10.0
+    huber_delta: float = 1.0
+    learning_rate: float = 2e-3
+    learning_rate_end: float = 1e-5
+    average_rate: float = 0.005
+    cautions: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+    validations: int = 8
+    validation_episodes: int = 48
+    validation_window_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_observation(self.observation)
+        require("slack" in self.observation, "observation", self.observation, "slack among them")
+        for name in ("envs", "states_per_round", "capacity", "batch_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
+        for name in ("horizon", "uses_per_state", "huber_delta", "learning_rate"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
+        share = self.on_policy_share
+        require(0 <= share <= 1, "on_policy_share", share, "0 to 1")
+        check_cautions(self.cautions)
+
+
+def check_observation(names: tuple[str, ...]) -> None:
+    """Raise a ConfigError unless all are features."""
+    known = set(names) <= set(FEATURE_NAMES) and len(names) > 0
+    require(known, "observation", names, ", ".join(FEATURE_NAMES))
+
+
+def check_cautions(cautions: tuple[float, ...]) -> None:
+    """Raise a ConfigError unless there are some, none negative."""
+    valid = len(cautions) > 0 and min(cautions) >= 0
+    require(valid, "cautions", cautions, "at least one, all >= 0")
+
+
+GuardedSettings = DoubleDQNSettings | RolloutSettings
+Settings = GuardedSettings | SB3Settings
+
+PRESETS: dict[str, Settings] = {
+    "rollout-pi": RolloutSettings(),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
         observation=PAPER_FEATURES,
         dueling=False,
+        demonstrators=0.0,
+        guarded=False,
+        subtracts_peak=False,
         discount_per_decision=0.99,
         discount_rate_per_s=0.0,
         n_step=1,
@@ -99,6 +206,7 @@ PRESETS = {
         target_period=200,
         average_rate=1.0,
     ),
+    **SB3_PRESETS,
 }
 """`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886); its numbers, which the paper does
-not give, are ours. `ddqn` is the improved one."""
+not give, are ours. `ddqn` is the improved one. `rollout-pi` is rollout policy iteration."""

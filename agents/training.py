@@ -13,11 +13,13 @@ from types import FrameType
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from agents import checkpoint
-from agents.checkpoint import CheckpointError, Snapshot
-from agents.double_dqn import DoubleDQN, Learning, chosen, prefixed
+from agents.checkpoint import CheckpointError, Snapshot, chosen, prefixed
+from agents.learner import make_learner
 from agents.monitor import Monitor
+from agents.networks import Router
 from agents.plan import Plan
 from agents.run_directory import (
     CARD,
@@ -28,7 +30,6 @@ from agents.run_directory import (
     write_card,
     write_weights,
 )
-from agents.validation import validate
 from llmroute_env.specs import ConfigError
 
 
@@ -95,15 +96,17 @@ class Run:
 
     def __init__(self, plan: Plan, resume: bool, shows_progress: bool) -> None:
         self.plan, self.settings = plan, plan.resolved_settings
-        self.learner = DoubleDQN(self.settings, plan.training_env(), plan.decisions, plan.seed)
-        self.best, self.best_score = self.learner.averaged(), -math.inf
+        self.learner = make_learner(plan)
+        self.best, self.best_score = weights_of(self.learner.router), -math.inf
         self.saved_at = 0
         if resume:
             self._resume()
         else:
             self._begin()
         done = self.learner.decisions
-        self.monitor = Monitor(plan.directory, plan.decisions, done, shows_progress)
+        self.monitor = Monitor(plan.directory, plan.budget, done, shows_progress)
+        described = {"algorithm": plan.algorithm, "scenario": plan.scenario, "seed": plan.seed}
+        self.monitor.hyperparameters(described | asdict(self.settings))
 
     def _begin(self) -> None:
         path = self.plan.directory / CARD
@@ -123,49 +126,45 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent."""
-        return self.learner.decisions >= self.plan.decisions
+        return self.learner.decisions >= self.plan.budget
 
     def round(self) -> Status:
         """Collect and learn once; then validate and save if it is time to."""
         before = self._validations_due()
-        learning = self.learner.iterate()
+        scalars = self.learner.iterate()
         decisions = self.learner.decisions
-        self._report(learning)
+        self._report(scalars)
         score = None
         if self._validations_due() > before:
             score = self.validate()
-        if decisions - self.saved_at >= self.plan.checkpoint_decisions or self.finished:
+        if decisions - self.saved_at >= self.plan.checkpoint_period or self.finished:
             self.save()
         return Status(decisions, score)
 
     def _validations_due(self) -> int:
         # Integers: the same rounds validate whether or not the run was interrupted.
-        share = min(self.learner.decisions, self.plan.decisions) * self.settings.validations
-        return share // self.plan.decisions
+        share = min(self.learner.decisions, self.plan.budget) * self.settings.validations
+        return share // self.plan.budget
 
-    def _report(self, learning: Learning | None) -> None:
+    def _report(self, scalars: dict[str, float]) -> None:
         for summary in self.learner.episodes:
             self.monitor.episode_ended(summary)
         self.learner.episodes.clear()
-        scalars = {"train/epsilon": self.learner.exploration}
-        if learning is not None:
-            scalars |= learning.scalars()
         self.monitor.report(self.learner.decisions, scalars)
 
     def validate(self) -> float:
-        """Try the averaged weights on the validation episodes; keep them if they are the best."""
-        network = self.learner.average
-        score = validate(network, self.plan.config("validation"), self.settings)
+        """Try the router on the validation episodes; keep its weights if they are the best."""
+        score = self.learner.validate()
         self.monitor.evaluated(self.learner.decisions, score)
         if score > self.best_score:
-            self.best, self.best_score = self.learner.averaged(), score
+            self.best, self.best_score = weights_of(self.learner.router), score
             write_weights(self.plan.directory, self.best)
         return score
 
     def save(self) -> None:
         """Write a checkpoint; before the first validation also the weights as they are."""
         if not math.isfinite(self.best_score):
-            write_weights(self.plan.directory, self.learner.averaged())
+            write_weights(self.plan.directory, weights_of(self.learner.router))
         tensors, arrays, numbers = self.learner.snapshot()
         snapshot = Snapshot(
             {**tensors, **prefixed("best", self.best)},
@@ -179,6 +178,11 @@ class Run:
         """How it ended."""
         done = self.learner.decisions
         return Result(self.plan.directory, done, self.best_score, not self.finished)
+
+
+def weights_of(router: Router) -> dict[str, Tensor]:
+    """A copy of the router's weights."""
+    return {name: tensor.clone() for name, tensor in router.state_dict().items()}
 
 
 def check_same(saved: Card, planned: Card, path: Path) -> None:

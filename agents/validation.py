@@ -4,27 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from agents.networks import QNetwork
-from agents.settings import DoubleDQNSettings
+from agents import compiled_policies
+from agents.compiled_policies import CompiledPolicy, episode_scores
+from agents.heuristics import largest_first
+from agents.networks import GuardedNetwork, QNetwork, Router
+from agents.settings import GuardedSettings, Settings
+from agents.tuning import validation_seeds
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
-
-SEED = 0x5EED
-"""The validation episodes are the same for all runs."""
+from llmroute_env.observation import FEATURE_NAMES, layout
 
 
-def validate(network: QNetwork, config: EnvConfig, settings: DoubleDQNSettings) -> float:
-    """Mean utility of peak of the greedy policy over the validation episodes of `config`."""
+def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
+    """The router as compiled code; it reads the observation of `config`."""
+    if isinstance(router, QNetwork):
+        return compiled_policies.network(config, router.layers())
+    network = compiled_policies.network(config, router.network.layers())
+    return compiled_policies.guarded(network, float(router.margin), float(router.caution))
+
+
+def guard(network: QNetwork, config: EnvConfig, margin: float) -> GuardedNetwork:
+    """Largest-feasible with `margin`, which `network` may overrule once it has a caution."""
+    starts = layout(config.observation, len(config.tasks), config.gpus, len(config.models))
+    slack = int(starts[FEATURE_NAMES.index("slack")])
+    return GuardedNetwork(network, margin, slack, largest_first(config))
+
+
+def validate(router: Router, config: EnvConfig, settings: Settings) -> float:
+    """Mean utility of peak of the router over the validation episodes of `config`."""
     window_s = min(config.window_s, settings.validation_window_s)
-    episodes = settings.validation_episodes
-    simulation = Simulation(replace(config, window_s=window_s), episodes, logs_completions=False)
-    everyone = np.ones(episodes, np.bool_)
-    seeds = np.random.default_rng(SEED).integers(2**64, size=episodes, dtype=np.uint64)
-    simulation.seed(everyone, seeds)
-    simulation.reset(everyone)
-    while not simulation.outputs.terminated.all():
-        simulation.step(network.greedy(simulation.outputs.observations))
-    envs = simulation.state.envs
-    return float(np.mean(envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)))
+    config = replace(config, split="validation", window_s=window_s)
+    seeds = validation_seeds(settings.validation_episodes)
+    return float(episode_scores(compiled_router(router, config), config, seeds).mean())
+
+
+def pick_caution(router: GuardedNetwork, config: EnvConfig, settings: GuardedSettings) -> float:
+    """Give the router the most successful caution; returns its score."""
+    cautions = (*settings.cautions, float("inf"))
+    scores = []
+    for caution in cautions:
+        router.caution.fill_(caution)
+        scores.append(validate(router, config, settings))
+    best = max(range(len(scores)), key=scores.__getitem__)
+    router.caution.fill_(cautions[best])
+    return scores[best]

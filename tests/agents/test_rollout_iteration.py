@@ -1,0 +1,54 @@
+"""Rollout policy iteration: what it remembers, and that it improves on its heuristic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.networks import GuardedNetwork
+from agents.rollout_iteration import RolloutIteration
+from agents.rollouts import Tried
+from agents.settings import RolloutSettings
+from agents.validation import compiled_router, validate
+from llmroute_env import EnvConfig, configure
+
+CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
+
+
+def make_learner(config: EnvConfig = CONFIG, **changes: object) -> RolloutIteration:
+    settings = RolloutSettings(
+        **{"validation_episodes": 8, "validation_window_s": 5.0, **changes}  # type: ignore[arg-type]
+    )
+    return RolloutIteration(settings, config, budget=10_000_000, seed=0)
+
+
+def test_remembers_centred_values_and_forgets_the_oldest() -> None:
+    learner = make_learner(capacity=5, envs=2)
+    for number in range(4):
+        rows = np.full((2, 16), number, np.float32)
+        learner.remember(Tried(rows, np.array([[1.0, 2.0, 6.0], [number, 0.0, 0.0]])))
+    assert learner.states == 8
+    assert sorted(learner.observations[:, 0]) == [1, 2, 2, 3, 3]
+    assert np.allclose(learner.values.sum(axis=1), 0, atol=1e-6)
+    assert any(np.allclose(row, [-2, -1, 3]) for row in learner.values)
+
+
+def test_begins_as_the_tuned_heuristic() -> None:
+    learner = make_learner()
+    router = learner.router
+    assert isinstance(router, GuardedNetwork)
+    assert np.isinf(float(router.caution))
+    heuristic = validate(router, CONFIG, learner.settings)
+    assert learner.validate() >= heuristic
+
+
+def test_improves_on_the_heuristic_within_seconds() -> None:
+    config = configure("unpredictable-1", window_s=10.0)
+    learner = make_learner(config, states_per_round=256, batch_size=256, validation_episodes=24)
+    heuristic = validate(learner.router, config, learner.settings)
+    while learner.decisions < learner.budget:
+        scalars = learner.iterate()
+    assert learner.updates * 256 >= 10 * learner.states
+    assert scalars["loss/values"] > 0
+    assert learner.validate() > heuristic + 0.002
+    assert 0 <= float(learner.router.caution) < np.inf  # type: ignore[union-attr]
+    assert compiled_router(learner.visitor, config).margin == np.float32(learner.base.margin)

@@ -1,0 +1,100 @@
+"""Run directories: what is written can be loaded, what is broken is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.checkpoint import CheckpointError
+from agents.networks import GuardedNetwork, QNetwork
+from agents.plan import Plan
+from agents.run_directory import (
+    CARD,
+    WEIGHTS,
+    load_agent,
+    make_router,
+    read_card,
+    write_card,
+    write_weights,
+)
+from agents.settings import PRESETS
+from agents.validation import guard
+from llmroute_env import EnvConfig, Pool, configure
+
+
+def written(directory: Path, algorithm: str = "ddqn") -> QNetwork | GuardedNetwork:
+    """A run directory without any training."""
+    card = Plan(directory, "stable", algorithm=algorithm).card()
+    router = make_router(card)
+    write_card(directory, card)
+    write_weights(directory, router.state_dict())
+    return router
+
+
+@pytest.mark.parametrize("algorithm", PRESETS)
+def test_what_is_loaded_acts_as_what_was_written(tmp_path: Path, algorithm: str) -> None:
+    router = written(tmp_path, algorithm)
+    agent = load_agent(tmp_path)
+    assert agent.name == algorithm
+    assert agent.observation == PRESETS[algorithm].observation
+    assert read_card(tmp_path) == Plan(tmp_path, "stable", algorithm=algorithm).card()
+    columns = agent.card.columns
+    rows = np.random.default_rng(0).normal(size=(64, columns)).astype(np.float32)
+    agent.begin(64, np.random.default_rng(0))
+    assert np.array_equal(agent.act(rows), router.greedy(rows))
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a run directory: it has no config"):
+        load_agent(tmp_path)
+    written(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=rf"{WEIGHTS}: is missing"):
+        load_agent(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not a run card"),
+        ("[]", "is not a run card"),
+        ("{}", "lacks the entry 'settings'"),
+        ({"algorithm": "sarsa"}, "lacks the entry 'sarsa'"),
+        ({"settings": {"colour": 1}}, "is not a run card"),
+    ],
+)
+def test_broken_cards_are_refused(tmp_path: Path, content: str | dict, message: str) -> None:
+    written(tmp_path)
+    path = tmp_path / CARD
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(path.read_text()) | content)
+    path.write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_agent(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    network = QNetwork(5, (4,), 3, True, seed=0)
+    write_weights(tmp_path, guard(network, EnvConfig(), 0.0).state_dict())
+    with pytest.raises(CheckpointError, match=r"got shape \(4,\); accepted: \(64,\)"):
+        load_agent(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (EnvConfig(pools=(Pool(4, models=("opt-125m", "opt-1.3b")),)), "models: got"),
+        (EnvConfig(action="gpu-model"), "and 12 actions"),
+    ],
+)
+def test_a_router_is_not_used_where_it_does_not_fit(
+    tmp_path: Path, config: EnvConfig, message: str
+) -> None:
+    written(tmp_path)
+    load_agent(tmp_path, configure("overload"))
+    with pytest.raises(CheckpointError, match=message):
+        load_agent(tmp_path, config)

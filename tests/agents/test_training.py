@@ -1,0 +1,191 @@
+"""Training runs: they repeat, survive being killed, and say what they did."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents.checkpoint import CheckpointError, read_tensors
+from agents.plan import Plan
+from agents.run_directory import CHECKPOINTS, WEIGHTS, load_agent
+from agents.settings import PRESETS, DoubleDQNSettings, RolloutSettings, Settings
+from agents.training import Status, train
+from llmroute_env import ConfigError
+
+TINY: dict[str, Settings] = {
+    "ddqn": DoubleDQNSettings(
+        envs=8,
+        collect_steps=16,
+        warmup_decisions=128,
+        replay_capacity=2048,
+        batch_size=64,
+        validations=2,
+        validation_episodes=2,
+        validation_window_s=1.0,
+    ),
+    "rollout-pi": RolloutSettings(
+        envs=4,
+        skipped_decisions=20,
+        horizon=0.125,
+        states_per_round=8,
+        batch_size=16,
+        capacity=128,
+        validations=4,
+        validation_episodes=2,
+        validation_window_s=1.0,
+    ),
+}
+BUDGET = {"ddqn": 4096, "rollout-pi": 40_000}
+
+
+def tiny(directory: Path, algorithm: str, seed: int = 0) -> Plan:
+    return Plan(
+        directory,
+        "stable",
+        fields={"window_s": 1.0},
+        seed=seed,
+        decisions=BUDGET[algorithm],
+        algorithm=algorithm,
+        settings=TINY[algorithm],
+    )
+
+
+def weights(directory: Path) -> bytes:
+    return (directory / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("algorithm", TINY)
+def test_a_seed_repeats_and_two_seeds_differ(tmp_path: Path, algorithm: str) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        result = train(tiny(tmp_path / name, algorithm, seed), shows_progress=False)
+        assert not result.interrupted
+        assert result.decisions >= BUDGET[algorithm]
+        assert 0 < result.utility_of_peak <= 1
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+SCRIPT = """
+import os, signal
+from pathlib import Path
+from agents.training import train
+from test_training import tiny
+def kill(status):
+    if status.decisions >= {decisions}:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(tiny(Path({directory!r}), {algorithm!r}), shows_progress=False, callback=kill)
+"""
+
+
+def run_until_killed(directory: Path, algorithm: str) -> None:
+    """Train in a process of its own that is killed after 60 % of its decisions."""
+    decisions = BUDGET[algorithm] * 6 // 10
+    code = SCRIPT.format(decisions=decisions, directory=str(directory), algorithm=algorithm)
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["ddqn", pytest.param("rollout-pi", marks=pytest.mark.verify)]
+)
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, algorithm: str) -> None:
+    train(tiny(tmp_path / "whole", algorithm), shows_progress=False)
+    run_until_killed(tmp_path / "cut", algorithm)
+    resumed = train(tiny(tmp_path / "cut", algorithm), resume=True, shows_progress=False)
+    assert not resumed.interrupted
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """The router and every tensor of the last checkpoint are equal bit for bit."""
+    assert weights(one) == weights(other)
+    ends = [max((run / CHECKPOINTS).iterdir()) / "tensors.safetensors" for run in (one, other)]
+    theirs = read_tensors(ends[1])
+    for name, tensor in read_tensors(ends[0]).items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("algorithm", TINY)
+def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path: Path, algorithm: str) -> None:
+    def interrupt(status: Status) -> None:
+        if status.decisions >= BUDGET[algorithm] // 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cut = tiny(tmp_path / "cut", algorithm)
+    result = train(cut, shows_progress=False, callback=interrupt)
+    assert result.interrupted
+    assert result.decisions < BUDGET[algorithm]
+    load_agent(tmp_path / "cut")
+    train(tiny(tmp_path / "whole", algorithm), shows_progress=False)
+    train(cut, resume=True, shows_progress=False)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("algorithm", TINY)
+def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
+    def flush(_: Status) -> None:
+        """Be so slow that every round is worth a scalar."""
+
+    plan = tiny(tmp_path, algorithm)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.monitor.PERIOD_S", 0.0)
+        train(plan, shows_progress=False, callback=flush)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    names = {
+        "episode/return",
+        "episode/utility_of_peak",
+        "episode/deadline_met",
+        "episode/rejected",
+        "share/opt-125m",
+        "share/opt-1.3b",
+        "share/opt-6.7b",
+        "eval/utility_of_peak",
+        "q/mean",
+        "q/max",
+        "time/steps_per_s",
+    }
+    assert names <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("eval/utility_of_peak")) == TINY[algorithm].validations
+    for model in ("opt-125m", "opt-1.3b", "opt-6.7b"):
+        assert all(0 <= event.value <= 1 for event in events.Scalars(f"share/{model}"))
+    assert events.Scalars("time/steps_per_s")[-1].value > 0
+
+
+def test_a_run_is_never_overwritten_nor_continued_as_another(tmp_path: Path) -> None:
+    plan = tiny(tmp_path, "ddqn")
+    with pytest.raises(CheckpointError, match="is not a run directory"):
+        train(plan, resume=True, shows_progress=False)
+    train(plan, shows_progress=False)
+    with pytest.raises(ConfigError, match="exists; accepted: a new one, or resume=True"):
+        train(plan, shows_progress=False)
+    with pytest.raises(CheckpointError, match="seed: got 5; accepted: 0, as in"):
+        train(dataclasses.replace(plan, seed=5), resume=True, shows_progress=False)
+
+
+def test_bad_plans_are_refused(tmp_path: Path) -> None:
+    for changes, message in [
+        ({"algorithm": "sarsa"}, "algorithm: got 'sarsa'; accepted: "),
+        ({"decisions": 0}, "decisions: got 0; accepted: >= 1"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"fields": {"split": "test"}}, "field 'split': got 'test'"),
+    ]:
+        with pytest.raises(ConfigError) as error:
+            Plan(tmp_path, **changes)  # type: ignore[arg-type]
+        assert message in str(error.value)
+    with pytest.raises(ConfigError, match="credit: got 'luck'; accepted: decision, completion"):
+        DoubleDQNSettings(credit="luck")
+    with pytest.raises(ConfigError, match="slack among them"):
+        RolloutSettings(observation=("task",))
+    assert PRESETS["ddqn-paper"].observation == ("task", "batch", "rate")
