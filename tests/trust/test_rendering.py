@@ -175,7 +175,8 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch):
         LLMRouteVectorEnv(1, "stable", render_mode="human")
     with pytest.raises(ResetNeeded):
         LLMRouteEnv("stable", "rgb_array").render()
-    assert LLMRouteEnv("stable").render() is None
+    with pytest.warns(UserWarning, match="give the env a render_mode"):
+        assert LLMRouteEnv("stable").render() is None
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(DependencyNotInstalled, match=r"pip install 'llmroute\[render\]'"):
         LLMRouteEnv("stable", "human")
