@@ -20,7 +20,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import require
 
-FUTURES, HORIZON_S = 4, 0.4
+FUTURES, HORIZON_S = 8, 0.4
 """Of the rollout: sampled futures per decision, and how long the base heuristic is followed."""
 
 ALIKE, CLOSEST = 256, 32

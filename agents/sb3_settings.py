@@ -60,10 +60,10 @@ class OffPolicySettings:
     exploration_fraction: float = 0.2
     credit: str = "decision"
     discount_per_decision: float = 1.0
-    discount_rate_per_s: float = 2.0
+    discount_rate_per_s: float = 5.0
     n_step: int = 32
     reward_centre: float = 0.5
-    reward_scale: float = 1.0
+    reward_scale: float = 0.1
     replay_capacity: int = 262_144
     batch_size: int = 2048
     replay_ratio: float = 1.0
@@ -133,13 +133,13 @@ class OnPolicySettings:
     decisions: int = 3_000_000
     observation: tuple[str, ...] = DEFAULT_FEATURES
     hidden: tuple[int, ...] = (64, 64)
-    envs: int = 64
-    collect_steps: int = 256
+    envs: int = 32
+    collect_steps: int = 512
     credit: str = "decision"
     look_ahead_steps: int = 512
     discount_per_decision: float = 1.0
     discount_rate_per_s: float = 2.0
-    trace_decay: float = 0.95
+    trace_decay: float = 0.99
     reward_centre: float = 0.5
     reward_scale: float = 0.1
     entropy_weight: float = 0.01
@@ -173,6 +173,6 @@ SB3_PRESETS: dict[str, SB3Settings] = {
     "sb3-dqn": OffPolicySettings(),
     "qrdqn": OffPolicySettings(),
     "ppo": OnPolicySettings(),
-    "a2c": OnPolicySettings(collect_steps=32),
+    "a2c": OnPolicySettings(collect_steps=128, look_ahead_steps=256, learning_rate=3e-3),
     "maskable-ppo": OnPolicySettings(observation=(*DEFAULT_FEATURES, "gpu_slack")),
 }

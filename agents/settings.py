@@ -153,7 +153,7 @@ class RolloutSettings:
     states_per_round: int = 1024
     capacity: int = 400_000
     batch_size: int = 1024
-    uses_per_state: float = 10.0
+    uses_per_state: float = 20.0
     huber_delta: float = 1.0
     learning_rate: float = 2e-3
     learning_rate_end: float = 1e-5
