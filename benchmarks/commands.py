@@ -57,16 +57,13 @@ class Train:
         from agents.plan import Plan
         from agents.training import train
 
-        budget: dict[str, Any] = {}
-        if self.timesteps is not None:
-            budget = {"decisions": self.timesteps}
         plan = Plan(
             directory=self.directory,
             scenario=self.scenario,
             fields=env_fields(self.load),
             seed=self.seed,
+            decisions=self.timesteps,
             algorithm=self.algorithm,
-            **budget,
         )
         result = train(plan, resume=self.resume)
         if result.interrupted:

@@ -23,8 +23,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 
 SCENARIO = "unpredictable-1"
-ALGORITHM = "ddqn"
-TIMESTEPS = 3_000_000
+ALGORITHM = "rollout-pi"
 TUNING_EPISODES = 24
 
 
@@ -35,7 +34,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
     started_s = time.perf_counter()
     run = out / ALGORITHM
-    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps or TIMESTEPS, algorithm=ALGORITHM)
+    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps, algorithm=ALGORITHM)
     train(plan)
     print(f"   {time.perf_counter() - started_s:.0f} s; the router is in {run}")
     print(f"2. Comparing on {episodes} held-out episodes of {config.window_s:g} s")
