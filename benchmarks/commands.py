@@ -22,7 +22,7 @@ class Demo:
     seed: int = 0
     """Of the training and of the episodes."""
     timesteps: int | None = None
-    """Decisions to train for; the default takes about two minutes."""
+    """Decisions to train for; the default takes about a minute."""
     episodes: int = 32
     """Held-out episodes of 30 s on which everybody is compared."""
 
@@ -128,9 +128,40 @@ class Speed:
     """Alternations of the two sides."""
     seconds: float = 0.3
     """Least length of one measurement."""
+    scaling: Path | None = None
+    """Measure instead how the cost of a step grows, and draw it into this file."""
+    day: bool = False
+    """Evaluate instead a day of Azure Functions load at 1000 requests/s."""
 
     def run(self) -> None:
         """Do it."""
+        if self.scaling is not None:
+            self._measure_scaling(self.scaling)
+        elif self.day:
+            self._measure_day()
+        else:
+            self._measure_rates()
+
+    def _measure_scaling(self, path: Path) -> None:
+        from benchmarks.speed_scaling import measure_scaling, save_scaling_figure
+
+        scaling = measure_scaling()
+        save_scaling_figure(path, scaling)
+        for axis, costs in scaling.items():
+            print(f"{axis}: " + ", ".join(f"{n}: {cost:.0f} ns" for n, cost in costs.items()))
+        print(path)
+
+    def _measure_day(self) -> None:
+        from benchmarks.speed_day import evaluate_day
+
+        day = evaluate_day()
+        print(
+            f"{day.requests:,} requests: made in {day.make_s:.1f} s, evaluated in "
+            f"{day.evaluate_s:.1f} s; peak memory {day.peak_bytes / 1e9:.2f} GB; "
+            f"{day.utility_of_peak:.4f} of peak"
+        )
+
+    def _measure_rates(self) -> None:
         from benchmarks.speed import Effort, measure
         from benchmarks.tables import show_speed
 

@@ -18,12 +18,16 @@ from agents.training import train
 from agents.tuning import tune
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
 from benchmarks.runner import Evaluation, evaluate, report
+from benchmarks.stats import paired_difference
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
+TIMESTEPS = 100_000_000
+"""Decisions, those of rollouts included: a minute or so."""
+
 TUNING_EPISODES = 24
 
 
@@ -34,7 +38,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
     started_s = time.perf_counter()
     run = out / ALGORITHM
-    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps, algorithm=ALGORITHM)
+    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps or TIMESTEPS, algorithm=ALGORITHM)
     train(plan)
     print(f"   {time.perf_counter() - started_s:.0f} s; the router is in {run}")
     print(f"2. Comparing on {episodes} held-out episodes of {config.window_s:g} s")
@@ -43,6 +47,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
     rows = [report(e, SCENARIO) for e in evaluations]
     show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")
+    print(comparison(evaluations, seed))
     (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print("3. Drawing the liveliest of these episodes")
     for path in draw(out, config, evaluations):
@@ -60,6 +65,16 @@ def contenders(run: Path, config: EnvConfig) -> list[Agent]:
             agent.name = f"{name} {setting:g}"
         agents.append(agent)
     return agents
+
+
+def comparison(evaluations: list[Evaluation], seed: int) -> str:
+    """The router against the best heuristic, episode by episode; `evaluations` are best first."""
+    router = next(e for e in evaluations if e.agent == ALGORITHM)
+    other = next(e for e in evaluations if e is not router)
+    rng = np.random.default_rng(seed)
+    mine, theirs = (e.values("utility_of_peak") for e in (router, other))
+    mean, low, high = paired_difference(mine, theirs, rng)
+    return f"{router.agent} over {other.agent}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired"
 
 
 def free_name(path: Path) -> Path:

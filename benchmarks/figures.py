@@ -23,14 +23,14 @@ MODEL_COLORS = ("#b2d4ed", "#5b9bd1", "#08306b")
 """From the smallest model to the largest; more models take what lies between."""
 
 
-def new_figure(rows: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `rows` panels that share the time axis; drawn without a display."""
+def new_figure(rows: int, height: float, shares_x: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure with `rows` panels, one above the other; drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    axes = figure.subplots(rows, 1, sharex=shares_x, squeeze=False)[:, 0]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
