@@ -83,7 +83,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         low, high = self.simulation.observation_bounds()
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(self.config.actions)
-        self._seeded = False
+        self._seeded = self._pending = False
         self._all = np.ones(1, np.bool_)
         self._action = np.zeros(1, np.int64)
 
@@ -97,6 +97,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             self.simulation.seed(self._all, drawn)
             self._seeded = True
         self.simulation.reset(self._all)
+        self._pending = True
         self._show()
         return self._observation(), self._info()
 
@@ -107,17 +108,19 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             ConfigError: the action is out of range.
             gymnasium.error.ResetNeeded: there is no pending request.
         """
-        if not self._seeded or self.simulation.state.envs["over"][0]:
+        if not self._pending:
             raise gym.error.ResetNeeded("no request is pending: call reset() first")
         self._action[0] = as_integer(action)
         self.simulation.step(self._action)
         out = self.simulation.outputs
         info = self._info()
-        over = bool(out.terminated[0])
+        over = out.terminated.item()
         if over:
+            self._pending = False
             info["summary"] = self.summary()
-        self._show()
-        return self._observation(), float(out.rewards[0]), over, False, info
+        if self.render_mode == "human":
+            self._show()
+        return self._observation(), out.rewards.item(), over, False, info
 
     def _show(self) -> None:
         if self._renderer is not None and self.render_mode == "human":
@@ -151,7 +154,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
-            "completions": list(map(Completion._make, self.simulation.completions.tolist())),
+            "completions": list(map(Completion._make, self.simulation.ended())),
         }
 
     def summary(self) -> dict[str, Any]:
@@ -174,5 +177,5 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             The observation at the snapshot.
         """
         self.simulation.restore(snapshot)
-        self._seeded = True
+        self._seeded, self._pending = True, not snapshot.envs["over"].item()
         return self._observation()
