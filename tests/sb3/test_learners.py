@@ -1,0 +1,175 @@
+"""SB3's algorithms through our training runs: they learn, are saved, loaded and resumed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from agents.loading import load
+from agents.run_directory import load_agent
+from agents.sb3 import SB3Learner
+from agents.sb3_models import LEAST_LOGIT
+from agents.training import train
+from agents.tuning import run_episodes, validation_seeds
+from llmroute_env.scenarios import configure
+from llmroute_env.specs import ConfigError, Pool
+
+from .small_runs import ALGORITHMS, CROWDED, small_plan
+
+DEDICATED = {
+    "action": "gpu-model",
+    "pools": (Pool(1, ("opt-125m",)), Pool(1, ("opt-1.3b", "opt-6.7b"))),
+    "window_s": 0.5,
+}
+
+
+def seen_by(learner: SB3Learner, steps: int = 40) -> np.ndarray:
+    """Observations along random actions."""
+    rng, rows = np.random.default_rng(0), []
+    masks = learner.env.simulation.action_masks()
+    for _ in range(steps):
+        actions = rng.choice(np.flatnonzero(masks), size=learner.env.num_envs)
+        rows.append(learner.env.step(actions)[0])
+    return np.concatenate(rows)
+
+
+def deterministic_actions(learner: SB3Learner, observations: np.ndarray) -> np.ndarray:
+    masks = np.tile(learner.env.simulation.action_masks(), (len(observations), 1))
+    own = {"action_masks": masks} if type(learner.model).__name__ == "MaskablePPO" else {}
+    return learner.model.predict(observations, deterministic=True, **own)[0]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_router_acts_as_sb3_does(algorithm, tmp_path):
+    learner = SB3Learner(small_plan(tmp_path, algorithm))
+    while learner.decisions < 2048:
+        learner.iterate()
+    observations = seen_by(learner)
+    theirs = deterministic_actions(learner, observations)
+    np.testing.assert_array_equal(learner.router.greedy(observations), theirs)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_run_is_saved_and_loaded_with_identical_actions(algorithm, tmp_path):
+    result = train(small_plan(tmp_path / "run", algorithm), shows_progress=False)
+    assert result.decisions >= 4096
+    assert 0 < result.utility_of_peak <= 1
+    card = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert card["algorithm"] == algorithm
+    names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+    assert names == {"config", "weights", "checkpoint", "events"}
+    config = configure("stable", **CROWDED, split="validation")
+    router = load(str(tmp_path / "run"), config)
+    assert router.name == algorithm
+    score = run_episodes(router, config, validation_seeds(8)).mean()
+    assert score == pytest.approx(result.utility_of_peak, abs=0.02)
+
+
+@pytest.mark.parametrize("algorithm", ["sb3-dqn", "qrdqn", "ppo", "a2c"])
+def test_learns_that_only_the_smallest_model_keeps_up(algorithm, tmp_path):
+    plan = small_plan(tmp_path / "run", algorithm, 24_576, learning_rate=3e-3)
+    result = train(plan, shows_progress=False)
+    config = configure("stable", **CROWDED, split="validation")
+    seeds = validation_seeds(8)
+    untrained, smallest = (run_episodes(load(n, config), config, seeds).mean() for n in BASELINES)
+    assert result.utility_of_peak > untrained + 0.5 * (smallest - untrained)
+
+
+BASELINES = ("random", "opt-125m")
+
+
+@pytest.mark.parametrize("algorithm", ["sb3-dqn", "qrdqn", "ppo", "a2c"])
+def test_a_resumed_run_ends_with_the_same_weights(algorithm, tmp_path):
+    whole = train(small_plan(tmp_path / "whole", algorithm), shows_progress=False)
+    assert not whole.interrupted
+    half = small_plan(tmp_path / "half", algorithm)
+
+    def stop(status):
+        if status.decisions >= 2048:
+            # As if killed: what is left is the checkpoint.
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(half, shows_progress=False, callback=stop)
+    np.random.default_rng().random()
+    torch.rand(3)
+    train(half, resume=True, shows_progress=False)
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "half")]
+    assert weights[0] == weights[1]
+
+
+def test_training_leaves_the_global_generators_alone(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    SB3Learner(small_plan(tmp_path, "ppo")).iterate()
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_masks_are_respected_under_a_dedicated_placement(tmp_path):
+    plan = small_plan(tmp_path / "run", "maskable-ppo", 2048, fields=DEDICATED)
+    learner = SB3Learner(plan)
+    learner.iterate()
+    hosted = learner.env.simulation.action_masks()
+    assert hosted.tolist() == [True, False, False, False, True, True]
+    assert hosted[learner.model.rollout_buffer.actions.astype(int)].all()
+    observations = seen_by(learner)
+    values = learner.router.preferences(observations)
+    np.testing.assert_array_equal(values[:, ~hosted], LEAST_LOGIT)
+    theirs = deterministic_actions(learner, observations)
+    np.testing.assert_array_equal(learner.router.greedy(observations), theirs)
+
+
+def test_a_dedicated_placement_is_trained_and_loaded(tmp_path):
+    plan = small_plan(tmp_path / "run", "maskable-ppo", 2048, fields=DEDICATED)
+    result = train(plan, shows_progress=False)
+    config = configure("stable", **DEDICATED, split="validation")
+    router = load_agent(tmp_path / "run", config)
+    score = run_episodes(router, config, validation_seeds(8)).mean()
+    assert score == pytest.approx(result.utility_of_peak, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "change"),
+    [
+        ("sb3-dqn", {"credit": "hope"}),
+        ("qrdqn", {"replay_ratio": 0.0}),
+        ("ppo", {"batch_size": 1}),
+        ("a2c", {"trace_decay": 1.5}),
+    ],
+)
+def test_settings_out_of_range_are_named(algorithm, change, tmp_path):
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        small_plan(tmp_path, algorithm, **change)
+
+
+def test_updates_per_round_follow_the_replay_ratio(tmp_path):
+    s = small_plan(tmp_path, "sb3-dqn", envs=64, collect_steps=32, batch_size=256).settings
+    assert s.updates_per_round == 8
+
+
+@pytest.mark.parametrize("algorithm", ["sb3-dqn", "a2c"])
+def test_tensorboard_shows_the_same_names_over_decisions(algorithm, tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.monitor.PERIOD_S", 0.0)
+    fields = {**CROWDED, "window_s": 0.02}
+    train(small_plan(tmp_path / "run", algorithm, fields=fields), shows_progress=False)
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    names = set(events.Tags()["scalars"])
+    assert {
+        "eval/utility_of_peak",
+        "episode/return",
+        "episode/utility_of_peak",
+        "episode/deadline_met",
+        "share/opt-125m",
+        "time/steps_per_s",
+        "train/learning_rate",
+    } <= names
+    assert not any(name.startswith(("rollout/", "train/n_")) for name in names)
+    assert [event.step for event in events.Scalars("eval/utility_of_peak")] == [2048, 4096]
+    start = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    shown = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert shown["algorithm"].string_value == algorithm
+    assert shown["learning_rate"].number_value == 1e-3
