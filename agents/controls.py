@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class Rollout(Heuristic):
 
     def __init__(self, name: str, config: EnvConfig, margin: float = 0.2) -> None:
         super().__init__(name, config)
-        self.margin = margin
+        self.real: Any = None
         self.base = compiled_policies.largest_feasible(config, margin)
 
     def attach(self, simulation: Simulation) -> None:
@@ -89,6 +89,8 @@ class Rollout(Heuristic):
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """See Agent."""
+        accepted = "attached, as the evaluation does: this router reads the state itself"
+        require(self.real is not None, f"{self.name} simulation", self.real, accepted)
         self.rng = rng
 
     def act(self, observations: Observations) -> Actions:

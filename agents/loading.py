@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents import heuristics
+from agents import controls, heuristics
 from agents.base import Agent
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError
@@ -18,10 +18,10 @@ def load(name: str, config: EnvConfig) -> Agent:
             for `config`.
         CheckpointError: the directory is not that of a run, or its router does not fit `config`.
     """
-    if name in heuristics.HEURISTICS:
-        return heuristics.make(name, config)
+    if name in heuristics.HEURISTICS or name in controls.CONTROLS:
+        return controls.make(name, config)
     if not Path(name).is_dir():
-        known = ", ".join(heuristics.HEURISTICS)
+        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS])
         raise ConfigError(f"agent: got {name!r}; accepted: a run directory, or one of {known}")
     from agents.run_directory import load_agent
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import commands, replay_command
+from benchmarks import bench_command, commands, replay_command
 from benchmarks.trace_command import TRACE_COMMANDS
 from traces.errors import InputError
 
@@ -26,6 +26,10 @@ COMMANDS: dict[str, Any] = {
     "demo": commands.Demo,
     "train": commands.Train,
     "evaluate": commands.Evaluate,
+    "bench": bench_command.Bench,
+    "report": bench_command.Report,
+    "validate": bench_command.Validate,
+    "tune": bench_command.Tune,
     "record": replay_command.Record,
     "replay": replay_command.Replay,
     "timeline": replay_command.Timeline,

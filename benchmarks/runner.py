@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent
+from agents.controls import SeesState
 from benchmarks.metrics import THRESHOLDS, latencies_s, window_ratios
 from benchmarks.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig
@@ -79,6 +80,8 @@ def run_batch(
     everyone = np.ones(len(seeds), np.bool_)
     simulation.seed(everyone, seeds)
     simulation.reset(everyone)
+    if isinstance(agent, SeesState):
+        agent.attach(simulation)
     agent.begin(len(seeds), np.random.default_rng(seeds))
     parts: list[bytes] = []
     while not simulation.outputs.terminated.all():

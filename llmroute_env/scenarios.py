@@ -56,7 +56,7 @@ SCENARIOS = {
             "unpredictable-2",
             "hard fitted testing",
             "Poisson arrivals in two regimes, calm and burst, fitted to Azure Functions 2021",
-            EnvConfig(workload=RegimeSwitching(), load=2.5),
+            EnvConfig(workload=RegimeSwitching(), load=1.5),
         ),
         _scenario(
             "soft",

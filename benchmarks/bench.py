@@ -1,0 +1,140 @@
+"""Runs a suite into a directory, and what was run can be continued: `llmroute bench`.
+
+suite.json      what the directory holds: another suite is refused
+bounds/         upper bounds of the test episodes
+tuned/          settings of the controls and how they were found
+trained/        run directories of learned routers
+given/          copies of run directories that the user brought
+rows/           one file per (entry, router, training seed), one line per episode
+scratch/        what interrupted trainings left
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.controls import CONTROLS
+from agents.heuristics import HEURISTICS
+from benchmarks.cells import Bound, Cell, Train, Tune
+from benchmarks.entries import ENTRIES, Entry
+from benchmarks.evaluation_cell import Evaluate
+from benchmarks.results import write_atomically
+from benchmarks.runners import Workers, run_cells
+from benchmarks.suite import TUNED, Suite
+from llmroute_env.serialization import to_plain
+from llmroute_env.specs import ConfigError, require
+
+SUITE = "suite.json"
+SEVERAL_SEEDS = {"main", "testing"}
+"""Tags of the entries on which learned routers are trained with all seeds of the suite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The cells of a suite: first those that prepare, then those that yield rows."""
+
+    prepare: tuple[Cell, ...]
+    evaluate: tuple[Evaluate, ...]
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len({cell.output for cell in (*self.prepare, *self.evaluate)})
+
+
+def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ()) -> int:
+    """Run what is missing of `suite` in `out`; returns how many cells that was.
+
+    Args:
+        suite: what to compare on what.
+        out: the directory; an interrupted suite goes on in its own.
+        workers: who does the work.
+        given: run directories of routers to compare as well, each under its name.
+
+    Raises:
+        ConfigError: the directory holds another suite.
+    """
+    write_suite(suite, out)
+    adopt(given, out)
+    work = plan(suite, out)
+    ran = run_cells(work.prepare, out, workers, "prepare")
+    return ran + run_cells(work.evaluate, out, workers, "evaluate")
+
+
+def write_suite(suite: Suite, out: Path) -> None:
+    """Say what the directory holds, or check that it is the same."""
+    content = json.dumps(definition(suite), indent=1).encode()
+    path = out / SUITE
+    if not path.exists():
+        write_atomically(path, content)
+    elif path.read_bytes() != content:
+        raise ConfigError(
+            f"out: got {str(out)!r}, which holds another suite or another version of "
+            f"{suite.name!r}; accepted: a new directory"
+        )
+
+
+def definition(suite: Suite) -> dict[str, Any]:
+    """A suite as data, with the whole environment of every entry."""
+    settings = {**dataclasses.asdict(suite), "entries": list(suite.entries)}
+    for name in ("agents", "rollout_on"):
+        settings[name] = list(settings[name])
+    configs = {id: to_plain(ENTRIES[id].config("test")) for id in suite.entries}
+    return {"suite": settings, "test_configs": configs}
+
+
+def adopt(given: Sequence[Path], out: Path) -> None:
+    """Copy the routers that the user brought, so that the directory holds all that rows need."""
+    for path in given:
+        for name in ("config.json", "weights.safetensors"):
+            accepted = "a run directory, with config.json and weights.safetensors"
+            require((path / name).is_file(), "agent", str(path), accepted)
+            target = out / "given" / path.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path / name, target)
+
+
+def plan(suite: Suite, out: Path) -> Work:
+    """All cells of a suite."""
+    prepare: list[Cell] = []
+    evaluate: list[Evaluate] = []
+    brought = [path.name for path in sorted((out / "given").glob("*"))]
+    for id in suite.entries:
+        entry = ENTRIES[id]
+        prepare.append(Bound(entry, suite.episodes, suite.seed))
+        for agent in entry.only or suite.agents:
+            added, cells = cells_of(suite, entry, agent)
+            prepare += added
+            evaluate += cells
+        for name in brought:
+            base = Evaluate(suite.name, entry, name, 0, suite.episodes, suite.seed)
+            evaluate.append(dataclasses.replace(base, given=f"given/{name}"))
+    return Work(tuple(prepare), tuple(evaluate))
+
+
+def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[Evaluate]]:
+    """What has to be prepared for one router on one entry, and the evaluations."""
+    base = Evaluate(suite.name, entry, agent, 0, suite.episodes, suite.seed)
+    if agent == "rollout" and entry.id not in suite.rollout_on:
+        return [], []
+    if agent in TUNED or agent == "rollout":
+        # The rollout follows the tuned heuristic and has no setting of its own.
+        control = "largest-feasible" if agent == "rollout" else agent
+        source = ENTRIES[entry.tuned_on or entry.id]
+        cell = Tune(source, control, suite.tuning_episodes, suite.tuning_window_s)
+        most = suite.rollout_episodes if agent == "rollout" else suite.episodes
+        episodes = min(most, suite.episodes)
+        return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
+    if agent in HEURISTICS or agent in CONTROLS:
+        return [], [base]
+    source = ENTRIES[entry.trained_on or entry.id]
+    seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
+    trained = [Train(source, agent, seed, suite.timesteps) for seed in range(seeds)]
+    evaluations = [
+        dataclasses.replace(base, seed=cell.seed, given=cell.directory) for cell in trained
+    ]
+    return list(trained), evaluations

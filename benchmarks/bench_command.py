@@ -1,0 +1,178 @@
+"""What `llmroute bench`, `report`, `validate` and `tune` take and do.
+
+Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from benchmarks.runners import Workers
+
+REFUTED = 1
+"""Exit code of a validation that does not confirm the figures."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Who does the work."""
+
+    runner: str = "local"
+    """local: a pool of processes; ray: a Ray cluster."""
+    workers: int = 2
+    """Processes side by side; 0 for this process itself."""
+    ray_address: str | None = None
+    """Of a running Ray cluster; a local one is started if there is none."""
+
+
+Options = tyro.conf.OmitArgPrefixes[WorkerOptions]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Run a suite: tune controls, train routers, evaluate all on the same episodes.
+
+    Ctrl-C or a crash loses only what was under way: the same command goes on.
+    """
+
+    suite: tyro.conf.Positional[str]
+    """Name of a suite: testing, heuristics, standard, learning or paper."""
+    out: Path | None = None
+    """Directory of its rows; runs/bench/SUITE by default."""
+    agent: tuple[Path, ...] = ()
+    """Run directories of your own routers, compared as well."""
+    seeds: int | None = None
+    """Training seeds, instead of the suite's."""
+    episodes: int | None = None
+    """Test episodes, instead of the suite's."""
+    timesteps: int | None = None
+    """Decisions of each training, instead of the suite's."""
+    entries: tuple[str, ...] = ()
+    """Only these entries of the suite."""
+    work: Options = WorkerOptions()
+    """Who does the work."""
+    rows_only: bool = False
+    """Write no report at the end."""
+
+    def run(self) -> int:
+        """Do it."""
+        from benchmarks.bench import bench
+        from benchmarks.report import write_report
+        from benchmarks.suite import suite
+
+        changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
+        given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
+        chosen = suite(self.suite).restricted(self.entries)
+        out = self.out or Path("runs/bench") / self.suite
+        ran = bench(replace(chosen, **given), out, workers_of(self.work), self.agent)
+        print(f"{out}: {ran} cells were run")
+        if not self.rows_only:
+            for path in write_report(out):
+                print(path)
+        return 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write what a suite's rows say: one self-contained HTML page, and Markdown."""
+
+    directory: tyro.conf.Positional[Path]
+    """A directory that `llmroute bench` wrote."""
+    out: Path | None = None
+    """Where to; the directory itself by default."""
+
+    def run(self) -> int:
+        """Do it."""
+        from benchmarks.report import write_report
+
+        for path in write_report(self.directory, self.out):
+            print(path)
+        return 0
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Run a suite's cells again and compare every figure; exit code 1 if one is refuted."""
+
+    directory: tyro.conf.Positional[Path]
+    """A directory that `llmroute bench` wrote."""
+    cells: int | None = None
+    """So many cells, drawn at random, instead of all."""
+    seed: int = 0
+    """Of the draw."""
+    work: Options = WorkerOptions()
+    """Who does the work."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> int:
+        """Do it; 1 if a figure is refuted."""
+        from benchmarks.validate import validate
+
+        verdict = validate(self.directory, self.cells, self.seed, workers_of(self.work))
+        for finding in verdict.findings[:20]:
+            print(finding.words(), file=sys.stderr)
+        word = "confirmed" if verdict.confirmed else f"refuted: {len(verdict.findings)} differences"
+        print(f"{word}; {verdict.rows} rows of {verdict.cells} cells were computed again")
+        if self.json:
+            row = {"confirmed": verdict.confirmed, "cells": verdict.cells, "rows": verdict.rows}
+            print(json_format.dumps({**row, "differences": len(verdict.findings)}))
+        return 0 if verdict.confirmed else REFUTED
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search an algorithm's settings with Optuna on validation episodes; can be interrupted."""
+
+    algorithm: tyro.conf.Positional[str]
+    """Which learner: ddqn, rollout-pi, ..."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    load: float | None = None
+    """Mean arrival rate in units of load 1, instead of the scenario's."""
+    trials: int = 20
+    """In all: the same command goes on with what is missing."""
+    timesteps: int | None = None
+    """Decisions of each training; the default is the algorithm's own."""
+    seed: int = 0
+    """Of the search and of every training."""
+    out: Path | None = None
+    """Directory of the journal and the trials; runs/tune/SCENARIO-ALGORITHM by default."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> int:
+        """Do it."""
+        from benchmarks.study import StudyPlan, tune
+
+        out = self.out or Path("runs/tune") / f"{self.scenario}-{self.algorithm}"
+        plan = StudyPlan(
+            directory=out,
+            algorithm=self.algorithm,
+            scenario=self.scenario,
+            fields={} if self.load is None else {"load": self.load},
+            trials=self.trials,
+            timesteps=self.timesteps,
+            seed=self.seed,
+        )
+        best = tune(plan)
+        print(f"{out}: best of {best['trials']} trials, {best['utility_of_peak']:.4f} of peak")
+        for name, value in best["settings"].items():
+            print(f"  {name} = {value}")
+        if self.json:
+            print(json_format.dumps(best))
+        return 0
+
+
+def workers_of(options: WorkerOptions) -> Workers:
+    """The options as runners take them."""
+    from benchmarks.runners import Workers
+
+    return Workers(options.runner, options.workers, options.ray_address)

@@ -1,0 +1,167 @@
+"""The pieces of a suite's work: bounds, tuning, training and evaluation, each a pure function.
+
+A cell turns input files into output files. It can run in any process or on any machine; whoever
+runs it reads its `needs` and writes its outputs (runners.py). Its first output exists exactly when
+it is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from benchmarks import controls
+from benchmarks.bound_program import Instance
+from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, upper_bound
+from benchmarks.entries import Entry
+from benchmarks.episode_rows import DETAILED
+from benchmarks.runner import episode_seeds
+from llmroute_env.config import EnvConfig
+from llmroute_env.serialization import config_sha256
+
+Files = dict[str, bytes]
+
+
+class Cell(Protocol):
+    """Attributes: outputs, of which the first is the last to be written; needs: input files."""
+
+    @property
+    def output(self) -> str:
+        """Path below the suite's directory; it exists when the cell is finished."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Outputs of other cells."""
+        ...
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """The files to write, `output` among them; `scratch` is a folder that may be kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What no router can exceed in each test episode of an entry."""
+
+    entry: Entry
+    episodes: int
+    seed: int
+
+    @property
+    def output(self) -> str:
+        """Entries that are the same environment share it."""
+        return f"bounds/{self.entry.test_sha256[:16]}.json"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """See Cell."""
+        config = self.entry.config("test")
+        seeds = episode_seeds(self.seed, self.episodes)
+        found = {
+            "config_sha256": config_sha256(config),
+            "bound": upper_bound(config, seeds).tolist(),
+            "by_second": [by_second(i, config) for i in episodes(config, seeds[:DETAILED])],
+        }
+        return {self.output: json.dumps(found).encode()}
+
+
+def by_second(instance: Instance, config: EnvConfig) -> list[float]:
+    """A bound for the requests of each second as if they came alone to an empty cluster."""
+    slots = SLOTS_PER_DEADLINE["hard" if config.deadline.kind == "hard" else "soft"]
+    second = np.floor(instance.arrival_s).astype(np.int64)
+    most = np.zeros(int(second[-1]) + 1)
+    for s in np.unique(second):
+        chosen = second == s
+        alone = Instance(instance.cluster, instance.arrival_s[chosen], instance.task[chosen])
+        most[s] = bound(alone, slots)
+    return [float(value) for value in most]
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The setting of a control for an entry, found on its validation split."""
+
+    entry: Entry
+    control: str
+    episodes: int
+    window_s: float
+
+    @property
+    def output(self) -> str:
+        """See Cell."""
+        return f"tuned/{self.entry.id}/{self.control}.json"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """See Cell."""
+        config = self.entry.config("train")
+        tuned = controls.tune(self.control, config, self.episodes, self.window_s)
+        return {self.output: json.dumps(tuned.to_json()).encode()}
+
+
+@dataclass(frozen=True)
+class Train:
+    """A learned router for an entry: a run directory."""
+
+    entry: Entry
+    algorithm: str
+    seed: int
+    timesteps: int | None
+
+    @property
+    def directory(self) -> str:
+        """Where its files go."""
+        return f"trained/{self.entry.id}/{self.algorithm}-{self.seed}"
+
+    @property
+    def output(self) -> str:
+        """See Cell."""
+        return f"{self.directory}/weights.safetensors"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """See Cell; an interrupted training goes on from its last checkpoint."""
+        from agents.plan import Plan
+        from agents.training import train
+
+        run = scratch / self.directory
+        resumes = any((run / "checkpoint").glob("*"))
+        if run.exists() and not resumes:
+            shutil.rmtree(run)
+        plan = Plan(
+            directory=run,
+            scenario=self.entry.scenario,
+            fields=self.entry.fields,
+            seed=self.seed,
+            algorithm=self.algorithm,
+            decisions=self.timesteps,
+        )
+        if train(plan, resume=resumes, shows_progress=False).interrupted:
+            # Ctrl-C reaches workers too; what was learned so far is not the result.
+            raise KeyboardInterrupt
+        kept = [path for path in sorted(run.iterdir()) if path.is_file()]
+        return {f"{self.directory}/{path.name}": path.read_bytes() for path in kept}
+
+
+def execute(cell: Cell, inputs: Mapping[str, bytes], scratch: str) -> Files:
+    """Run a cell; at module level, so that other processes find it."""
+    return cell.run(inputs, Path(scratch))

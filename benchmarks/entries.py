@@ -1,0 +1,154 @@
+"""Entries: the environments that routers are compared on. Data with stable ids and tags.
+
+Every router meets an entry's test split. Routers learn on the train split and are tuned on the
+validation split of the entries named by `trained_on` and `tuned_on`: itself, but for shifts, where
+the point is that it is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import configure
+from llmroute_env.serialization import config_sha256
+from llmroute_env.specs import Deadline, Pool
+from traces.tasks import TaskMix
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One environment of a suite.
+
+    Attributes:
+        id: stable name: rows carry it.
+        scenario: name; fields: of EnvConfig, that replace the scenario's.
+        trained_on: id of the entry that learned routers are trained on; this one if empty.
+        tuned_on: id of the entry whose validation split heuristics are tuned on; likewise.
+        only: routers that are compared there; all if empty.
+    """
+
+    id: str
+    scenario: str
+    tags: frozenset[str]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: str = ""
+    tuned_on: str = ""
+    only: tuple[str, ...] = ()
+
+    def config(self, split: str) -> EnvConfig:
+        """The environment on one split of its arrivals."""
+        return configure(self.scenario, split=split, **self.fields)
+
+    @cached_property
+    def test_sha256(self) -> str:
+        """Fingerprint of the environment of its test episodes."""
+        return config_sha256(self.config("test"))
+
+
+STABLE_LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 25.0, 30.0)
+
+MIXES = {
+    "equal": TaskMix(),
+    "knowledge": TaskMix((4.0, 4.0, 1.0, 1.0)),
+    "choice": TaskMix((1.0, 1.0, 4.0, 4.0)),
+}
+"""Task mixes of the robustness matrix."""
+
+EIGHT = (Pool(8),)
+
+ARRIVALS = ("stable-any", "unpredictable-1", "unpredictable-2", "azure-conv")
+"""Entries whose arrivals the robustness matrix crosses."""
+
+
+def _entry(id: str, scenario: str, tags: str, **fields: Any) -> Entry:
+    return Entry(id, scenario, frozenset(tags.split()), fields)
+
+
+def _stable() -> list[Entry]:
+    any_load = _entry("stable-any", "stable", "stable main", load=(0.25, 30.0))
+    loads = [
+        _entry(f"stable-{load:g}", "stable", "availability", load=load) for load in STABLE_LOADS
+    ]
+    eight = [
+        replace(
+            _entry(f"8gpu-stable-{load:g}", "stable", "availability-8gpu", load=load, pools=EIGHT),
+            only=("opt-6.7b", "largest-feasible"),
+        )
+        for load in STABLE_LOADS[:6]
+    ]
+    return [any_load, *(replace(entry, trained_on="stable-any") for entry in loads), *eight]
+
+
+def _variants() -> list[Entry]:
+    dedicated = (Pool(2, ("opt-6.7b",)), Pool(1, ("opt-1.3b",)), Pool(1, ("opt-125m",)))
+    base = "unpredictable-1"
+    return [
+        _entry("unpredictable-1", "unpredictable-1", "unpredictable main"),
+        _entry("unpredictable-2", "unpredictable-2", "unpredictable main"),
+        _entry("azure-conv", "azure-conv", "real main"),
+        _entry("azure-code", "azure-code", "real main"),
+        _entry("task-shift", "task-shift", "shift main"),
+        _entry("soft", "soft", "soft main"),
+        _entry("soft-steep", base, "soft main", deadline=Deadline(0.4, "linear", grace_s=0.1)),
+        _entry("overload", "overload", "main"),
+        _entry("deadline-tight", base, "sensitivity main", deadline=Deadline(0.25)),
+        _entry("deadline-loose", base, "sensitivity main", deadline=Deadline(1.0)),
+        _entry("batch-small", base, "sensitivity", max_batch={"opt-6.7b": 4}),
+        _entry("batch-large", base, "sensitivity", max_batch={"opt-6.7b": 32}),
+        _entry("placement-dedicated", base, "sensitivity main", pools=dedicated),
+        _entry("gpus-2", base, "gpus main", pools=(Pool(2),)),
+        _entry("gpus-8", base, "gpus main", pools=EIGHT),
+    ]
+
+
+def _mix_matrix() -> list[Entry]:
+    return [
+        replace(
+            _entry(f"mix-{train}-to-{test}", "unpredictable-1", "mix-matrix", mix=MIXES[test]),
+            trained_on=f"mix-{train}-to-{train}",
+            tuned_on=f"mix-{train}-to-{train}",
+        )
+        for train in MIXES
+        for test in MIXES
+    ]
+
+
+def _arrival_matrix(entries: list[Entry]) -> list[Entry]:
+    known = {entry.id: entry for entry in entries}
+    return [
+        replace(
+            known[test],
+            id=f"arrivals-{train}-to-{test}",
+            tags=frozenset({"arrival-matrix"}),
+            trained_on=train,
+            tuned_on=train,
+        )
+        for train in ARRIVALS
+        for test in ARRIVALS
+        if train != test
+    ]
+
+
+def _testing() -> list[Entry]:
+    return [
+        _entry("testing-stable", "stable", "testing", load=2.0, window_s=3.0),
+        _entry("testing-overload", "overload", "testing", window_s=2.0),
+    ]
+
+
+def _entries() -> dict[str, Entry]:
+    single = [*_stable(), *_variants()]
+    every = [*single, *_mix_matrix(), *_arrival_matrix(single), *_testing()]
+    return {entry.id: entry for entry in every}
+
+
+ENTRIES = _entries()
+
+
+def tagged(*tags: str) -> tuple[str, ...]:
+    """Ids of the entries that have one of `tags`, in their order."""
+    return tuple(entry.id for entry in ENTRIES.values() if entry.tags & set(tags))

@@ -1,0 +1,129 @@
+"""The cell that yields rows: one router, of one training seed, on the test episodes of an entry."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.base import Agent
+from agents.controls import SeesState
+from benchmarks import controls
+from benchmarks.cells import Bound, Files
+from benchmarks.entries import Entry
+from benchmarks.episode_rows import rows_of
+from benchmarks.results import ROWS, stamp, to_lines
+from benchmarks.runner import evaluate
+from llmroute_env.config import EnvConfig
+from llmroute_env.serialization import config_sha256, trace_sha256
+from llmroute_env.simulation import Simulation
+
+TIMED = 2000
+"""Decisions whose time is taken."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The rows of one router, of one training seed, on the test episodes of an entry.
+
+    Attributes:
+        given: where a learned router's files are, below the suite's directory.
+        tuned: where a control's setting is.
+    """
+
+    suite: str
+    entry: Entry
+    agent: str
+    seed: int
+    episodes: int
+    episodes_seed: int
+    given: str | None = None
+    tuned: str | None = None
+
+    @property
+    def output(self) -> str:
+        """See Cell."""
+        return f"{ROWS}/{self.entry.id}/{self.agent}-{self.seed}.jsonl"
+
+    @property
+    def bound(self) -> str:
+        """Where the bounds are."""
+        return Bound(self.entry, self.episodes, self.episodes_seed).output
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """See Cell."""
+        weights = [f"{self.given}/{name}" for name in ("config.json", "weights.safetensors")]
+        return (self.bound, *([self.tuned] if self.tuned else []), *(weights if self.given else []))
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """See Cell."""
+        config = self.entry.config("test")
+        tuned = json.loads(inputs[self.tuned]) if self.tuned else None
+        agent = self.make(config, tuned, inputs, scratch)
+        started_s = time.perf_counter()
+        evaluation = evaluate(agent, config, self.episodes, self.episodes_seed)
+        wall_s = (time.perf_counter() - started_s) / self.episodes
+        times = {"wall_s": round(wall_s, 4), "decision_us": decision_us(agent, evaluation.config)}
+        header = self.header(config, tuned, evaluation.config)
+        rows = rows_of(evaluation, header, json.loads(inputs[self.bound]), times)
+        return {self.output: to_lines(rows)}
+
+    def make(
+        self, config: EnvConfig, tuned: Any, inputs: Mapping[str, bytes], scratch: Path
+    ) -> Agent:
+        """The router."""
+        if not self.given:
+            return controls.make(self.agent, config, tuned and tuned["setting"])
+        from agents.loading import load
+
+        run = scratch / "loaded" / self.given
+        run.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "weights.safetensors"):
+            (run / name).write_bytes(inputs[f"{self.given}/{name}"])
+        return load(str(run), config)
+
+    def header(self, config: EnvConfig, tuned: Any, observed: EnvConfig) -> dict[str, Any]:
+        """What all rows of the cell have in common."""
+        effort = None
+        if tuned is not None:
+            effort = {k: v for k, v in tuned.items() if k not in ("control", "setting", "scores")}
+        return {
+            "suite": self.suite,
+            "entry": self.entry.id,
+            "scenario": self.entry.scenario,
+            "tags": sorted(self.entry.tags),
+            "trained_on": self.entry.trained_on or self.entry.id,
+            "agent": self.agent,
+            "learned": self.given is not None,
+            "setting": tuned and tuned["setting"],
+            "tuning": effort,
+            "training_seed": self.seed,
+            "seed": self.episodes_seed,
+            "config_sha256": config_sha256(observed),
+            "trace_sha256": trace_sha256(Simulation(config).trace),
+            "load_1_per_s": config.load_1_per_s,
+            "gpus": config.gpus,
+            **stamp(),
+        }
+
+
+def decision_us(agent: Agent, config: EnvConfig) -> dict[str, float] | None:
+    """Microseconds of one decision for one request, p50 and p99; None if it needs the state."""
+    if isinstance(agent, SeesState):
+        return None
+    simulation = Simulation(config)
+    agent.begin(1, np.random.default_rng(0))
+    observation = simulation.outputs.observations
+    taken_s = np.zeros(TIMED)
+    for i in range(TIMED):
+        started_s = time.perf_counter()
+        agent.act(observation)
+        taken_s[i] = time.perf_counter() - started_s
+    p50, p99 = np.quantile(1e6 * taken_s, [0.5, 0.99]).round(2).tolist()
+    return {"p50": p50, "p99": p99}

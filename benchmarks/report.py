@@ -1,0 +1,107 @@
+"""The report of a suite's directory: figures first, then tables, from nothing but rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import report_figures, report_paper, report_tables
+from benchmarks.report_data import Results
+from benchmarks.report_page import Picture, Section, to_html, to_markdown
+from benchmarks.results import read_rows, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+SHOWN_OVER_TIME = 3
+"""Entries whose course over time is drawn."""
+
+
+def write_report(directory: Path, out: Path | None = None) -> list[Path]:
+    """Write report.html, report.md and the figures of the latter; returns the first two.
+
+    Raises:
+        ConfigError: no rows there.
+    """
+    results, out = Results(read_rows(directory)), out or directory
+    title = f"llmroute: suite {results.rows[0]['suite']}"
+    sections = all_sections(results)
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Picture):
+                write_atomically(out / FIGURES / f"{part.name}.svg", part.svg.encode())
+    write_atomically(out / HTML, to_html(title, sections).encode())
+    write_atomically(out / MARKDOWN, to_markdown(title, sections, FIGURES).encode())
+    return [out / HTML, out / MARKDOWN]
+
+
+def all_sections(results: Results) -> list[Section]:
+    """The chapters for which there are rows."""
+    main = results.tagged("main") or results.entries
+    chapters = [
+        Section("Figures", tuple(figures(results, main))),
+        *report_paper.sections(results),
+        Section("All entries together", (report_tables.summary(results, main),)),
+        Section("Each entry", tuple(report_tables.of_entry(results, e) for e in results.entries)),
+        Section(
+            "Effort and run cards", (report_tables.effort(results), report_tables.cards(results))
+        ),
+    ]
+    return [chapter for chapter in chapters if chapter.parts]
+
+
+def figures(results: Results, main: list[str]) -> list[Picture]:
+    """Availability, utility over time, shares of the models, maps of the policy, profiles."""
+    pictures = []
+    if results.tagged("availability"):
+        agents = on_curves(results)
+        figure = report_figures.availability(results, agents, "availability")
+        caption = "Requests in time (line: 99 %, available) and utility against the arrival rate."
+        pictures.append(picture("availability", caption, figure))
+    lively = [entry for entry in main if "stable" not in entry] or main
+    for entry in lively[:SHOWN_OVER_TIME]:
+        pictures += of_entry(results, entry)
+    figure = report_figures.profiles(results, main, report_tables.everywhere(results, main)[:6])
+    caption = "Performance profiles: higher is better; entries weigh the same."
+    return [*pictures, picture("profiles", caption, figure)]
+
+
+def on_curves(results: Results) -> list[str]:
+    """Routers whose curves over the load are drawn."""
+    entry = results.tagged("availability")[0]
+    names = [*results.learned(entry)[:2], "largest-feasible", "opt-6.7b", "opt-1.3b", "opt-125m"]
+    known = [name for name in names if (entry, name) in results.cells]
+    return known or results.agents(entry)[:4]
+
+
+def of_entry(results: Results, entry: str) -> list[Picture]:
+    """The course of an episode, and what its routers did."""
+    agents = shown(results, entry)
+    course = report_figures.over_time(results, entry, agents)
+    two = agents[:2]
+    shares = report_figures.share_by_rate(results, entry, two)
+    maps = report_figures.policy_maps(results, entry, two)
+    return [
+        picture(
+            f"time-{entry}",
+            "Utility of the requests of each second. The bound holds for each second by itself, "
+            "as if it met an empty cluster.",
+            course,
+        ),
+        picture(f"share-{entry}", "Share of each model against the arrival rate.", shares),
+        picture(f"map-{entry}", "The policy over (arrival rate, backlog); grey: never met.", maps),
+    ]
+
+
+def shown(results: Results, entry: str) -> list[str]:
+    """The best learned routers, the best tuned heuristic and the models alone."""
+    best = results.best_tuned(entry)
+    names = [*results.learned(entry)[:2], *([best] if best else []), "opt-6.7b", "opt-125m"]
+    known = [name for name in dict.fromkeys(names) if (entry, name) in results.cells]
+    return known or results.agents(entry)[:4]
+
+
+def picture(name: str, caption: str, figure: Figure) -> Picture:
+    """A figure as a part of the report."""
+    return Picture(name, caption, report_figures.to_svg(figure, name))

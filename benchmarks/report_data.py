@@ -1,0 +1,193 @@
+"""Rows by entry and router, and the figures that a report takes from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.entries import ENTRIES
+from benchmarks.results import Row
+from benchmarks.stats import Interval, bootstrap_mean, paired_difference
+
+Floats = NDArray[np.float64]
+SEED = 0
+"""Of the bootstraps: two reports of the same rows are equal."""
+AVAILABLE = 0.99
+"""Share of requests in time from which a router counts as available."""
+
+
+@dataclass(frozen=True)
+class RouterRows:
+    """All rows of one router on one entry: every training seed, every episode."""
+
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Training seeds, in order."""
+        return sorted({row["training_seed"] for row in self.rows})
+
+    def values(self, name: str) -> Floats:
+        """Entry `name` of every row, shape (seeds, episodes)."""
+        return self.table(lambda row: float(row[name]))
+
+    def table(self, value: Callable[[Row], float]) -> Floats:
+        """A number of every row, shape (seeds, episodes)."""
+        by_seed = {
+            seed: [r for r in self.rows if r["training_seed"] == seed] for seed in self.seeds
+        }
+        least = min(len(rows) for rows in by_seed.values())
+        ordered = [
+            sorted(rows, key=lambda r: int(r["episode"]))[:least] for rows in by_seed.values()
+        ]
+        return np.array([[value(row) for row in rows] for rows in ordered], np.float64)
+
+    def episodes(self, name: str) -> Floats:
+        """Mean over training seeds of every episode, shape (episodes,)."""
+        mean: Floats = self.values(name).mean(axis=0)
+        return mean
+
+    def mean(self, name: str) -> float:
+        """Mean over everything; each request counts the same for shares of requests."""
+        return float(self.values(name).mean())
+
+    def of_requests(self, name: str) -> float:
+        """A share of requests, over the requests of all rows."""
+        return float(np.average(self.values(name), weights=self.values("requests")))
+
+    def share(self) -> dict[str, float]:
+        """Share of the requests that each model was given."""
+        weights = self.values("requests")
+        names = list(self.rows[0]["share"])
+        shares = {name: self.table(lambda row, n=name: row["share"][n]) for name in names}  # type: ignore[misc]
+        return {name: float(np.average(share, weights=weights)) for name, share in shares.items()}
+
+    def windows(self, threshold: float, window_s: float = 1.0) -> float:
+        """Share of the windows at or above a share of their peak."""
+        counts = [row["windows_at_least"][f"{window_s:g}"] for row in self.rows]
+        whole = sum(count["windows"] for count in counts)
+        return float(sum(count[str(threshold)] for count in counts) / max(whole, 1))
+
+    def of_bound(self) -> Floats:
+        """Utility as a share of the bound, of all episodes and seeds, shape (seeds x episodes,)."""
+        shares: Floats = self.values("utility") / np.maximum(self.values("bound"), 1e-12)
+        return shares.ravel()
+
+    def interval(self, name: str) -> Interval:
+        """Mean over episodes and its interval."""
+        return bootstrap_mean(self.episodes(name), np.random.default_rng(SEED))
+
+    @property
+    def first(self) -> Row:
+        """What all rows have in common, and the first episode."""
+        return self.rows[0]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All rows of a suite's directory."""
+
+    rows: Sequence[Row]
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], RouterRows]:
+        """By (entry, router)."""
+        grouped: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            grouped.setdefault((row["entry"], row["agent"]), []).append(row)
+        return {key: RouterRows(tuple(rows)) for key, rows in grouped.items()}
+
+    @cached_property
+    def entries(self) -> list[str]:
+        """Ids of the entries with rows, in the order of the suites, unknown ones last."""
+        found = {row["entry"] for row in self.rows}
+        return [*(id for id in ENTRIES if id in found), *sorted(found - ENTRIES.keys())]
+
+    def tagged(self, tag: str) -> list[str]:
+        """Ids of the entries that carry a tag."""
+        carriers = {row["entry"] for row in self.rows if tag in row["tags"]}
+        return [entry for entry in self.entries if entry in carriers]
+
+    @cached_property
+    def routers(self) -> list[str]:
+        """All routers, learned ones first, then tuned ones: the order of colours."""
+        kinds = {row["agent"]: (not row["learned"], not row["tuning"]) for row in self.rows}
+        return sorted(kinds, key=lambda agent: (kinds[agent], agent))
+
+    def agents(self, entry: str) -> list[str]:
+        """Routers with rows on an entry, best first."""
+        names = [agent for found, agent in self.cells if found == entry]
+        return sorted(names, key=lambda a: -self.cells[entry, a].mean("utility_of_peak"))
+
+    def learned(self, entry: str) -> list[str]:
+        """Learned routers on an entry, best first."""
+        return [a for a in self.agents(entry) if self.cells[entry, a].first["learned"]]
+
+    def best_tuned(self, entry: str) -> str | None:
+        """The control with the best validation score: what learning has to beat."""
+        tuned = {
+            agent: self.cells[entry, agent].first["tuning"]["validation_score"]
+            for agent in self.agents(entry)
+            if self.cells[entry, agent].first["tuning"] and agent != "rollout"
+        }
+        return max(tuned, key=lambda agent: tuned[agent]) if tuned else None
+
+    def gain(self, entry: str, agent: str, other: str) -> Interval:
+        """Utility of peak of one router minus another's, paired by episode."""
+        ours, theirs = (self.cells[entry, a].episodes("utility_of_peak") for a in (agent, other))
+        common = min(len(ours), len(theirs))
+        rng = np.random.default_rng(SEED)
+        return paired_difference(ours[:common], theirs[:common], rng)
+
+    def gap(self, entry: str, agent: str) -> float:
+        """Distance from a router to the bound, in units of the peak."""
+        cell = self.cells[entry, agent]
+        return cell.mean("bound_of_peak") - cell.mean("utility_of_peak")
+
+    def curve(self, tag: str, agent: str, name: str) -> tuple[Floats, Floats]:
+        """Loads of the entries with `tag`, rising, and a metric of `agent` there."""
+        points = sorted(
+            (self.cells[entry, agent].first["load"], self.cells[entry, agent].of_requests(name))
+            for entry in self.tagged(tag)
+            if (entry, agent) in self.cells
+        )
+        loads, values = np.array(points, np.float64).reshape(-1, 2).T
+        return loads, values
+
+    def highest_available(self, tag: str, agent: str) -> float | None:
+        """The load up to which `agent` is available, interpolated in the logarithm of the load."""
+        loads, met = self.curve(tag, agent, "deadline_met")
+        below = np.flatnonzero(met < AVAILABLE)
+        if len(loads) == 0 or met[0] < AVAILABLE:
+            return None
+        if len(below) == 0:
+            return float(loads[-1])
+        i = int(below[0])
+        share = (met[i - 1] - AVAILABLE) / (met[i - 1] - met[i])
+        log = np.log(loads[i - 1]) + share * (np.log(loads[i]) - np.log(loads[i - 1]))
+        return float(np.exp(log))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """A quotient, where there is one."""
+    return above / below if above is not None and below else None
+
+
+def interval_text(value: Interval, digits: int = 3) -> str:
+    """Mean and interval."""
+    return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
+
+
+def versions_text(row: Any) -> str:
+    """What rows were computed with."""
+    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())

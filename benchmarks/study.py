@@ -1,0 +1,165 @@
+"""Hyper-parameter studies with Optuna, in a journal that survives interruption: `llmroute tune`.
+
+Trials are scored on validation episodes, as the best weights of a training are: test episodes are
+never seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.plan import Plan
+from agents.settings import PRESETS
+from agents.training import train
+from llmroute_env.specs import require
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+JOURNAL, BEST = "journal.jsonl", "best.json"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, evenly in their logarithm."""
+
+    low: float
+    high: float
+
+
+Space = Mapping[str, Range | tuple[Any, ...]]
+"""By field of the settings: a range, or the values to choose from."""
+
+SPACES: dict[str, Space] = {
+    "ddqn": {
+        "learning_rate": Range(1e-4, 1e-2),
+        "n_step": (1, 8, 32, 128),
+        "discount_rate_per_s": Range(0.2, 10.0),
+        "hidden": ((64, 64), (128, 128), (256, 256)),
+        "replay_ratio": Range(0.25, 4.0),
+    },
+    "rollout-pi": {
+        "learning_rate": Range(5e-4, 5e-3),
+        "hidden": ((32, 32), (64, 64), (128, 128)),
+        "horizon": (0.75, 1.25, 2.5),
+        "skipped_decisions": (30, 100, 300),
+    },
+}
+"""What is searched; an algorithm that is not here has its learning rate searched."""
+
+ELSE: Space = {"learning_rate": Range(1e-5, 1e-2)}
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study, before it begins.
+
+    Attributes:
+        trials: in all, those of earlier runs included.
+        timesteps: decisions of each training; None for the algorithm's own.
+    """
+
+    directory: Path
+    algorithm: str
+    scenario: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    trials: int = 20
+    timesteps: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.algorithm in PRESETS, "algorithm", self.algorithm, ", ".join(PRESETS))
+        require(self.trials >= 1, "trials", self.trials, ">= 1")
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return SPACES.get(self.algorithm, ELSE)
+
+
+def tune(plan: StudyPlan) -> dict[str, Any]:
+    """Run the trials that are missing; returns the best settings and their score.
+
+    Raises:
+        InputError: Optuna is not installed.
+    """
+    study = open_study(plan)
+    finished = [trial for trial in study.trials if trial.state.is_finished() and trial.values]
+    for _ in range(plan.trials - len(finished)):
+        study.optimize(lambda trial: score(plan, trial), n_trials=1)
+    best = {
+        "algorithm": plan.algorithm,
+        "utility_of_peak": study.best_value,
+        "settings": {name: choice(plan, name, value) for name, value in study.best_params.items()},
+        "trials": len([trial for trial in study.trials if trial.values]),
+    }
+    (plan.directory / BEST).write_text(json.dumps(best, indent=1) + "\n")
+    return best
+
+
+def open_study(plan: StudyPlan) -> Study:
+    """The study of the plan's directory, new or continued; trials that were cut off have failed."""
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise InputError(
+            "tune: Optuna is not installed; accepted: after `pip install 'llmroute[tune]'`"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    backend = JournalFileBackend(str(plan.directory / JOURNAL))
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(backend),
+        study_name=f"{plan.algorithm} on {plan.scenario}",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for trial in study.trials:
+        if not trial.state.is_finished():
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    # Another seed after each interruption, lest the same settings be drawn again.
+    study.sampler = optuna.samplers.TPESampler(seed=plan.seed + len(study.trials))
+    return study
+
+
+def score(plan: StudyPlan, trial: Trial) -> float:
+    """Train with the settings that the trial suggests; utility of peak on validation episodes."""
+    suggested = {name: suggest(plan, trial, name) for name in plan.space}
+    run = plan.directory / f"trial-{trial.number}"
+    shutil.rmtree(run, ignore_errors=True)
+    training = Plan(
+        directory=run,
+        scenario=plan.scenario,
+        fields=plan.fields,
+        seed=plan.seed,
+        decisions=plan.timesteps,
+        algorithm=plan.algorithm,
+        settings=dataclasses.replace(PRESETS[plan.algorithm], **suggested),
+    )
+    result = train(training, shows_progress=False)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return float(result.utility_of_peak)
+
+
+def suggest(plan: StudyPlan, trial: Trial, name: str) -> Any:
+    """A value for one field."""
+    values = plan.space[name]
+    if isinstance(values, Range):
+        return trial.suggest_float(name, values.low, values.high, log=True)
+    # By number: journals hold no tuples.
+    return values[trial.suggest_int(name, 0, len(values) - 1)]
+
+
+def choice(plan: StudyPlan, name: str, value: Any) -> Any:
+    """The value of a field that a journal's entry stands for."""
+    values = plan.space[name]
+    return value if isinstance(values, Range) else values[int(value)]

@@ -1,0 +1,51 @@
+"""The commands as tyro parses them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+from benchmarks.bench_command import Bench, Report, Tune, Validate
+from benchmarks.results import read_rows
+
+COMMANDS = {"bench": Bench, "report": Report, "validate": Validate, "tune": Tune}
+
+
+def parse(name: str, *arguments: str):
+    return tyro.cli(COMMANDS[name], args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def test_options_reach_the_commands():
+    command = parse(
+        "bench", "paper", "--out", "x", "--runner", "ray", "--ray-address", "a:1", "--seeds", "2"
+    )
+    assert (command.suite, command.out, command.seeds) == ("paper", Path("x"), 2)
+    assert (command.work.runner, command.work.ray_address) == ("ray", "a:1")
+    assert parse("validate", "x", "--cells", "3", "--workers", "0").work.workers == 0
+    assert parse("report", "x").directory == Path("x")
+    assert parse("tune", "ddqn", "--trials", "4").trials == 4
+
+
+def test_bench_runs_the_entries_and_episodes_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ("--entries", "testing-overload", "--episodes", "1", "--timesteps", "1024")
+    command = parse("bench", "testing", "--out", str(tmp_path), *options, "--workers", "0")
+    assert command.run() == 0
+    rows = read_rows(tmp_path)
+    assert {row["entry"] for row in rows} == {"testing-overload"}
+    assert {row["episode"] for row in rows} == {0}
+    printed = capsys.readouterr().out
+    assert f"{tmp_path}: 7 cells were run" in printed
+    assert (tmp_path / "report.html").exists()
+
+
+def test_the_module_is_light():
+    program = (
+        "import sys, benchmarks.bench_command\n"
+        "print([m for m in ('numba', 'torch', 'gymnasium', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

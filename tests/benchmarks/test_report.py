@@ -1,0 +1,192 @@
+"""Reports read rows and nothing else, stand alone, and say what the rows say."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import stats
+from benchmarks.report import all_sections, write_report
+from benchmarks.report_data import Results, number, ratio
+from benchmarks.report_page import Picture, Section, Table, to_html, to_markdown
+from benchmarks.results import read_rows
+from llmroute_env import ConfigError
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+
+
+def row(entry: str, agent: str, episode: int, utility: float, **others: Any) -> dict[str, Any]:
+    common = {
+        "requests": 100,
+        "training_seed": 0,
+        "learned": False,
+        "tuning": None,
+        "tags": ["main"],
+    }
+    scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
+    return {"entry": entry, "agent": agent, "episode": episode, **common, **scores, **others}
+
+
+def tuned(score: float) -> dict[str, float]:
+    return {"tuning": {"validation_score": score}}
+
+
+RESULTS = Results(
+    [
+        row("one", "learned", 0, 0.8, learned=True, training_seed=0),
+        row("one", "learned", 1, 0.6, learned=True, training_seed=0),
+        row("one", "learned", 0, 0.9, learned=True, training_seed=1),
+        row("one", "learned", 1, 0.9, learned=True, training_seed=1),
+        row("one", "better", 0, 0.7, **tuned(0.72)),
+        row("one", "better", 1, 0.7, **tuned(0.72)),
+        row("one", "luckier", 0, 0.75, **tuned(0.71)),
+        row("one", "luckier", 1, 0.75, **tuned(0.71)),
+    ]
+)
+
+
+def test_the_heuristic_to_beat_is_chosen_by_validation_and_not_by_the_test():
+    assert RESULTS.best_tuned("one") == "better"
+    assert RESULTS.agents("one") == ["learned", "luckier", "better"]
+
+
+def test_gains_are_paired_and_seeds_averaged():
+    gain = RESULTS.gain("one", "learned", "better")
+    # Episodes: (0.8 + 0.9) / 2 - 0.7 and (0.6 + 0.9) / 2 - 0.7.
+    assert gain.mean == pytest.approx((0.15 + 0.05) / 2)
+    assert (gain.ci_low, gain.ci_high) == pytest.approx((0.05, 0.15))
+    assert RESULTS.gap("one", "better") == pytest.approx(0.9 - 0.7)
+
+
+def test_shares_of_requests_weigh_requests():
+    rows = [
+        row("one", "a", 0, 0.5, deadline_met=1.0, requests=300, share={"m": 0.2, "n": 0.8}),
+        row("one", "a", 1, 0.5, deadline_met=0.6, requests=100, share={"m": 0.6, "n": 0.4}),
+    ]
+    cell = Results(rows).cells["one", "a"]
+    assert cell.of_requests("deadline_met") == pytest.approx(0.9)
+    assert cell.share() == pytest.approx({"m": 0.3, "n": 0.7})
+
+
+def test_windows_are_counted_over_all_episodes():
+    counts = [{"1": {"windows": 10, "0.99": 5}}, {"1": {"windows": 30, "0.99": 5}}]
+    rows = [row("one", "a", i, 0.5, windows_at_least=c) for i, c in enumerate(counts)]
+    assert Results(rows).cells["one", "a"].windows(0.99) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("met", "highest"),
+    [
+        ([1.0, 0.995, 0.985, 0.5], 8.0**0.5 * 1.0),  # between loads 2 and 4, half-way by logarithm
+        ([1.0, 1.0, 1.0, 1.0], 8.0),
+        ([0.98, 1.0, 1.0, 1.0], None),
+    ],
+)
+def test_highest_available_load(met: list[float], highest: float | None):
+    rows = [
+        row(f"load-{load:g}", "a", 0, 0.5, load=load, deadline_met=share, tags=["availability"])
+        for load, share in zip((1.0, 2.0, 4.0, 8.0), met, strict=True)
+    ]
+    found = Results(rows).highest_available("availability", "a")
+    assert found == (None if highest is None else pytest.approx(highest))
+
+
+def test_ratios_without_a_base_are_dashes():
+    assert ratio(1.0, 2.0) == 0.5
+    assert number(ratio(1.0, None)) == number(ratio(1.0, 0.0)) == number(ratio(None, 1.0)) == "-"
+
+
+def test_pages_escape_and_link():
+    table = Table("T", ("a", "b"), (("<x>", "1"),), "note")
+    sections = [Section("S & T", ("text", table, Picture("p", "caption", "<svg></svg>")))]
+    page = to_html("A < B", sections)
+    assert "<td>&lt;x&gt;</td><td>1</td>" in page
+    assert "<h2>S &amp; T</h2>" in page
+    assert "<svg></svg>" in page
+    assert "![caption](figures/p.svg)" in to_markdown("A", sections, "figures")
+
+
+@pytest.fixture(scope="module")
+def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A report of rows alone: nothing else of the suite's directory is there."""
+    directory = tmp_path_factory.mktemp("report")
+    shutil.copytree(finished / "rows", directory / "rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "RESAMPLES", 100)
+        write_report(directory)
+        yield directory
+
+
+def test_the_page_needs_nothing_else(reported: Path):
+    page = (reported / "report.html").read_text()
+    assert page.count("<svg") >= 4
+    assert not re.search(r'(?:src|href)="(?!#|data:)', page), (
+        "nothing is loaded or linked to outside"
+    )
+    assert "<script" not in page
+    assert len(set(re.findall(r'\bid="([^"]+)"', page))) == len(re.findall(r'\bid="', page))
+
+
+def test_the_report_says_what_the_rows_say(reported: Path):
+    rows = [
+        r for r in read_rows(reported) if (r["entry"], r["agent"]) == ("testing-stable", "random")
+    ]
+    mean = sum(r["utility_of_peak"] for r in rows) / len(rows)
+    text = (reported / "report.md").read_text()
+    section = text.split("### testing-stable")[1].split("###")[0]
+    line = next(line for line in section.splitlines() if line.startswith("| random "))
+    assert f"| {mean:.3f} [" in line
+    assert rows[0]["config_sha256"][:12] not in section
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (reported / figure).read_text().startswith("<svg")
+
+
+def test_two_reports_of_the_same_rows_are_equal(reported: Path, tmp_path: Path):
+    write_report(reported, tmp_path)
+    for name in ("report.html", "report.md"):
+        assert (tmp_path / name).read_bytes() == (reported / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "agents", [("random",), ("largest-feasible",), ("random", "opt-6.7b", "largest-feasible")]
+)
+def test_reports_make_do_with_what_there_is(
+    finished: Path, agents: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stats, "RESAMPLES", 20)
+    ids = {"testing-stable": "unpredictable-1", "testing-overload": "soft"}
+    rows = [
+        {**r, "entry": ids[r["entry"]], "tags": ["availability", "sensitivity"]}
+        for r in read_rows(finished)
+        if r["agent"] in agents
+    ]
+    sections = {section.title: section for section in all_sections(Results(rows))}
+    titles = [p.title for p in sections["The paper's results"].parts if isinstance(p, Table)]
+    assert any(title.startswith("(a) Highest available") for title in titles)
+    assert any(title.startswith("(e) Deadlines") for title in titles)
+    assert any(title.startswith("Sensitivity") for title in titles) == (len(agents) > 1)
+
+
+def test_no_rows_no_report(tmp_path: Path):
+    with pytest.raises(ConfigError, match="without rows"):
+        write_report(tmp_path)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_a_browser_shows_it(reported: Path, tmp_path: Path):
+    picture = tmp_path / "page.png"
+    command = [
+        str(BROWSER),
+        *("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"),
+        *("--window-size=1200,3000", f"--screenshot={picture}", "--dump-dom"),
+        (reported / "report.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert picture.stat().st_size > 30_000, done.stderr
+    assert done.stdout.count("<svg") >= 4
+    assert json.dumps("testing-stable")[1:-1] in done.stdout

@@ -1,0 +1,137 @@
+"""Rows of a finished suite, and that nothing is run twice."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents import heuristics
+from benchmarks.bench import bench, plan
+from benchmarks.entries import ENTRIES
+from benchmarks.results import read_rows, without_times
+from benchmarks.runner import evaluate, report
+from benchmarks.runners import Workers
+from benchmarks.suite import SUITES, Suite
+from llmroute_env import ConfigError
+from llmroute_env.serialization import config_sha256, trace_sha256
+from llmroute_env.simulation import Simulation
+
+HERE = Workers(count=0)
+
+
+def test_a_row_per_entry_router_seed_and_episode(finished: Path, small: Suite):
+    rows = read_rows(finished)
+    keys = {(row["entry"], row["agent"], row["training_seed"], row["episode"]) for row in rows}
+    expected = len(small.entries) * len(small.agents) * small.episodes
+    assert len(keys) == len(rows) == expected
+    assert {row["suite"] for row in rows} == {"testing"}
+
+
+def test_rows_say_what_they_are_of(finished: Path):
+    for row in read_rows(finished):
+        config = ENTRIES[row["entry"]].config("test")
+        agent = heuristics.make(row["agent"], config)
+        assert row["config_sha256"] == config_sha256(replace(config, observation=agent.observation))
+        assert row["trace_sha256"] == trace_sha256(Simulation(config).trace)
+        assert row["versions"].keys() >= {"python", "llmroute", "numpy", "numba"}
+        assert row["commit"] is None or len(row["commit"].removesuffix("+changes")) == 40
+        assert (row["tuning"] is not None) == (row["agent"] == "largest-feasible")
+
+
+def test_episodes_are_paired_and_below_the_bound(finished: Path, small: Suite):
+    for entry in small.entries:
+        for episode in range(small.episodes):
+            rows = [
+                row
+                for row in read_rows(finished)
+                if (row["entry"], row["episode"]) == (entry, episode)
+            ]
+            for name in ("episode_seed", "requests", "peak_utility", "bound"):
+                assert len({row[name] for row in rows}) == 1, name
+            assert all(row["utility"] <= row["bound"] + 1e-9 for row in rows)
+            assert all(row["regret"] >= -1e-12 for row in rows)
+
+
+def test_rows_are_what_evaluate_reports(finished: Path, small: Suite):
+    entry = ENTRIES["testing-stable"]
+    config = entry.config("test")
+    whole = report(
+        evaluate(heuristics.make("random", config), config, small.episodes, small.seed), "stable"
+    )
+    rows = [r for r in read_rows(finished) if (r["entry"], r["agent"]) == (entry.id, "random")]
+    requests = np.array([row["requests"] for row in rows])
+    assert whole["requests"] == requests.sum()
+    utility = np.mean([row["utility_of_peak"] for row in rows])
+    assert whole["utility_of_peak"]["mean"] == pytest.approx(utility)
+    for name in ("deadline_met", "rejected", "shed"):
+        weighted = np.average([row[name] for row in rows], weights=requests)
+        assert whole[name] == pytest.approx(weighted)
+    windows = [row["windows_at_least"]["1"] for row in rows]
+    near = sum(w["0.96"] for w in windows) / sum(w["windows"] for w in windows)
+    assert whole["windows_at_least"]["0.96"] == pytest.approx(near)
+
+
+def test_details_sum_to_the_episode(finished: Path):
+    row = read_rows(finished)[0]
+    course = row["by_second"]
+    assert sum(course["requests"]) == row["requests"]
+    assert sum(course["utility"]) == pytest.approx(row["utility"], abs=0.01)
+    assert sum(course["bound"]) >= row["bound"] - 0.01
+    later = sum(course["requests"][1:])
+    assert np.sum(row["policy_map"]) == later
+
+
+def test_finished_cells_are_never_run_again(
+    finished: Path, small: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    directory = tmp_path / "copy"
+    shutil.copytree(finished, directory)
+    missing = directory / "rows" / "testing-stable" / "opt-6.7b-0.jsonl"
+    before = [json.loads(line) for line in missing.read_text().splitlines()]
+    missing.unlink()
+    assert bench(small, directory, HERE) == 1
+    again = [json.loads(line) for line in missing.read_text().splitlines()]
+    assert list(map(without_times, again)) == list(map(without_times, before))
+    assert bench(small, directory, HERE) == 0
+
+
+def test_a_directory_holds_one_suite(finished: Path, small: Suite):
+    with pytest.raises(ConfigError, match="holds another suite"):
+        bench(replace(small, episodes=small.episodes + 1), finished, HERE)
+
+
+def test_rows_that_are_none_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="without rows"):
+        read_rows(tmp_path)
+    bad = tmp_path / "rows" / "x" / "y-0.jsonl"
+    bad.parent.mkdir(parents=True)
+    bad.write_text('{"entry": 1}\nnonsense\n')
+    with pytest.raises(ConfigError, match=r"y-0.jsonl:2: got 'nonsense'; accepted: a row"):
+        read_rows(tmp_path)
+
+
+def test_learned_routers_train_where_the_entry_says(tmp_path: Path):
+    work = plan(SUITES["paper"], tmp_path)
+    trained = {cell.output for cell in work.prepare if cell.output.startswith("trained/")}
+    cells = {cell.output: cell for cell in work.evaluate}
+    moved = cells["rows/arrivals-azure-conv-to-unpredictable-1/ddqn-0.jsonl"]
+    assert moved.given == "trained/azure-conv/ddqn-0"
+    assert "trained/azure-conv/ddqn-0/weights.safetensors" in trained
+    assert moved.bound == cells["rows/unpredictable-1/ddqn-0.jsonl"].bound
+    assert "trained/unpredictable-1/ddqn-4/weights.safetensors" in trained
+    assert not any("8gpu" in name for name in trained)
+    prepared = {cell.output for cell in work.prepare}
+    for cell in work.evaluate:
+        assert set(cell.needs) <= prepared | {f"{cell.given}/config.json"}
+
+
+def test_the_documentation_names_every_field(finished: Path):
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+    table = text.split("## Rows")[1].split("## Workers")[0]
+    fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`(\w+)`", fields))
+    assert named == set(read_rows(finished)[0])

@@ -1,0 +1,69 @@
+"""Studies go on where they were cut off, and score validation episodes only."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from agents.settings import PRESETS
+from benchmarks import study
+from benchmarks.study import SPACES, StudyPlan, tune
+from llmroute_env import ConfigError
+from traces.errors import InputError
+
+optuna = pytest.importorskip("optuna")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Plans that were trained; the score is best at a learning rate of 1e-3."""
+    plans: list = []
+
+    def train(plan, shows_progress):
+        plans.append(plan)
+        miss = abs(plan.settings.learning_rate - 1e-3)
+        return SimpleNamespace(interrupted=len(plans) == 3, utility_of_peak=1.0 - miss)
+
+    monkeypatch.setattr(study, "train", train)
+    return plans
+
+
+def test_an_interrupted_study_goes_on(trained: list, tmp_path: Path):
+    plan = StudyPlan(tmp_path, "ddqn", "stable", trials=5, timesteps=1000)
+    with pytest.raises(KeyboardInterrupt):
+        tune(plan)
+    best = tune(plan)
+    assert (best["trials"], len(trained)) == (5, 6)
+    assert tune(plan) == best
+    assert len(trained) == 6
+    assert best == json.loads(json.dumps(best | {"settings": best["settings"]})) | {
+        "settings": best["settings"]
+    }
+    closest = min(trained[:2] + trained[3:], key=lambda p: abs(p.settings.learning_rate - 1e-3))
+    assert best["settings"] == {name: getattr(closest.settings, name) for name in SPACES["ddqn"]}
+    assert len({p.settings.learning_rate for p in trained}) == 6, "no settings are tried twice"
+    assert tune(replace(plan, trials=6))["trials"] == 6
+
+
+@pytest.mark.parametrize("algorithm", SPACES)
+def test_spaces_name_settings_that_exist(algorithm: str):
+    preset = PRESETS[algorithm]
+    for name, values in SPACES[algorithm].items():
+        assert hasattr(preset, name)
+        if isinstance(values, study.Range):
+            assert values.low <= getattr(preset, name) <= values.high
+        else:
+            assert getattr(preset, name) in values
+
+
+def test_an_unknown_algorithm_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="algorithm: got 'nix'"):
+        StudyPlan(tmp_path, "nix", "stable")
+
+
+def test_optuna_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(InputError, match="Optuna is not installed"):
+        tune(StudyPlan(tmp_path, "ddqn", "stable"))

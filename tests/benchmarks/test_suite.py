@@ -1,0 +1,98 @@
+"""Suites are data: ids, splits and references hold together."""
+
+import numpy as np
+import pytest
+
+from agents.controls import CONTROLS
+from agents.heuristics import HEURISTICS
+from agents.settings import PRESETS
+from benchmarks.entries import ENTRIES, MIXES, tagged
+from benchmarks.suite import SUITES, TUNED, suite
+from llmroute_env import ConfigError
+from llmroute_env.regimes import fit
+from llmroute_env.scenarios import SHIFTS, configure
+from llmroute_env.simulation import workload_trace
+from llmroute_env.workloads import RegimeSwitching, TraceReplay
+
+
+@pytest.mark.parametrize("id", ENTRIES)
+def test_entries_configure_and_refer_to_entries(id: str):
+    entry = ENTRIES[id]
+    assert entry.id == id
+    assert entry.tags
+    assert entry.config("test").split == "test"
+    for source in (entry.trained_on, entry.tuned_on):
+        assert not source or source in ENTRIES
+
+
+def test_only_shifts_and_stable_loads_learn_elsewhere():
+    elsewhere = {id for id, entry in ENTRIES.items() if entry.trained_on not in ("", id)}
+    shifts = set(tagged("mix-matrix", "arrival-matrix", "availability"))
+    assert elsewhere == shifts - {f"mix-{mix}-to-{mix}" for mix in MIXES}
+
+
+def test_what_is_shifted_in_the_matrices():
+    there, home = ENTRIES["mix-knowledge-to-choice"], ENTRIES["mix-knowledge-to-knowledge"]
+    assert there.trained_on == there.tuned_on == home.id
+    assert there.config("test").mix != home.config("test").mix
+    moved = ENTRIES["arrivals-azure-conv-to-unpredictable-1"]
+    assert moved.trained_on == "azure-conv"
+    assert moved.config("test") == ENTRIES["unpredictable-1"].config("test")
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suites_name_entries(name: str):
+    chosen = suite(name)
+    assert set(chosen.entries) <= set(ENTRIES)
+    known = {*HEURISTICS, *CONTROLS, *TUNED, *PRESETS}
+    assert set(chosen.agents) <= known
+    assert set(chosen.rollout_on) <= set(chosen.entries)
+    assert chosen.restricted((chosen.entries[0],)).entries == (chosen.entries[0],)
+    assert chosen.restricted(()) == chosen
+    with pytest.raises(ConfigError, match="entries: got 'nix'"):
+        chosen.restricted(("nix",))
+
+
+def test_an_unknown_suite_is_refused():
+    with pytest.raises(ConfigError, match="suite: got 'nix'; accepted: testing"):
+        suite("nix")
+
+
+def test_a_fit_finds_the_regimes_that_made_the_counts():
+    rng = np.random.default_rng(3)
+    burst = np.tile(np.repeat([False, True], [30, 10]), 40)
+    regimes = fit(rng.poisson(np.where(burst, 40.0, 4.0)), 2)
+    np.testing.assert_allclose(regimes.rates, [4.0, 40.0], rtol=0.05)
+    np.testing.assert_allclose(regimes.sojourn_bins, [30.0, 10.0], rtol=0.05)
+    assert regimes.mean == pytest.approx(13.0, rel=0.05)
+
+
+def test_unpredictable_2_is_fitted_and_keeps_the_mean_rate():
+    recipe = RegimeSwitching()
+    calm, burst = recipe.fitted().rates
+    assert burst > 5 * calm
+    means = [
+        len(recipe.arrival_s(50.0, np.random.default_rng(seed))[0]) / recipe.span_s
+        for seed in range(5)
+    ]
+    assert np.mean(means) == pytest.approx(50.0, rel=0.1)
+
+
+def test_trace_replay_keeps_profile_and_rate():
+    times, span_s = TraceReplay("azure-code", second_s=0.25).arrival_s(
+        40.0, np.random.default_rng(0)
+    )
+    assert len(times) / span_s == pytest.approx(40.0, rel=0.02)
+    per_minute, _ = np.histogram(times, np.arange(0, span_s, 15.0))
+    # Minutes 17 and 44 of the trace are nearly silent, minute 32 is its busiest.
+    assert per_minute[[16, 46]].max() < 0.2 * per_minute.mean()
+    assert per_minute.max() > 3 * per_minute.mean()
+
+
+def test_task_shift_shifts_where_the_test_split_begins():
+    trace, _ = workload_trace(configure("task-shift", split="all"))
+    assert SHIFTS.shifts_s[0] == pytest.approx(0.8 * trace.span_s)
+    train, validation, test = trace.split((0.6, 0.2, 0.2))
+    shares = [np.bincount(part.task, minlength=4) / len(part) for part in (train, validation, test)]
+    np.testing.assert_allclose(shares[0], shares[1], atol=0.01)
+    assert abs(shares[2] - shares[0]).max() > 0.15
