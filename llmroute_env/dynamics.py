@@ -11,19 +11,26 @@ from __future__ import annotations
 import math
 
 from llmroute_env._compiled import compiled
+from llmroute_env.batching import (
+    change_running,
+    change_waiting,
+    fill,
+    form_batch,
+    free_slots,
+    take_slot,
+)
 from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import (
     FINISH,
     ROUND_ROBIN,
     added_work_s,
     choose_gpu,
-    queued_work_s,
     set_key,
     update_load,
     winner,
 )
 from llmroute_env.reward import decay
-from llmroute_env.state import IN_TIME, LATE, REJECTED, SHED, Log, State
+from llmroute_env.state import IN_TIME, LATE, REJECTED, Log, State
 
 
 @compiled
@@ -63,32 +70,6 @@ def reject(s: State, e: int, gpu: int, model: int, log: Log) -> None:
 
 
 @compiled
-def fill(log: Log, k: int, e: int, outcome: int, gpu: int, model: int) -> None:
-    """Write what all completions share into record k; batch and utility start at 0."""
-    record = log.records[k]
-    record.env, record.outcome, record.gpu, record.model = e, outcome, gpu, model
-    record.batch, record.utility = 0, 0.0
-
-
-@compiled
-def take_slot(s: State, e: int) -> int:
-    """A free slot for a request."""
-    free: int = s.envs[e].free
-    if free >= 0:
-        s.envs[e].free = s.requests[e, free].next
-        return free
-    s.envs[e].slots += 1
-    return int(s.envs[e].slots) - 1
-
-
-@compiled
-def free_slots(s: State, e: int, first: int, last: int) -> None:
-    """Give back the slots of requests that have ended, linked from `first` to `last`."""
-    s.requests[e, last].next = s.envs[e].free
-    s.envs[e].free = first
-
-
-@compiled
 def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     """Append the pending request to the queue of (gpu, model)."""
     queue = s.queues[e, gpu, model]
@@ -106,129 +87,6 @@ def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     request.task = s.envs[e].task
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, s.envs[e].now_s) + added_s
     change_waiting(s, e, gpu, model, 1)
-
-
-@compiled
-def change_waiting(s: State, e: int, gpu: int, model: int, change: int) -> None:
-    """Count `change` more waiting requests, everywhere they are counted."""
-    s.queues[e, gpu, model].waiting += change
-    s.gpus[e, gpu].waiting += change
-    s.models[e, model].waiting += change
-    s.envs[e].waiting += change
-
-
-@compiled
-def change_running(s: State, e: int, gpu: int, model: int, change: int) -> None:
-    """Count `change` more running requests, everywhere they are counted."""
-    s.queues[e, gpu, model].running += change
-    s.gpus[e, gpu].running += change
-    s.models[e, model].running += change
-    s.envs[e].running += change
-
-
-@compiled
-def form_batch(cluster: Cluster, s: State, e: int, gpu: int, at_s: float, log: Log) -> None:
-    """Start the next batch on the free `gpu`, or leave it idle when nothing waits."""
-    while s.gpus[e, gpu].waiting > 0:
-        model = oldest_head(cluster, s, e, gpu)
-        size = take_batch(cluster, s, e, gpu, model, at_s, log)
-        if size > 0:
-            start_batch(cluster, s, e, gpu, model, size, at_s)
-            return
-        s.gpus[e, gpu].drain_s = at_s
-
-
-@compiled
-def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
-    """The model whose queue on `gpu` has the head that arrived first."""
-    oldest = -1
-    earliest = 0
-    for model in range(cluster.rules[0].models):
-        queue = s.queues[e, gpu, model]
-        if queue.waiting > 0:
-            decision = s.requests[e, queue.head].decision
-            if oldest < 0 or decision < earliest:
-                oldest, earliest = model, decision
-    return oldest
-
-
-@compiled
-def take_batch(
-    cluster: Cluster, s: State, e: int, gpu: int, model: int, at_s: float, log: Log
-) -> int:
-    """Move those that fit from the queue to its batch, shed the expired; returns the size."""
-    rules = cluster.rules[0]
-    pool = cluster.pool_of[gpu]
-    limit = cluster.batch_limit[pool, model]
-    queue = s.queues[e, gpu, model]
-    size, last, slot = 0, -1, queue.head
-    head_due_s = math.inf
-    while size < min(limit, queue.waiting):
-        request = s.requests[e, slot]
-        due_s = request.arrival_s + request.deadline_s
-        likely = 1 if rules.deadline_aware_batching else min(limit, queue.waiting)
-        soonest_s = at_s + cluster.batch_s[pool, model, likely]
-        if rules.shed_expired and soonest_s > due_s + rules.grace_s:
-            slot = shed(s, e, gpu, model, slot, last, at_s, log)
-            continue
-        if size == 0:
-            head_due_s = due_s
-        grown_s = at_s + cluster.batch_s[pool, model, size + 1]
-        if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
-            break
-        size, last, slot = size + 1, slot, request.next
-    queue.batch, queue.head = queue.head, slot
-    return size
-
-
-@compiled
-def shed(
-    s: State, e: int, gpu: int, model: int, slot: int, before: int, at_s: float, log: Log
-) -> int:
-    """Drop the request in `slot`, which follows `before` (-1: none); returns the next slot."""
-    request = s.requests[e, slot]
-    k = log.used[0]
-    if k < len(log.records):
-        fill(log, k, e, SHED, gpu, model)
-        record = log.records[k]
-        record.task, record.decision = request.task, request.decision
-        record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
-        log.used[0] = k + 1
-    following: int = request.next
-    unlink(s, e, gpu, model, slot, before)
-    free_slots(s, e, slot, slot)
-    s.envs[e].shed += 1
-    change_waiting(s, e, gpu, model, -1)
-    return following
-
-
-@compiled
-def unlink(s: State, e: int, gpu: int, model: int, slot: int, before: int) -> None:
-    """Take `slot` out of the list of those that wait, in which it follows `before`."""
-    queue = s.queues[e, gpu, model]
-    if before < 0:
-        queue.head = s.requests[e, slot].next
-    else:
-        s.requests[e, before].next = s.requests[e, slot].next
-    if queue.tail == slot:
-        queue.tail = before
-
-
-@compiled
-def start_batch(
-    cluster: Cluster, s: State, e: int, gpu: int, model: int, size: int, at_s: float
-) -> None:
-    """Run the batch of `size` requests that `take_batch` has taken from the queue."""
-    change_waiting(s, e, gpu, model, -size)
-    change_running(s, e, gpu, model, size)
-    finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
-    s.gpus[e, gpu].model = model
-    s.gpus[e, gpu].start_s = at_s
-    s.gpus[e, gpu].drain_s = finish_s
-    if s.gpus[e, gpu].waiting > 0:
-        s.gpus[e, gpu].drain_s += queued_work_s(cluster, s, e, gpu)
-    s.envs[e].busy_gpus += 1
-    set_key(s.contests, e, FINISH, 0, cluster.rules[0].gpus, gpu, finish_s)
 
 
 @compiled
