@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.figures import COLORS, new_figure
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
+from llmroute_env.episode import SAME_STEP
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import Pool, Profile
 
@@ -60,7 +61,7 @@ def measure_scaling() -> dict[str, dict[int, float]]:
 
 def step_ns(config: EnvConfig, envs: int) -> float:
     """Nanoseconds per env step under random actions, warmed up."""
-    simulation = Simulation(config, envs, autoreset=1, logs_completions=False)
+    simulation = Simulation(config, envs, autoreset=SAME_STEP, logs_completions=False)
     rng = np.random.default_rng(0)
     everyone = np.ones(envs, np.bool_)
     simulation.seed(everyone, rng.integers(2**63, size=envs).astype(np.uint64))

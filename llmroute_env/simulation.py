@@ -43,6 +43,18 @@ def as_integer(action: object) -> int:
         raise ConfigError(f"action: got {action!r}; accepted: an integer") from None
 
 
+def as_actions(actions: object, envs: int) -> NDArray[np.int64]:
+    """`actions` as the compiled code reads them, which trusts their type and layout.
+
+    Raises:
+        ConfigError: not one integer per env.
+    """
+    given = np.asarray(actions)
+    valid = given.shape == (envs,) and given.dtype.kind in "iu"
+    require(valid, "actions", given, f"integers of shape {(envs,)}")
+    return np.ascontiguousarray(given, np.int64)
+
+
 @dataclass
 class Part:
     """Envs first..last-1, which one thread steps, and the log of what ends in them."""
@@ -129,8 +141,9 @@ class Simulation:
         """Route the pending request of every env; `outputs` and `completions` then hold the result.
 
         Raises:
-            ConfigError: an action out of range; nothing has changed then.
+            ConfigError: not one integer per env, or one out of range; nothing has changed then.
         """
+        actions = as_actions(actions, len(self.state.envs))
         if len(self.parts) == 1:
             self._step_part(self.parts[0], actions)
             return

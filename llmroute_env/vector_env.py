@@ -133,11 +133,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         """
         if not self._seeded:
             raise gym.error.ResetNeeded("call reset() first")
-        actions = np.asarray(actions)
-        shape = (self.num_envs,)
-        valid = actions.shape == shape and actions.dtype.kind in "iu"
-        require(valid, "actions", actions, f"integers of shape {shape}")
-        self.simulation.step(np.ascontiguousarray(actions, np.int64))
+        self.simulation.step(actions)
         out = self.simulation.outputs
         return (
             self._returned(out.observations),

@@ -6,6 +6,8 @@ from gymnasium.vector import AutoresetMode
 
 from llmroute_env import SCENARIOS, ConfigError
 from llmroute_env.env import LLMRouteEnv
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation import Simulation
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 ENVS = 3
@@ -142,6 +144,21 @@ def test_results_do_not_depend_on_the_number_of_threads():
         np.testing.assert_array_equal(mine[4]["completions"], theirs[4]["completions"])
         ended += len(theirs[4]["completions"])
     assert ended > 5000
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_actions_of_any_integer_type_and_layout_mean_the_same(threads: int):
+    rows = np.arange(8, dtype=np.int32).reshape(4, 2) % 3
+    for given in (rows[:, 1], rows[:, 1].astype(np.uint8), rows[:, 1].tolist()):
+        env, other = (Simulation(configure("stable"), 4, threads=threads) for _ in range(2))
+        for simulation in (env, other):
+            simulation.seed(np.ones(4, np.bool_), np.arange(4, dtype=np.uint64))
+            simulation.reset(np.ones(4, np.bool_))
+        env.step(np.array([1, 0, 2, 1]))
+        other.step(given)
+        assert env.state.models["routed"].tolist() == other.state.models["routed"].tolist()
+    with pytest.raises(ConfigError, match=r"actions: got .* accepted: integers of shape"):
+        env.step(np.array([0.5, 1, 2, 0]))
 
 
 def test_threads_check_all_actions_before_any_env_moves():
