@@ -9,7 +9,6 @@ import numpy as np
 
 from traces import catalog
 from traces.errors import require
-from traces.operations import take
 from traces.trace import Trace
 
 POLICIES = ("clamp", "reject", "keep")
@@ -60,7 +59,7 @@ def fit_context(trace: Trace, context_tokens: int, policy: str) -> Fitted:
     operation = f"context {context_tokens}: {policy} {count} of {len(trace)}"
     if policy == "reject":
         kept = np.flatnonzero(~beyond)
-        return Fitted(take(trace, kept, trace.arrival_s[kept], trace.span_s, operation), count)
+        return Fitted(trace.take(kept, trace.arrival_s[kept], trace.span_s, operation), count)
     if policy == "keep":
         provenance = trace.provenance.then(operation)
         return Fitted(dataclasses.replace(trace, provenance=provenance), count)

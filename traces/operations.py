@@ -17,7 +17,7 @@ def thin(trace: Trace, keep: float, rng: np.random.Generator) -> Trace:
     """Keep every request independently with probability `keep`."""
     require(0 < keep <= 1, "keep", keep, "a probability above 0, at most 1")
     chosen = np.flatnonzero(rng.random(len(trace)) < keep)
-    return take(trace, chosen, trace.arrival_s[chosen], trace.span_s, f"thin {keep:g}")
+    return trace.take(chosen, trace.arrival_s[chosen], trace.span_s, f"thin {keep:g}")
 
 
 def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> Trace:
@@ -39,7 +39,7 @@ def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> T
     shift_s = np.where(original, 0.0, rng.random(len(chosen)) * gap_s[chosen])
     arrival_s = np.minimum(trace.arrival_s[chosen] + shift_s, trace.span_s)
     order = np.argsort(arrival_s, kind="stable")
-    return take(trace, chosen[order], arrival_s[order], trace.span_s, operation)
+    return trace.take(chosen[order], arrival_s[order], trace.span_s, operation)
 
 
 def rescale_time(trace: Trace, factor: float) -> Trace:
@@ -47,7 +47,7 @@ def rescale_time(trace: Trace, factor: float) -> Trace:
     require(0 < factor < np.inf, "factor", factor, "finite, > 0")
     everything = slice(None)
     operation = f"rescale time by {factor:g}"
-    return take(trace, everything, trace.arrival_s * factor, trace.span_s * factor, operation)
+    return trace.take(everything, trace.arrival_s * factor, trace.span_s * factor, operation)
 
 
 def fold(trace: Trace, period_s: float) -> Trace:
@@ -55,7 +55,7 @@ def fold(trace: Trace, period_s: float) -> Trace:
     require(0 < period_s <= trace.span_s, "period_s", period_s, f"up to {trace.span_s:g} s, > 0")
     folded = trace.arrival_s % period_s
     order = np.argsort(folded, kind="stable")
-    return take(trace, order, folded[order], period_s, f"fold {period_s:g}")
+    return trace.take(order, folded[order], period_s, f"fold {period_s:g}")
 
 
 def merge(*traces: Trace) -> Trace:
@@ -97,18 +97,3 @@ def with_tasks(trace: Trace, mix: Mix, rng: np.random.Generator) -> Trace:
     task = mix.sample(trace.arrival_s, rng)
     provenance = trace.provenance.then(f"tasks from {mix!r}")
     return dataclasses.replace(trace, task=task, tasks=TASKS, provenance=provenance)
-
-
-def take(
-    trace: Trace, chosen: Any, arrival_s: NDArray[np.float64], span_s: float, operation: str
-) -> Trace:
-    """Requests `chosen` (an index of any kind) with new times, which are sorted."""
-    return dataclasses.replace(
-        trace,
-        arrival_s=arrival_s,
-        task=trace.task[chosen],
-        prompt_tokens=trace.prompt_tokens[chosen],
-        output_tokens=trace.output_tokens[chosen],
-        span_s=span_s,
-        provenance=trace.provenance.then(operation),
-    )

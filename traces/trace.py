@@ -110,16 +110,17 @@ class Trace:
             )
         first, last = np.searchsorted(self.arrival_s, [start_s, end_s])
         chosen = slice(int(first), int(last))
-        return self._take(
+        return self.take(
             chosen,
             self.arrival_s[chosen] - start_s,
             last_s - start_s,
             f"slice {start_s:g} {end_s:g}",
         )
 
-    def _take(
+    def take(
         self, chosen: Any, arrival_s: NDArray[np.float64], span_s: float, operation: str
     ) -> Trace:
+        """Requests `chosen` (an index of any kind) with new times, which are sorted."""
         return dataclasses.replace(
             self,
             arrival_s=arrival_s,
