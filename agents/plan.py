@@ -28,6 +28,8 @@ class Plan:
         settings: replace the preset's.
         checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
             one is written at the end.
+        levels: what TensorBoard compares scores with, by name, as shares of the peak; from
+            `bound`, what no router can exceed on the validation episodes, follows the regret.
     """
 
     directory: Path
@@ -38,6 +40,7 @@ class Plan:
     algorithm: str = "ddqn"
     settings: Settings | None = None
     checkpoint_decisions: int | None = None
+    levels: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")

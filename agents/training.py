@@ -98,13 +98,13 @@ class Run:
         self.plan, self.settings = plan, plan.resolved_settings
         self.learner = make_learner(plan)
         self.best, self.best_score = weights_of(self.learner.router), -math.inf
-        self.saved_at = 0
+        self.saved_at, spent_s = 0, 0.0
         if resume:
-            self._resume()
+            spent_s = self._resume()
         else:
             self._begin()
-        done = self.learner.decisions
-        self.monitor = Monitor(plan.directory, plan.budget, done, shows_progress)
+        self.monitor = Monitor(plan, self.learner.decisions, spent_s, shows_progress)
+        self.monitor.best = max(self.best_score, 0.0)
         described = {"algorithm": plan.algorithm, "scenario": plan.scenario, "seed": plan.seed}
         self.monitor.hyperparameters(described | asdict(self.settings))
 
@@ -115,13 +115,15 @@ class Run:
         write_card(self.plan.directory, self.plan.card())
         write_weights(self.plan.directory, self.best)
 
-    def _resume(self) -> None:
+    def _resume(self) -> float:
+        """Go on from the last checkpoint; returns the seconds spent until then."""
         check_same(read_card(self.plan.directory), self.plan.card(), self.plan.directory / CARD)
         snapshot = checkpoint.load_latest(self.plan.directory / CHECKPOINTS)
         self.learner.restore(snapshot)
         self.best = chosen(snapshot.tensors, "best")
         self.best_score = snapshot.numbers["best_score"]
         self.saved_at = self.learner.decisions
+        return float(snapshot.numbers.get("spent_s", 0.0))
 
     @property
     def finished(self) -> bool:
@@ -169,7 +171,7 @@ class Run:
         snapshot = Snapshot(
             {**tensors, **prefixed("best", self.best)},
             arrays,
-            {**numbers, "best_score": self.best_score},
+            {**numbers, "best_score": self.best_score, "spent_s": self.monitor.spent_s},
         )
         checkpoint.save(self.plan.directory / CHECKPOINTS, self.learner.decisions, snapshot)
         self.saved_at = self.learner.decisions

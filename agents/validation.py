@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agents import compiled_policies
 from agents.compiled_policies import CompiledPolicy, episode_scores
 from agents.heuristics import largest_first
@@ -29,11 +32,18 @@ def guard(network: QNetwork, config: EnvConfig, margin: float) -> GuardedNetwork
     return GuardedNetwork(network, margin, slack, largest_first(config))
 
 
-def validate(router: Router, config: EnvConfig, settings: Settings) -> float:
-    """Mean utility of peak of the router over the validation episodes of `config`."""
+def validation_episodes(
+    config: EnvConfig, settings: Settings
+) -> tuple[EnvConfig, NDArray[np.uint64]]:
+    """(environment, seeds) of the validation episodes of `config`."""
     window_s = min(config.window_s, settings.validation_window_s)
     config = replace(config, split="validation", window_s=window_s)
-    seeds = validation_seeds(settings.validation_episodes)
+    return config, validation_seeds(settings.validation_episodes)
+
+
+def validate(router: Router, config: EnvConfig, settings: Settings) -> float:
+    """Mean utility of peak of the router over the validation episodes of `config`."""
+    config, seeds = validation_episodes(config, settings)
     return float(episode_scores(compiled_router(router, config), config, seeds).mean())
 
 

@@ -69,6 +69,15 @@ def upper_bound(
     return np.array([bound(instance, slots) for instance in episodes(config, seeds)])
 
 
+def bound_of_peak(config: EnvConfig, seeds: NDArray[np.uint64]) -> Floats:
+    """upper_bound as a share of each episode's peak, shape (E,)."""
+    largest = config.models.index(config.largest_model)
+    found = episodes(config, seeds)
+    peaks = np.array([e.cluster.accuracy[e.task, largest].sum() for e in found])
+    shares: Floats = upper_bound(config, seeds) / peaks
+    return shares
+
+
 def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
     """The arrivals and tasks of the episode of each seed."""
     simulation = Simulation(config, len(seeds), logs_completions=False)

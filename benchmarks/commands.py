@@ -6,11 +6,15 @@ Importing this module imports neither numba nor torch, so that `llmroute --help`
 from __future__ import annotations
 
 import json as json_format
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from agents.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,37 @@ class Train:
     """Run directory; runs/SCENARIO/ALGORITHM-SEED by default."""
     resume: bool = False
     """Continue the run in the directory from its last checkpoint."""
+    reference: bool = True
+    """Compare scores in TensorBoard with the bound and the tuned largest-feasible heuristic, which
+    are found once for all runs in the same folder."""
 
     def run(self) -> int:
         """Do it; 130 if it was interrupted."""
-        from agents.plan import Plan
         from agents.training import train
 
-        plan = Plan(
+        plan, reference = self.plan(), None
+        if self.reference:
+            from benchmarks.levels import reference_of
+
+            reference = reference_of(plan)
+            plan = replace(plan, levels=reference.levels)
+        started_s = time.perf_counter()
+        result = train(plan, resume=self.resume)
+        if reference is not None:
+            reference.extended(result.decisions, time.perf_counter() - started_s)
+        if result.interrupted:
+            print(f"interrupted after {result.decisions:,} decisions; continue with --resume")
+            return 130
+        print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
+        for name, level in plan.levels.items():
+            print(f"  {name}: {level:.4f}")
+        return 0
+
+    def plan(self) -> Plan:
+        """What to train."""
+        from agents.plan import Plan
+
+        return Plan(
             directory=self.directory,
             scenario=self.scenario,
             fields=env_fields(self.load),
@@ -65,12 +93,6 @@ class Train:
             decisions=self.timesteps,
             algorithm=self.algorithm,
         )
-        result = train(plan, resume=self.resume)
-        if result.interrupted:
-            print(f"interrupted after {result.decisions:,} decisions; continue with --resume")
-            return 130
-        print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
-        return 0
 
     @property
     def directory(self) -> Path:

@@ -144,10 +144,10 @@ def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     names = {
-        "episode/return",
-        "episode/utility_of_peak",
-        "episode/deadline_met",
-        "episode/rejected",
+        "in_training/return",
+        "in_training/utility_of_peak",
+        "in_training/deadline_met",
+        "in_training/rejected",
         "share/opt-125m",
         "share/opt-1.3b",
         "share/opt-6.7b",

@@ -160,9 +160,9 @@ def test_tensorboard_shows_the_same_names_over_decisions(algorithm, tmp_path, mo
     names = set(events.Tags()["scalars"])
     assert {
         "eval/utility_of_peak",
-        "episode/return",
-        "episode/utility_of_peak",
-        "episode/deadline_met",
+        "in_training/return",
+        "in_training/utility_of_peak",
+        "in_training/deadline_met",
         "share/opt-125m",
         "time/steps_per_s",
         "train/learning_rate",
