@@ -23,6 +23,7 @@ from agents.heuristics import HEURISTICS
 from benchmarks.cells import Bound, Cell, Train, Tune
 from benchmarks.entries import ENTRIES, Entry
 from benchmarks.evaluation_cell import Evaluate
+from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.results import write_atomically
 from benchmarks.runners import Workers, run_cells
 from benchmarks.suite import TUNED, Suite
@@ -32,6 +33,9 @@ from llmroute_env.specs import ConfigError, require
 SUITE = "suite.json"
 SEVERAL_SEEDS = {"main", "testing"}
 """Tags of the entries on which learned routers are trained with all seeds of the suite."""
+
+MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
+"""Suites that also measure how loose their bounds are, and on how many instances per load."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +105,8 @@ def adopt(given: Sequence[Path], out: Path) -> None:
 def plan(suite: Suite, out: Path) -> Work:
     """All cells of a suite."""
     prepare: list[Cell] = []
+    if suite.name in MEASURES_LOOSENESS:
+        prepare.append(MeasureLooseness(INSTANCES, suite.seed))
     evaluate: list[Evaluate] = []
     brought = [path.name for path in sorted((out / "given").glob("*"))]
     for id in suite.entries:

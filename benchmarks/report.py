@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmarks import report_figures, report_paper, report_tables
+from benchmarks import report_bound, report_figures, report_learned, report_summary, report_tables
 from benchmarks.report_data import Results
 from benchmarks.report_page import Picture, Section, to_html, to_markdown
+from benchmarks.report_svg import picture
 from benchmarks.results import read_rows, write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3
@@ -26,7 +23,7 @@ def write_report(directory: Path, out: Path | None = None) -> list[Path]:
     """
     results, out = Results(read_rows(directory)), out or directory
     title = f"llmroute: suite {results.rows[0]['suite']}"
-    sections = all_sections(results)
+    sections = all_sections(results, directory)
     for section in sections:
         for part in section.parts:
             if isinstance(part, Picture):
@@ -36,12 +33,14 @@ def write_report(directory: Path, out: Path | None = None) -> list[Path]:
     return [out / HTML, out / MARKDOWN]
 
 
-def all_sections(results: Results) -> list[Section]:
+def all_sections(results: Results, directory: Path) -> list[Section]:
     """The chapters for which there are rows."""
     main = results.tagged("main") or results.entries
     chapters = [
         Section("Figures", tuple(figures(results, main))),
-        *report_paper.sections(results),
+        *report_summary.sections(results),
+        *report_learned.sections(results),
+        *report_bound.sections(directory),
         Section("All entries together", (report_tables.summary(results, main),)),
         Section("Each entry", tuple(report_tables.of_entry(results, e) for e in results.entries)),
         Section(
@@ -100,8 +99,3 @@ def shown(results: Results, entry: str) -> list[str]:
     names = [*results.learned(entry)[:2], *([best] if best else []), "opt-6.7b", "opt-125m"]
     known = [name for name in dict.fromkeys(names) if (entry, name) in results.cells]
     return known or results.agents(entry)[:4]
-
-
-def picture(name: str, caption: str, figure: Figure) -> Picture:
-    """A figure as a part of the report."""
-    return Picture(name, caption, report_figures.to_svg(figure, name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +72,15 @@ class RouterRows:
         whole = sum(count["windows"] for count in counts)
         return float(sum(count[str(threshold)] for count in counts) / max(whole, 1))
 
+    def seconds_above(self, levels: Floats) -> Floats:
+        """Share of the seconds, of detailed episodes, that earn a share of their peak; like it."""
+        courses = [row["by_second"] for row in self.rows if "by_second" in row]
+        earned, peak = (np.concatenate([c[name] for c in courses]) for name in ("utility", "peak"))
+        # Sums are rounded to three digits in the rows.
+        reached = earned[peak > 0] + 1e-3 >= levels[:, None] * peak[peak > 0]
+        shares: Floats = reached.mean(axis=1)
+        return shares
+
     def of_bound(self) -> Floats:
         """Utility as a share of the bound, of all episodes and seeds, shape (seeds x episodes,)."""
         shares: Floats = self.values("utility") / np.maximum(self.values("bound"), 1e-12)
@@ -128,6 +136,44 @@ class Results:
         """Learned routers on an entry, best first."""
         return [a for a in self.agents(entry) if self.cells[entry, a].first["learned"]]
 
+    @cached_property
+    def headline(self) -> str | None:
+        """The learned router that reports set beside the paper's: one for all entries.
+
+        The one that comes closest to the bound, over the main entries that all learned ones met.
+        """
+        learned = {
+            agent for entry, agent in self.cells if self.cells[entry, agent].first["learned"]
+        }
+        main = self.tagged("main") or self.entries
+        common = [e for e in main if learned <= set(self.agents(e))] or main
+        scores = {
+            agent: [
+                self.cells[e, agent].of_bound().mean() for e in common if (e, agent) in self.cells
+            ]
+            for agent in sorted(learned)
+        }
+        known = {agent: float(np.mean(values)) for agent, values in scores.items() if values}
+        return max(known, key=lambda agent: known[agent]) if known else None
+
+    def router_of(self, entry: str) -> str | None:
+        """The headline router, or where it did not run the best learned one, or the best tuned."""
+        if (entry, self.headline) in self.cells:
+            return self.headline
+        learned = self.learned(entry)
+        return learned[0] if learned else self.best_tuned(entry)
+
+    def differences(self, entry: str, agent: str, other: str) -> Floats:
+        """Utility of peak of one router minus another's, shape (training seeds, episodes).
+
+        Of the other, which mostly needs no training, the mean over its seeds.
+        """
+        ours = self.cells[entry, agent].values("utility_of_peak")
+        theirs = self.cells[entry, other].episodes("utility_of_peak")
+        common = min(ours.shape[1], len(theirs))
+        difference: Floats = ours[:, :common] - theirs[:common]
+        return difference
+
     def best_tuned(self, entry: str) -> str | None:
         """The control with the best validation score: what learning has to beat."""
         tuned = {
@@ -159,35 +205,23 @@ class Results:
         loads, values = np.array(points, np.float64).reshape(-1, 2).T
         return loads, values
 
-    def highest_available(self, tag: str, agent: str) -> float | None:
-        """The load up to which `agent` is available, interpolated in the logarithm of the load."""
+    def highest_available(self, tag: str, agent: str, available: float = AVAILABLE) -> float | None:
+        """The load up to which `agent` answers in time, interpolated in the logarithm of the load.
+
+        At least the highest load there is, if it is available there too.
+        """
         loads, met = self.curve(tag, agent, "deadline_met")
-        below = np.flatnonzero(met < AVAILABLE)
-        if len(loads) == 0 or met[0] < AVAILABLE:
+        below = np.flatnonzero(met < available)
+        if len(loads) == 0 or met[0] < available:
             return None
         if len(below) == 0:
             return float(loads[-1])
         i = int(below[0])
-        share = (met[i - 1] - AVAILABLE) / (met[i - 1] - met[i])
+        share = (met[i - 1] - available) / (met[i - 1] - met[i])
         log = np.log(loads[i - 1]) + share * (np.log(loads[i]) - np.log(loads[i - 1]))
         return float(np.exp(log))
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
     """A quotient, where there is one."""
     return above / below if above is not None and below else None
-
-
-def interval_text(value: Interval, digits: int = 3) -> str:
-    """Mean and interval."""
-    return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
-
-
-def versions_text(row: Any) -> str:
-    """What rows were computed with."""
-    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())

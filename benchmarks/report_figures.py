@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.figures import COLORS, MODEL_COLORS
+from benchmarks.figures import MODEL_COLORS
 from benchmarks.metrics import BACKLOG_EDGES, RATE_EDGES
 from benchmarks.report_data import AVAILABLE, Floats, Results
+from benchmarks.report_svg import new_figure, put_legend, style
 from benchmarks.stats import performance_profile
 
 if TYPE_CHECKING:
@@ -19,53 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BOUND_COLOR = "#000000"
-ROUTER_COLORS = (*COLORS, "#e69f00", "#56b4e9")
 SHARE_COLORS = "Blues"
 MAP_STYLE: dict[str, Any] = {"origin": "lower", "vmin": 0, "vmax": 1, "aspect": "auto"}
-
-
-def new_figure(
-    rows: int, columns: int, size: tuple[float, float], **sharing: Any
-) -> tuple[Figure, Any]:
-    """(figure, axes of shape (rows, columns)), drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **sharing)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an element of a page; the same figure gives the same text."""
-    import matplotlib
-
-    file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    drawing = file.getvalue()
-    # Identifiers are those of the page, so each figure has its own.
-    drawing = drawing[drawing.index("<svg") :]
-    for mark in ('id="', "url(#", 'href="#'):
-        drawing = drawing.replace(mark, f"{mark}{name}-")
-    return drawing
-
-
-def style(results: Results, agent: str) -> dict[str, Any]:
-    """A router's line: the same in every figure of a report."""
-    number = results.routers.index(agent)
-    lines = ("-", "--", ":")
-    line = lines[number // len(ROUTER_COLORS) % len(lines)]
-    return {"color": ROUTER_COLORS[number % len(ROUTER_COLORS)], "linestyle": line}
-
-
-def put_legend(figure: Figure, axis: Axes) -> None:
-    """Names of the lines, beside the panels."""
-    handles = axis.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right upper", frameon=False, fontsize="small")
 
 
 def availability(results: Results, agents: Sequence[str], tag: str) -> Figure:

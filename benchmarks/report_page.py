@@ -21,18 +21,20 @@ th { text-align: right; border-bottom: 1.5px solid #444; font-weight: 600; verti
 td { text-align: right; border-bottom: 1px solid #e4e4e4; }
 th, td { padding: .2rem .9rem .2rem 0; }
 td { white-space: nowrap; } td:first-child, th:first-child { text-align: left; }
+.wordy td, .wordy th { text-align: left; white-space: normal; }
 .note { color: #555; font-size: .9em; }
 """
 
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows under a head."""
+    """Texts in rows under a head; `wordy`: words rather than numbers, so set to the left."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    wordy: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Section:
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
     """One page without scripts or links to anything outside."""
-    links = "".join(f'<a href="#s{i}">{text(s.title)}</a>' for i, s in enumerate(sections))
+    links = " ".join(f'<a href="#s{i}">{text(s.title)}</a>' for i, s in enumerate(sections))
     chapters = "".join(
         f'<section id="s{i}"><h2>{text(s.title)}</h2>{"".join(map(html_part, s.parts))}</section>\n'
         for i, s in enumerate(sections)
@@ -85,10 +87,11 @@ def html_part(part: Part) -> str:
     rows = "".join(
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>\n" for row in part.rows
     )
+    kind = ' class="wordy"' if part.wordy else ""
     note = f'<p class="note">{text(part.note)}</p>' if part.note else ""
     return (
-        f'<h3>{text(part.title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{rows}</tbody></table></div>{note}\n"
+        f'<h3>{text(part.title)}</h3><div class="scroll"><table{kind}>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>{note}\n"
     )
 
 
@@ -107,7 +110,9 @@ def markdown_part(part: Part, figures: str) -> str:
         return f"{part}\n"
     if isinstance(part, Picture):
         return f"![{part.caption}]({figures}/{part.name}.svg)\n\n*{part.caption}*\n"
-    head = [list(part.head), ["---"] + ["---:"] * (len(part.head) - 1)]
+    side = "---" if part.wordy else "---:"
+    head = [list(part.head), ["---"] + [side] * (len(part.head) - 1)]
     lines = ["| " + " | ".join(row) + " |" for row in [*head, *map(list, part.rows)]]
     note = f"\n{part.note}\n" if part.note else ""
-    return f"### {part.title}\n\n" + "\n".join(lines) + f"\n{note}"
+    title = f"### {part.title}\n\n" if part.title else ""
+    return title + "\n".join(lines) + f"\n{note}"

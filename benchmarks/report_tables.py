@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report_data import SEED, Results, RouterRows, interval_text, number, versions_text
+from benchmarks.report_data import SEED, Results, RouterRows
 from benchmarks.report_page import Table
+from benchmarks.report_text import interval_text, label, number, versions_text
 from benchmarks.stats import probability_of_improvement, stratified_bootstrap
 from benchmarks.tables import milliseconds, percent
 
@@ -39,14 +40,6 @@ def of_entry(results: Results, entry: str) -> Table:
         tuple((label(results, entry, a), *of_agent(results, entry, a, best)) for a in agents),
         f"Bound {bound:.3f} of peak. Best tuned by validation: {best or 'none'}. Models: {models}.",
     )
-
-
-def label(results: Results, entry: str, agent: str) -> str:
-    """A router's name, with its number of training seeds."""
-    cell = results.cells[entry, agent]
-    seeds = len(cell.seeds)
-    counted = f"{agent} ({seeds} seed{'s' if seeds > 1 else ''})"
-    return counted if cell.first["learned"] else agent
 
 
 def of_agent(results: Results, entry: str, agent: str, best: str | None) -> tuple[str, ...]:

@@ -87,6 +87,34 @@ def paired_difference(ours: Floats, theirs: Floats, rng: np.random.Generator) ->
     return bootstrap_mean(ours - theirs, rng)
 
 
+def crossed_bootstrap(
+    scores: Strata,
+    rng: np.random.Generator,
+    statistic: Callable[[Floats], float] = interquartile_mean,
+) -> Interval:
+    """`statistic` of scores of shape (training seeds, episodes), one array per scenario.
+
+    All seeds of a scenario meet the same episodes, so both are resampled, each as a whole: what
+    makes an episode hard, or a training lucky, is not taken for independent evidence.
+    """
+    strata = [np.asarray(runs, np.float64) for runs in scores]
+    accepted = "at least one scenario, each of shape (seeds, episodes), finite"
+    valid = all(runs.ndim == 2 and runs.size and np.isfinite(runs).all() for runs in strata)
+    require(len(strata) > 0 and valid, "scores", [runs.shape for runs in strata], accepted)
+
+    def together(parts: Sequence[Floats]) -> float:
+        return statistic(np.concatenate([part.ravel() for part in parts]))
+
+    drawn = [together([_crossed(runs, rng) for runs in strata]) for _ in range(RESAMPLES)]
+    return _interval(together(strata), np.array(drawn))
+
+
+def _crossed(runs: Floats, rng: np.random.Generator) -> Floats:
+    seeds, episodes = (rng.integers(size, size=(size,)) for size in runs.shape)
+    drawn: Floats = runs[np.ix_(seeds, episodes)]
+    return drawn
+
+
 def better_probability(ours: Strata, theirs: Strata) -> float:
     """Probability that a run of ours scores above one of theirs, averaged over scenarios.
 

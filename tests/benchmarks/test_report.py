@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks import stats
 from benchmarks.report import all_sections, write_report
-from benchmarks.report_data import Results, number, ratio
+from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Picture, Section, Table, to_html, to_markdown
+from benchmarks.report_text import number
 from benchmarks.results import read_rows
 from llmroute_env import ConfigError
 
@@ -165,7 +166,7 @@ def test_reports_make_do_with_what_there_is(
         for r in read_rows(finished)
         if r["agent"] in agents
     ]
-    sections = {section.title: section for section in all_sections(Results(rows))}
+    sections = {section.title: section for section in all_sections(Results(rows), finished)}
     titles = [p.title for p in sections["The paper's results"].parts if isinstance(p, Table)]
     assert any(title.startswith("(a) Highest available") for title in titles)
     assert any(title.startswith("(e) Deadlines") for title in titles)

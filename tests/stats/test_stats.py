@@ -110,3 +110,22 @@ def test_bootstrap_mean_covers_the_true_mean():
         _, low, high = stats.bootstrap_mean(draw.exponential(2.0, 30), draw)
         inside += low <= 2.0 <= high
     assert 170 <= inside <= 197
+
+
+def test_seeds_and_episodes_are_resampled_as_wholes():
+    # Only the episode matters: as many seeds as one likes are no more evidence than one.
+    episodes = rng(1).normal(size=12)
+    one = stats.crossed_bootstrap([episodes[None, :]], rng(2), stats.mean)
+    many = stats.crossed_bootstrap([np.tile(episodes, (6, 1))], rng(2), stats.mean)
+    assert many.mean == pytest.approx(one.mean)
+    assert many.ci_high - many.ci_low == pytest.approx(one.ci_high - one.ci_low, rel=0.1)
+    # Only the seed matters: the interval of one is a point, that of two reaches across.
+    seeds = np.repeat([[1.0], [3.0]], 8, axis=1)
+    assert stats.crossed_bootstrap([seeds[:1]], rng(), stats.mean) == pytest.approx((1, 1, 1))
+    assert stats.crossed_bootstrap([seeds], rng(), stats.mean) == pytest.approx((2, 1, 3))
+
+
+@pytest.mark.parametrize("scores", [[], [np.ones(3)], [np.ones((2, 0))], [np.full((1, 2), np.nan)]])
+def test_crossed_scores_are_checked(scores):
+    with pytest.raises(ConfigError, match=r"scores: got .*; accepted: at least one scenario"):
+        stats.crossed_bootstrap(scores, rng())

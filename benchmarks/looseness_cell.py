@@ -1,0 +1,39 @@
+"""The cell that measures how loose the bounds of a suite are: against exact optima, where known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.bound_looseness import looseness
+from benchmarks.cells import Files
+
+LOOSENESS = "bounds/looseness.json"
+
+
+@dataclass(frozen=True)
+class MeasureLooseness:
+    """Bound over exact optimum on small instances, one row per load."""
+
+    instances: int
+    seed: int
+
+    @property
+    def output(self) -> str:
+        """See cells.Cell."""
+        return LOOSENESS
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
+        """See cells.Cell."""
+        rows = looseness(np.random.default_rng(self.seed), instances=self.instances)
+        found = {"instances": self.instances, "rows": [asdict(row) for row in rows]}
+        return {self.output: json.dumps(found).encode()}

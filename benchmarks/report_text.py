@@ -1,0 +1,38 @@
+"""Figures as the texts that a report's tables hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.report_data import AVAILABLE, Results
+from benchmarks.stats import Interval
+
+
+def load_text(results: Results, agent: str, available: float = AVAILABLE) -> str:
+    """The highest available load on the stable workload; `>=` if it is the highest tried."""
+    load = results.highest_available("availability", agent, available)
+    loads, _ = results.curve("availability", agent, "deadline_met")
+    return f">= {load:.2f}" if load is not None and load == loads[-1] else number(load, 2)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval_text(value: Interval, digits: int = 3) -> str:
+    """Mean and interval."""
+    return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
+
+
+def versions_text(row: Any) -> str:
+    """What rows were computed with."""
+    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+
+
+def label(results: Results, entry: str, agent: str) -> str:
+    """A router's name, with its number of training seeds."""
+    cell = results.cells[entry, agent]
+    seeds = len(cell.seeds)
+    counted = f"{agent} ({seeds} seed{'s' if seeds > 1 else ''})"
+    return counted if cell.first["learned"] else agent

@@ -1,0 +1,161 @@
+"""The chapters on the paper and on what learning gains say what the rows say, to the figure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import report_bound, report_learned, report_windows, stats
+from benchmarks.looseness_cell import MeasureLooseness
+from benchmarks.report_data import Results
+from benchmarks.report_page import Table
+from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
+from benchmarks.report_summary import summary
+from benchmarks.report_text import load_text
+
+
+def row(entry: str, agent: str, utility: float, **others: Any) -> dict[str, Any]:
+    common = {"episode": 0, "requests": 100, "training_seed": 0, "tuning": None, "setting": None}
+    scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
+    kind = {"learned": agent == "learned", "tags": ["main"]}
+    return {"entry": entry, "agent": agent, **common, **scores, **kind, **others}
+
+
+def near_peak(*counts: int) -> dict[str, Any]:
+    """Of 100 windows, how many reach 96, 98 and 99 %, at every length; and four seconds."""
+    reached = dict(zip(("0.96", "0.98", "0.99"), counts, strict=True))
+    return {"windows_at_least": {w: {"windows": 100, **reached} for w in ("0.5", "1", "2", "5")}}
+
+
+def seconds(*shares: float) -> dict[str, Any]:
+    peak = [10.0] * len(shares)
+    return {"by_second": {"utility": [10 * share for share in shares], "peak": peak}}
+
+
+SWEPT = {"tags": ["sensitivity"], **seconds(1.0)}
+WINDOWS = [
+    row("unpredictable-1", "learned", 0.8, **near_peak(60, 50, 20), **seconds(0.97, 0.97, 0.9)),
+    row("unpredictable-1", "opt-6.7b", 0.3, **near_peak(40, 40, 40), **seconds(1.0, 0.2, 0.1)),
+    row(
+        "batch-small", "learned", 0.8, **near_peak(60, 50, 45), **seconds(1.0), tags=["sensitivity"]
+    ),
+    row(
+        "batch-small",
+        "opt-6.7b",
+        0.3,
+        **near_peak(30, 30, 30),
+        **seconds(1.0),
+        tags=["sensitivity"],
+    ),
+]
+
+
+def test_it_is_said_plainly_that_one_model_for_all_has_more_windows_at_the_strictest_level():
+    text, dependence = report_windows.words(Results(WINDOWS))
+    assert "60.0 % against 40.0 % at >= 96 %" in text
+    assert "20.0 % against 40.0 % at >= 99 %" in text
+    assert "opt-6.7b alone has more windows at >= 99 %: it answers" in text
+    assert "at every level up to 97 % of peak" in text
+    assert "batch limit (batch-small 1.50, unpredictable-1 0.50)" in dependence
+
+
+def test_nothing_is_conceded_where_nothing_has_to_be():
+    rows = [{**r, **near_peak(90, 90, 90)} if r["learned"] else r for r in WINDOWS]
+    text, _ = report_windows.words(Results(rows))
+    assert "learned has at least as many windows at every threshold" in text
+
+
+def test_seconds_above_levels_count_all_seconds():
+    cell = Results(WINDOWS).cells["unpredictable-1", "learned"]
+    assert cell.seconds_above(np.array([0.5, 0.95, 0.97, 0.98])) == pytest.approx(
+        [1, 2 / 3, 2 / 3, 0]
+    )
+
+
+def test_performance_per_gpu_compares_the_same_arrival_rate():
+    rows = [
+        row("stable-3", "learned", 0.9, load=3.0, tags=["availability"]),
+        row("stable-8", "learned", 0.8, load=8.0, tags=["availability"]),
+        row("8gpu-stable-1.5", "opt-6.7b", 0.6, load=1.5, tags=["availability-8gpu"]),
+    ]
+    (pair,) = same_rates(Results(rows), "learned")
+    assert (pair.rate, pair.four, pair.eight) == (3.0, 0.9, 0.6)
+    assert pair.per_gpu == pytest.approx((0.9 / 4) / (0.6 / 8))
+
+
+def test_the_highest_load_tried_is_only_a_lower_limit():
+    rows = [
+        row(f"load-{load:g}", agent, 0.5, load=load, deadline_met=met, tags=["availability"])
+        for agent, mets in (("all", (1.0, 1.0)), ("some", (1.0, 0.98)))
+        for load, met in zip((1.0, 4.0), mets, strict=True)
+    ]
+    results = Results(rows)
+    assert load_text(results, "all") == ">= 4.00"
+    assert load_text(results, "some") == "2.00"
+
+
+def test_the_worst_transfer_is_against_training_on_the_tests_own_kind():
+    cells = MATRICES["task mixes"]
+    scores = dict.fromkeys(cells, 0.8) | {("equal", "choice"): 0.77, ("choice", "choice"): 0.81}
+    rows = [row(entry, "learned", scores[pair]) for pair, entry in cells.items()]
+    assert worst_transfer(Results(rows), cells, "learned") == pytest.approx(0.77 - 0.81)
+    assert worst_transfer(Results(rows[:1]), cells, "learned") is None
+
+
+def learned_rows(entry: str, heuristic: float, *by_seed: tuple[float, ...]) -> list[dict[str, Any]]:
+    tuning = {"validation_score": 0.7}
+    rows = [
+        row(entry, "largest-feasible", heuristic, episode=i, tuning=tuning)
+        for i in range(len(by_seed[0]))
+    ]
+    return rows + [
+        row(entry, "learned", value, episode=i, training_seed=seed)
+        for seed, values in enumerate(by_seed)
+        for i, value in enumerate(values)
+    ]
+
+
+def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 200)
+    one = learned_rows("one", 0.7, (0.8, 0.8), (0.8, 0.6))
+    results = Results([*one, *learned_rows("two", 0.7, (0.7, 0.7), (0.7, 0.7))])
+    table = report_learned.table(results, ["one", "two"])
+    every, first, second = table.rows
+    # Differences on `one`: 0.1, 0.1, 0.1 and -0.1: their middle half is 0.1, their mean 0.05.
+    assert first[:3] == ("one", "largest-feasible 0.7000", "learned (2 seeds)")
+    assert first[3].startswith("+0.1000 [-0.1000, +0.1000]")
+    assert first[4:] == ("+0.0500", "0.75", "25.0 %")
+    assert second[4:] == ("+0.0000", "0.50", "0.0 %")
+    assert every[0] == "all 2"
+    assert every[4:] == ("+0.0250", f"{(0.75 + 0.5) / 2:.2f}", "12.5 %")
+
+
+def test_one_learned_router_stands_for_all_entries():
+    rows = [row("one", "learned", 0.8), row("two", "learned", 0.5)]
+    rows += [row(entry, "other", 0.7, learned=True) for entry in ("one", "two")]
+    results = Results(rows)
+    assert results.headline == "other"
+    assert [results.router_of(entry) for entry in ("one", "two")] == ["other", "other"]
+    assert Results([row("one", "opt-6.7b", 0.5)]).headline is None
+
+
+def test_the_summary_sets_the_heuristic_beside_the_learned_router():
+    heuristic = {**WINDOWS[0], "agent": "largest-feasible", "learned": False, **near_peak(20, 4, 2)}
+    table = summary(Results([*WINDOWS, heuristic]))
+    line = next(line for line in table.rows if line[0].startswith("(b) windows at >= 99 %"))
+    assert line[1:] == ("1.53 x", "unpredictable-1 0.50 x", "unpredictable-1 0.05 x")
+
+
+def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
+    cell = MeasureLooseness(instances=1, seed=0)
+    for name, content in cell.run({}, tmp_path).items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    (section,) = report_bound.sections(tmp_path)
+    (table,) = (part for part in section.parts if isinstance(part, Table))
+    rows = json.loads((tmp_path / cell.output).read_text())["rows"]
+    assert [line[0] for line in table.rows] == [f"{r['load']:g}" for r in rows]
+    assert all(1 - 1e-6 <= r["bound"] <= 1.2 for r in rows)
+    assert report_bound.sections(finished) == []
