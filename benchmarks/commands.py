@@ -57,7 +57,7 @@ class Train:
     """Continue the run in the directory from its last checkpoint."""
     reference: bool = True
     """Compare scores in TensorBoard with the bound and the tuned largest-feasible heuristic, which
-    are found once for all runs in the same folder."""
+    are found once for all runs in the same folder; --no-reference trains without."""
 
     def run(self) -> int:
         """Do it; 130 if it was interrupted."""
