@@ -87,12 +87,19 @@ class Report:
     """A directory that `llmroute bench` wrote."""
     out: Path | None = None
     """Where to; the directory itself by default."""
+    compact: Path | None = None
+    """Write instead a short form into this folder: Markdown and a few figures, below 1 MB."""
 
     def run(self) -> int:
         """Do it."""
         from benchmarks.report import write_report
+        from benchmarks.report_compact import write_compact
 
-        for path in write_report(self.directory, self.out):
+        if self.compact is not None:
+            paths = write_compact(self.directory, self.compact)
+        else:
+            paths = write_report(self.directory, self.out)
+        for path in paths:
             print(path)
         return 0
 

@@ -1,6 +1,7 @@
 """The chapters on the paper and on what learning gains say what the rows say, to the figure."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from benchmarks import report_bound, report_learned, report_windows, stats
 from benchmarks.looseness_cell import MeasureLooseness
+from benchmarks.report import FIGURES
+from benchmarks.report_compact import write_compact
 from benchmarks.report_data import Results
 from benchmarks.report_page import Table
 from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
@@ -146,6 +149,28 @@ def test_the_summary_sets_the_heuristic_beside_the_learned_router():
     table = summary(Results([*WINDOWS, heuristic]))
     line = next(line for line in table.rows if line[0].startswith("(b) windows at >= 99 %"))
     assert line[1:] == ("1.53 x", "unpredictable-1 0.50 x", "unpredictable-1 0.05 x")
+
+
+def test_the_compact_report_is_small_and_whole(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stats, "RESAMPLES", 20)
+    directory, out = tmp_path / "suite", tmp_path / "compact"
+    for path in (finished / "rows").rglob("*.jsonl"):
+        text = path.read_text().replace("testing-stable", "unpredictable-1")
+        if path.name.startswith("random"):
+            text = text.replace('"learned": false', '"learned": true')
+        target = directory / "rows" / path.relative_to(finished / "rows")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    report, table = write_compact(directory, out)
+    figures = re.findall(r"\]\((figures/[^)]+)\)", report.read_text())
+    assert 2 <= len(figures) <= 6
+    assert {out / figure for figure in figures} == set((out / FIGURES).iterdir())
+    assert sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) < 1_000_000
+    assert table.read_text().startswith("| result | the paper | learned: random |")
+    assert table.read_text() in report.read_text()
+    assert "### unpredictable-1\n" not in report.read_text()
 
 
 def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
