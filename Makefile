@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test verify lint format clean
+.PHONY: help demo test verify lint format pretrained clean
 
 help:
 	@echo "make demo    train a router on real arrivals and compare it (runs/demo)"
@@ -16,6 +16,7 @@ help:
 	@echo "make verify  the long proofs"
 	@echo "make lint    ruff, codespell and mypy"
 	@echo "make format  let ruff format and fix"
+	@echo "make pretrained  train the shipped routers again, minutes each"
 	@echo "make .venv   the development environment alone"
 
 demo: .venv/.train
@@ -26,6 +27,9 @@ test: lint
 
 verify: .venv
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist load -m verify
+
+pretrained: .venv/.train
+	$(BIN)/python -m benchmarks.pretrained
 
 lint: .venv
 	$(BIN)/ruff check .

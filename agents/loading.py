@@ -3,26 +3,84 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents import controls, heuristics
 from agents.base import Agent
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import ConfigError
+from llmroute_env.specs import ConfigError, require
+
+if TYPE_CHECKING:
+    from agents.run_directory import TrainedRouter
+
+PRETRAINED = "pretrained:"
+"""What the names of routers that the package ships begin with."""
+
+SHIPPED = Path(__file__).parent / "pretrained"
+"""Their run directories, without checkpoints and logs."""
 
 
 def load(name: str, config: EnvConfig) -> Agent:
-    """The heuristic called `name`, or the trained router of the run directory `name`.
+    """The router that `name` means, to route for `config`.
+
+    That is a heuristic, a trained router (`run_of`), or one in an ONNX file.
 
     Raises:
-        ConfigError: neither a heuristic's name nor a directory, or a heuristic that cannot route
-            for `config`.
+        ConfigError: `name` means nothing, or a heuristic that cannot route for `config`.
+        CheckpointError: the directory or file is not of a router, or it does not fit `config`.
+    """
+    if is_heuristic(name):
+        return controls.make(name, config)
+    if name.endswith(".onnx"):
+        from agents.onnx_router import OnnxRouter
+
+        router = OnnxRouter(Path(name))
+        router.check_fit(config)
+        return router
+    return load_trained(name, config)
+
+
+def load_trained(name: str, config: EnvConfig | None = None) -> TrainedRouter:
+    """The trained router of the run directory `name`, or a shipped one; see `load`.
+
+    Raises:
+        ConfigError: `name` is neither.
         CheckpointError: the directory is not that of a run, or its router does not fit `config`.
     """
-    if name in heuristics.HEURISTICS or name in controls.CONTROLS:
-        return controls.make(name, config)
-    if not Path(name).is_dir():
-        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS])
-        raise ConfigError(f"agent: got {name!r}; accepted: a run directory, or one of {known}")
+    directory = run_of(name)
+    # Here, because it imports torch.
     from agents.run_directory import load_agent
 
-    return load_agent(name, config)
+    return load_agent(directory, config)
+
+
+def run_of(name: str) -> Path:
+    """The run directory `name`, or that of a shipped router: `pretrained:NAME`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    names = shipped()
+    if name.startswith(PRETRAINED):
+        require(name in names, "agent", name, ", ".join(names))
+        return SHIPPED / name.removeprefix(PRETRAINED)
+    if is_heuristic(name):
+        accepted = f"a trained router: a run directory, or one of {', '.join(names)}"
+        raise ConfigError(f"agent: got {name!r}; accepted: {accepted}")
+    if not Path(name).is_dir():
+        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS, *names])
+        raise ConfigError(
+            f"agent: got {name!r}; accepted: a run directory, or one of {known}, "
+            "or a file that `llmroute export` wrote"
+        )
+    return Path(name)
+
+
+def is_heuristic(name: str) -> bool:
+    """Whether `name` is that of a router without training."""
+    return name in heuristics.HEURISTICS or name in controls.CONTROLS
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the routers that the package ships."""
+    return tuple(f"{PRETRAINED}{path.parent.name}" for path in sorted(SHIPPED.glob("*/*.json")))

@@ -51,9 +51,22 @@ class Card:
     models: tuple[str, ...]
     actions: int
 
+    @property
+    def command(self) -> str | None:
+        """What trains the same router again; None if the command line cannot say it."""
+        load = self.fields.get("load", 1.0)
+        if self.settings != PRESETS[self.algorithm] or not isinstance(load, float | int):
+            return None
+        if set(self.fields) - {"load"}:
+            return None
+        chosen = f" --load {load}" if self.fields else ""
+        numbers = f"--seed {self.seed} --timesteps {self.decisions}"
+        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
+
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
-        return plain(dataclasses.asdict(self)) | {"versions": versions()}
+        added = {"command": self.command, "versions": versions()}
+        return plain(dataclasses.asdict(self)) | added
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:

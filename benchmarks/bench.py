@@ -20,6 +20,7 @@ from typing import Any
 
 from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
+from agents.loading import run_of
 from benchmarks.cells import Bound, Cell, Train, Tune
 from benchmarks.entries import ENTRIES, Entry
 from benchmarks.evaluation_cell import Evaluate
@@ -57,7 +58,8 @@ def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ())
         suite: what to compare on what.
         out: the directory; an interrupted suite goes on in its own.
         workers: who does the work.
-        given: run directories of routers to compare as well, each under its name.
+        given: run directories of routers to compare as well, each under its name; a shipped one
+            is `pretrained:NAME`.
 
     Raises:
         ConfigError: the directory holds another suite.
@@ -95,11 +97,13 @@ def adopt(given: Sequence[Path], out: Path) -> None:
     """Copy the routers that the user brought, so that the directory holds all that rows need."""
     for path in given:
         for name in ("config.json", "weights.safetensors"):
+            source = run_of(str(path)) / name
             accepted = "a run directory, with config.json and weights.safetensors"
-            require((path / name).is_file(), "agent", str(path), accepted)
-            target = out / "given" / path.name / name
+            require(source.is_file(), "agent", str(path), accepted)
+            # Not every system has colons in the names of files.
+            target = out / "given" / path.name.replace(":", "-") / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path / name, target)
+            shutil.copyfile(source, target)
 
 
 def plan(suite: Suite, out: Path) -> Work:

@@ -47,7 +47,7 @@ class Bench:
     out: Path | None = None
     """Directory of its rows; runs/bench/SUITE by default."""
     agent: tuple[Path, ...] = ()
-    """Run directories of your own routers, compared as well."""
+    """Run directories of your own routers, or pretrained:NAME, compared as well."""
     seeds: int | None = None
     """Training seeds, instead of the suite's."""
     episodes: int | None = None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import bench_command, commands, replay_command
+from benchmarks import bench_command, commands, export_command, replay_command
 from benchmarks.trace_command import TRACE_COMMANDS
 from traces.errors import InputError
 
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Any] = {
     "report": bench_command.Report,
     "validate": bench_command.Validate,
     "tune": bench_command.Tune,
+    "export": export_command.Export,
     "record": replay_command.Record,
     "replay": replay_command.Replay,
     "timeline": replay_command.Timeline,

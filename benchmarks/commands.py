@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json as json_format
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ class Evaluate:
     """Run a router on held-out episodes; episode i of a seed is the same for every router."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic's name (an unknown one lists them), or a run directory."""
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
     scenario: str = "unpredictable-1"
     """Name of a scenario."""
     load: float | None = None
@@ -142,7 +143,7 @@ def env_fields(load: float | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Speed:
-    """Measure how fast the environment is, beside CartPole's, in one run."""
+    """Measure how fast the environment is, beside CartPole's, in one run; or something else."""
 
     json: bool = False
     """Print one JSON object as the last line."""
@@ -154,6 +155,8 @@ class Speed:
     """Measure instead how the cost of a step grows, and draw it into this file."""
     day: bool = False
     """Evaluate instead a day of Azure Functions load at 1000 requests/s."""
+    decisions: str | None = None
+    """Time instead single decisions of this trained router: a run directory or pretrained:NAME."""
 
     def run(self) -> None:
         """Do it."""
@@ -161,6 +164,8 @@ class Speed:
             self._measure_scaling(self.scaling)
         elif self.day:
             self._measure_day()
+        elif self.decisions is not None:
+            self._measure_decisions(self.decisions)
         else:
             self._measure_rates()
 
@@ -172,6 +177,18 @@ class Speed:
         for axis, costs in scaling.items():
             print(f"{axis}: " + ", ".join(f"{n}: {cost:.0f} ns" for n, cost in costs.items()))
         print(path)
+
+    def _measure_decisions(self, agent: str) -> None:
+        from benchmarks.decision_time import measure_decisions
+        from benchmarks.learning_tables import show_decisions
+
+        self._print(measure_decisions(agent), show_decisions)
+
+    def _print(self, figures: Any, show: Callable[[Any], None]) -> None:
+        if self.json:
+            print(json_format.dumps(figures))
+        else:
+            show(figures)
 
     def _measure_day(self) -> None:
         from benchmarks.speed_day import evaluate_day
@@ -187,8 +204,4 @@ class Speed:
         from benchmarks.speed import Effort, measure
         from benchmarks.tables import show_speed
 
-        figures = measure(Effort(self.rounds, self.seconds))
-        if self.json:
-            print(json_format.dumps(figures))
-        else:
-            show_speed(figures)
+        self._print(measure(Effort(self.rounds, self.seconds)), show_speed)

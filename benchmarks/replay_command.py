@@ -56,7 +56,7 @@ class Record:
     """Write a run card: one episode of a router, which `llmroute replay` plays again."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic's name (an unknown one lists them), or a run directory."""
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("run-card.json")
@@ -108,7 +108,7 @@ class Timeline:
     """Write an episode as a trace for ui.perfetto.dev or chrome://tracing."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic's name (an unknown one lists them), or a run directory."""
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("timeline.json")

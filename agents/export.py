@@ -1,0 +1,125 @@
+"""A trained router as an ONNX file, which any runtime can serve without this package.
+
+The file holds the whole decision, from observations to actions; the run card is its metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.checkpoint import write_atomically
+from agents.networks import GuardedNetwork, Router
+from agents.run_directory import Card, TrainedRouter
+from llmroute_env.specs import require
+from traces.errors import InputError
+
+SUFFIX = ".onnx"
+OBSERVATIONS, ACTIONS, VALUES = "observations", "actions", "values"
+"""Names of the graph's input, shape (B, F), and outputs, shapes (B,) and (B, actions)."""
+
+OPSET = 17
+
+
+class Decision(nn.Module):
+    """A router's decision in torch alone: (B, F) to actions (B,) and their values (B, actions).
+
+    What a router's own `greedy` does in NumPy; a new network needs only its `forward`.
+    """
+
+    def __init__(self, router: Router) -> None:
+        super().__init__()
+        self.heuristic: Feasible | None = None
+        self.network: nn.Module = router
+        if isinstance(router, GuardedNetwork):
+            self.heuristic, self.network = Feasible(router), router.network
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """The actions, and the values that the network gives to all of them."""
+        values: Tensor = self.network(observations)
+        best = values.argmax(dim=1)
+        if self.heuristic is None:
+            return best, values
+        usual = self.heuristic(observations)
+        promised = values.gather(1, torch.stack([best, usual], dim=1))
+        overrules = promised[:, 0] - promised[:, 1] > self.heuristic.caution
+        return torch.where(overrules, best, usual), values
+
+
+class Feasible(nn.Module):
+    """What a guarded network begins with, in torch: agents.heuristics.most_feasible."""
+
+    margin: Tensor
+    caution: Tensor
+    order: Tensor
+    columns: Tensor
+
+    def __init__(self, guarded: GuardedNetwork) -> None:
+        super().__init__()
+        for name in ("margin", "caution", "order"):
+            self.register_buffer(name, getattr(guarded, name))
+        # Of the slack of each model, largest model first.
+        self.register_buffer("columns", guarded.slack + guarded.order)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The heuristic's actions, shape (B,)."""
+        slack = observations.index_select(1, self.columns)
+        feasible = slack >= self.margin
+        # argmax of truth values finds the first, but ONNX knows it for numbers only.
+        rank = torch.where(feasible.any(dim=1), feasible.int().argmax(dim=1), slack.argmax(dim=1))
+        return self.order[rank]
+
+
+def export(agent: TrainedRouter, path: Path) -> None:
+    """Write `agent` as an ONNX model.
+
+    Raises:
+        ConfigError: the name does not end with .onnx.
+        InputError: ONNX is not installed.
+    """
+    accepted = f"a name that ends with {SUFFIX}"
+    require(path.suffix == SUFFIX, "out", str(path), accepted)
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise InputError(
+            "export: ONNX is not installed; accepted: after `pip install 'llmroute[export]'`"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.onnx"
+        trace(agent, draft)
+        model = onnx.load(draft)
+    onnx.helper.set_model_props(model, metadata(agent.card))
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, model.SerializeToString())
+
+
+def trace(agent: TrainedRouter, path: Path) -> None:
+    """Write the decision with torch's exporter."""
+    names = {name: {0: "requests"} for name in (OBSERVATIONS, ACTIONS, VALUES)}
+    with warnings.catch_warnings():
+        # The exporter that torch recommends instead needs another package, for the same graph.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            Decision(agent.network).eval(),
+            (torch.zeros(2, agent.card.columns),),
+            path,
+            input_names=[OBSERVATIONS],
+            output_names=[ACTIONS, VALUES],
+            dynamic_axes=names,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def metadata(card: Card) -> dict[str, str]:
+    """The run card as the texts that ONNX keeps: JSON, but for what is a text by itself."""
+    entries: dict[str, Any] = {**card.to_json(), "observation": list(card.settings.observation)}
+    return {name: e if isinstance(e, str) else json.dumps(e) for name, e in entries.items()}

@@ -1,0 +1,22 @@
+"""What decisions and trainings took, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def show_decisions(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.decision_time measured."""
+    title = f"{figures['agent']}: one decision on one core, {figures['decisions']:,} of them"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("by", "p50 us", "p99 us"):
+        table.add_column(name, justify="left" if name == "by" else "right")
+    for way, times in figures["decision_us"].items():
+        table.add_row(way, f"{times['p50']:.2f}", f"{times['p99']:.2f}")
+    Console().print(table)
+    print("compiled loop: means of blocks that never return to Python; the rest one call each")

@@ -1,0 +1,113 @@
+"""The routers that the package ships: small, reproducible, and better than the heuristic."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.compiled_policies import episode_scores, largest_feasible
+from agents.export import export
+from agents.loading import SHIPPED, load, load_trained, run_of, shipped
+from agents.plan import Plan
+from agents.run_directory import CARD, WEIGHTS, load_agent
+from agents.settings import PRESETS
+from agents.tuning import tune
+from agents.validation import compiled_router
+from benchmarks import bench, commands, pretrained
+from benchmarks.cli import main, parse
+from benchmarks.runner import episode_seeds
+from llmroute_env import ConfigError, EnvConfig, configure
+
+MOST_BYTES = 5_000_000
+EPISODES = 8
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_card_holds_the_command_that_trains_it(name: str):
+    card = load_trained(name).card
+    written = json.loads((run_of(name) / CARD).read_text())["command"]
+    command = parse(shlex.split(written)[1:])
+    assert isinstance(command, commands.Train)
+    assert written.startswith("llmroute train ")
+    plan = Plan(
+        directory=Path("unused"),
+        scenario=command.scenario,
+        fields=commands.env_fields(command.load),
+        seed=command.seed,
+        decisions=command.timesteps,
+        algorithm=command.algorithm,
+    )
+    assert plan.card() == card
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_routers_beat_the_tuned_heuristic(name: str):
+    agent = load_trained(name)
+    config = configure(agent.card.scenario, observation=agent.observation, split="test")
+    margin = tune("largest-feasible", config, episodes=12)
+    seeds = episode_seeds(11, EPISODES)
+    scores = [
+        episode_scores(policy, config, seeds)
+        for policy in (compiled_router(agent.network, config), largest_feasible(config, margin))
+    ]
+    assert np.mean(scores[0] - scores[1]) > 0
+
+
+def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():
+    assert shipped() == tuple(sorted(f"pretrained:{name}" for name in pretrained.SCENARIOS))
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {CARD, WEIGHTS}
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+
+
+def test_they_are_trained_again_by_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pretrained, "SCENARIOS", {"calm": "stable"})
+    pretrained.retrain("calm", tmp_path, timesteps=1)
+    assert load_agent(tmp_path / "calm").card.scenario == "stable"
+    assert {path.name for path in (tmp_path / "calm").iterdir()} == {CARD, WEIGHTS}
+    with pytest.raises(ConfigError, match="name: got 'nix'; accepted: calm"):
+        pretrained.retrain("nix", tmp_path)
+
+
+def test_the_suites_take_them(tmp_path: Path):
+    bench.adopt([Path("pretrained:unpredictable")], tmp_path)
+    copied = tmp_path / "given" / "pretrained-unpredictable" / WEIGHTS
+    assert copied.read_bytes() == (SHIPPED / "unpredictable" / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("command", ["record", "timeline"])
+def test_episodes_take_them(command: str, tmp_path: Path):
+    out = tmp_path / "out.json"
+    arguments = ["pretrained:unpredictable", "--steps", "50", "--out", str(out)]
+    assert main([command, *arguments]) == 0
+    assert out.stat().st_size > 1000
+
+
+def test_an_unknown_name_lists_them():
+    with pytest.raises(ConfigError) as refusal:
+        load("pretrained:nix", configure("stable"))
+    assert str(refusal.value).endswith("accepted: " + ", ".join(shipped()))
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()
+
+
+def test_the_document_names_them_all():
+    rows = re.findall(r"^\| `(pretrained:[^`]+)` \| `([^`]+)` \|$", DOCUMENT, re.MULTILINE)
+    assert dict(rows) == {f"pretrained:{n}": s for n, s in pretrained.SCENARIOS.items()}
+    assert all(f"`{algorithm}`" in DOCUMENT for algorithm in PRESETS)
+
+
+def test_the_program_in_the_document_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    export(load_trained("pretrained:unpredictable"), Path("router.onnx"))
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    exec(compile(program, "routers.md", "exec"), {})
+    assert capsys.readouterr().out.strip() in EnvConfig().model_names
