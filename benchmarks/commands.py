@@ -157,6 +157,10 @@ class Speed:
     """Evaluate instead a day of Azure Functions load at 1000 requests/s."""
     decisions: str | None = None
     """Time instead single decisions of this trained router: a run directory or pretrained:NAME."""
+    training: str | None = None
+    """Time instead, on this scenario, how soon learners exceed the tuned heuristic; minutes."""
+    limit: float = 600.0
+    """Seconds after which --training gives a learner up."""
 
     def run(self) -> None:
         """Do it."""
@@ -166,6 +170,8 @@ class Speed:
             self._measure_day()
         elif self.decisions is not None:
             self._measure_decisions(self.decisions)
+        elif self.training is not None:
+            self._measure_training(self.training)
         else:
             self._measure_rates()
 
@@ -183,6 +189,12 @@ class Speed:
         from benchmarks.learning_tables import show_decisions
 
         self._print(measure_decisions(agent), show_decisions)
+
+    def _measure_training(self, scenario: str) -> None:
+        from benchmarks.learning_tables import show_training
+        from benchmarks.training_time import measure_training
+
+        self._print(measure_training(scenario, self.limit), show_training)
 
     def _print(self, figures: Any, show: Callable[[Any], None]) -> None:
         if self.json:

@@ -20,3 +20,24 @@ def show_decisions(figures: Mapping[str, Any]) -> None:
         table.add_row(way, f"{times['p50']:.2f}", f"{times['p99']:.2f}")
     Console().print(table)
     print("compiled loop: means of blocks that never return to Python; the rest one call each")
+
+
+def show_training(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.training_time measured."""
+    score, gain = figures["heuristic"], figures["gain"]
+    title = f"{figures['scenario']}: seconds of training; the tuned heuristic has {score:.4f}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("learner", "reached", f"by {gain:g} more", "best", "trained"):
+        table.add_column(name, justify="left" if name == "learner" else "right")
+    for name, run in figures["learners"].items():
+        times = [seconds(run["reached_s"]), seconds(run["exceeded_s"])]
+        table.add_row(name, *times, f"{run['best']:.4f}", seconds(run["spent_s"]))
+    Console().print(table)
+    print(
+        "scores: utility of peak on validation episodes; a guarded router begins at the heuristic"
+    )
+
+
+def seconds(value: float | None) -> str:
+    """A time, or that there was none."""
+    return "never" if value is None else f"{value:.1f} s"

@@ -1,13 +1,16 @@
-"""What `llmroute speed --decisions` measures, on small sizes."""
+"""What `llmroute speed --decisions` and `--training` measure, on small sizes."""
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks import decision_time
+from agents.tuning import validation_score
+from benchmarks import decision_time, training_time
 from benchmarks.cli import main
+from benchmarks.training_time import GAIN, Contender, Race, RaceOverError
 from llmroute_env.scenarios import configure
 
 WAYS = ["torch", "numpy", "onnxruntime", "compiled", "compiled loop"]
@@ -63,3 +66,43 @@ def test_observations_are_those_that_the_router_meets():
     assert rows[-1, 4] == 1.0
     short = configure("stable", window_s=0.05)
     assert len(decision_time.visited(agent, short, 5000)) == 5000
+
+
+def test_a_race_notes_when_the_heuristic_was_reached_and_exceeded(monkeypatch: pytest.MonkeyPatch):
+    clock = itertools.count(start=1.0)
+    monkeypatch.setattr(training_time.time, "perf_counter", lambda: next(clock))
+    run = Race(target=0.5, limit_s=100.0, started_s=0.0)
+    for score in (0.4, None, 0.5, 0.5 + GAIN / 2):
+        run(training_time.Status(0, score))
+    assert (run.reached_s, run.exceeded_s, run.best) == (3.0, None, 0.5 + GAIN / 2)
+    with pytest.raises(RaceOverError):
+        run(training_time.Status(0, 0.5 + GAIN))
+    assert (run.reached_s, run.exceeded_s, run.spent_s) == (3.0, 5.0, 5.0)
+    late = Race(target=0.5, limit_s=5.0, started_s=0.0)
+    with pytest.raises(RaceOverError):
+        late(training_time.Status(0, None))
+
+
+def test_learners_race_to_the_same_score(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    small = {"validation_episodes": 2, "validation_window_s": 1.0}
+    contenders = {
+        "quick": Contender("rollout-pi", {**small, "envs": 4, "states_per_round": 8}, 20_000),
+        "hopeless": Contender("ddqn-paper", {**small, "envs": 4}, 2_000),
+    }
+    monkeypatch.setattr(training_time, "CONTENDERS", contenders)
+    assert main(["speed", "--training", "stable", "--limit", "20", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["learners"].keys() == contenders.keys()
+    hopeless = figures["learners"]["hopeless"]
+    assert hopeless["exceeded_s"] is None
+    assert 0 < hopeless["best"] < figures["heuristic"] < 1
+    assert hopeless["spent_s"] > 0
+
+
+def test_the_heuristic_to_beat_is_tuned_on_the_same_episodes():
+    config = replace(configure("overload", split="validation"), window_s=10.0)
+    score = training_time.heuristic_score(configure("overload", split="validation"))
+    assert score >= validation_score("largest-feasible", config, 0.4, 48)
+    assert score > validation_score("largest-feasible", config, -0.1, 48)

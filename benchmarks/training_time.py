@@ -1,0 +1,145 @@
+"""How long training takes to reach the tuned heuristic's score, and to exceed it; one core.
+
+A guarded router is the heuristic before it has learned anything, so what counts for it is the time
+until it is better by GAIN. Learners without a guard begin below and are also timed on the way up.
+Everything counts that `llmroute train` does, validations and checkpoints included, but compiling.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agents.compiled_policies import episode_scores, largest_feasible
+from agents.heuristics import TUNABLE
+from agents.plan import Plan
+from agents.settings import PRESETS, Settings
+from agents.training import Status, train
+from agents.tuning import validation_seeds
+from benchmarks.decision_time import one_core
+from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import configure
+
+GAIN = 0.005
+"""Utility of peak by which a router must exceed the heuristic on the validation episodes."""
+
+VALIDATIONS = 64
+"""Per training: often enough to see when."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A learner: the preset of `algorithm` with `changes`, for `decisions` or the preset's own."""
+
+    algorithm: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    decisions: int | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the preset, validated more often."""
+        return replace(PRESETS[self.algorithm], validations=VALIDATIONS, **self.changes)
+
+
+CONTENDERS = {
+    "rollout-pi": Contender("rollout-pi"),
+    "ddqn": Contender("ddqn"),
+    "ddqn without guard": Contender("ddqn", {"guarded": False}),
+    # Many times its preset's budget: it is to have every chance.
+    "sb3-dqn": Contender("sb3-dqn", decisions=20_000_000),
+}
+
+
+@dataclass
+class Race:
+    """What a training has reached so far; a callback of `train`."""
+
+    target: float
+    limit_s: float
+    started_s: float
+    best: float = 0.0
+    reached_s: float | None = None
+    exceeded_s: float | None = None
+    spent_s: float = 0.0
+
+    def __call__(self, status: Status) -> None:
+        """Note a new score; raise RaceOverError when the race is won or the time is up."""
+        self.spent_s = time.perf_counter() - self.started_s
+        if status.validated is not None:
+            self.note(status.validated)
+        if self.exceeded_s is not None or self.spent_s > self.limit_s:
+            raise RaceOverError
+
+    def note(self, score: float) -> None:
+        """Note when the heuristic was first reached and first exceeded."""
+        self.best = max(self.best, score)
+        if score >= self.target and self.reached_s is None:
+            self.reached_s = self.spent_s
+        if score >= self.target + GAIN:
+            self.exceeded_s = self.spent_s
+
+
+class RaceOverError(Exception):
+    """A race is over before the training is."""
+
+
+def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
+    """Times by learner, as `llmroute speed --training --json` prints them.
+
+    None stands for never: neither within the budget of the training nor within `limit_s`.
+    """
+    target = heuristic_score(configure(scenario, split="validation"))
+    with one_core():
+        races = {name: race(c, scenario, target, limit_s) for name, c in CONTENDERS.items()}
+    return {
+        "scenario": scenario,
+        "heuristic": target,
+        "gain": GAIN,
+        "limit_s": limit_s,
+        "learners": {
+            name: {
+                "reached_s": run.reached_s,
+                "exceeded_s": run.exceeded_s,
+                "spent_s": run.spent_s,
+                "best": run.best,
+            }
+            for name, run in races.items()
+        },
+    }
+
+
+def heuristic_score(config: EnvConfig) -> float:
+    """Of largest-feasible with the margin that is best on the very episodes that learners meet."""
+    settings = PRESETS["rollout-pi"]
+    config = replace(config, window_s=min(config.window_s, settings.validation_window_s))
+    seeds = validation_seeds(settings.validation_episodes)
+    margins = TUNABLE["largest-feasible"].grid
+    policies = [largest_feasible(config, margin) for margin in margins]
+    return max(float(episode_scores(policy, config, seeds).mean()) for policy in policies)
+
+
+def race(contender: Contender, scenario: str, target: float, limit_s: float) -> Race:
+    """Train until the target is exceeded, the budget spent or the time up."""
+    run_for(contender, scenario, Race(target, limit_s=0.0, started_s=time.perf_counter()))
+    result = Race(target, limit_s, started_s=time.perf_counter())
+    run_for(contender, scenario, result)
+    return result
+
+
+def run_for(contender: Contender, scenario: str, callback: Race) -> None:
+    """Train in a folder that is thrown away until the callback has had enough."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(
+            directory=Path(folder) / "run",
+            scenario=scenario,
+            algorithm=contender.algorithm,
+            decisions=contender.decisions,
+            settings=contender.settings,
+        )
+        try:
+            train(plan, shows_progress=False, callback=callback)
+        except RaceOverError:
+            return
