@@ -37,6 +37,12 @@ def load(name: str, config: EnvConfig) -> Agent:
         router = OnnxRouter(Path(name))
         router.check_fit(config)
         return router
+    if not name.startswith(PRETRAINED) and not Path(name).is_dir():
+        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS, *shipped()])
+        raise ConfigError(
+            f"agent: got {name!r}; accepted: a run directory, or one of {known}, "
+            "or a file that `llmroute export` wrote"
+        )
     return load_trained(name, config)
 
 
@@ -61,18 +67,10 @@ def run_of(name: str) -> Path:
         ConfigError: it is neither.
     """
     names = shipped()
-    if name.startswith(PRETRAINED):
-        require(name in names, "agent", name, ", ".join(names))
+    if name in names:
         return SHIPPED / name.removeprefix(PRETRAINED)
-    if is_heuristic(name):
-        accepted = f"a trained router: a run directory, or one of {', '.join(names)}"
-        raise ConfigError(f"agent: got {name!r}; accepted: {accepted}")
-    if not Path(name).is_dir():
-        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS, *names])
-        raise ConfigError(
-            f"agent: got {name!r}; accepted: a run directory, or one of {known}, "
-            "or a file that `llmroute export` wrote"
-        )
+    accepted = f"a trained router: a run directory, or one of {', '.join(names)}"
+    require(Path(name).is_dir(), "agent", name, accepted)
     return Path(name)
 
 

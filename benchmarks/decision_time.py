@@ -6,8 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent
 from agents.compiled_decisions import CompiledRouter
-from agents.decisions import DecideOne, ways_to_decide
+from agents.decisions import ways_to_decide
 from agents.loading import load_trained
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
@@ -29,11 +28,31 @@ ROUNDS = 5
 LOOP = 100
 """Decisions that the compiled loop takes between two looks at the clock."""
 
-Timer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-"""From observations to the seconds that decisions about them took."""
-
 ENVS = 16
 """Episodes from which observations are taken."""
+
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.thread_time}
+"""The second stands still while other processes have the core; it costs half a microsecond."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Something that decides for `block` observations at a time."""
+
+    decide: Callable[[NDArray[np.float32]], Any]
+    block: int
+
+    def taken_us(self, rows: NDArray[np.float32], clock: Callable[[], float]) -> list[float]:
+        """Microseconds per decision of every call, for all of `rows` that fill a block."""
+        starts = range(0, len(rows) - self.block + 1, self.block)
+        blocks = [rows[i : i + self.block] if self.block > 1 else rows[i] for i in starts]
+        taken_us = []
+        for block in blocks:
+            started_s = clock()
+            self.decide(block)
+            taken_us.append(1e6 * (clock() - started_s) / self.block)
+        return taken_us
 
 
 def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
@@ -46,24 +65,37 @@ def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
     fields = agent.card.fields
     config = configure(agent.card.scenario, observation=agent.observation, split="test", **fields)
     rows = visited(agent, config, decisions)
-    ways: dict[str, Timer] = {
-        way: partial(each, decide) for way, decide in ways_to_decide(agent, config).items()
-    }
-    ways["compiled loop"] = partial(in_loop, CompiledRouter(agent, config))
+    ways = {way: Way(decide, 1) for way, decide in ways_to_decide(agent, config).items()}
+    ways["compiled loop"] = Way(CompiledRouter(agent, config).act, LOOP)
     with one_core():
-        for timer in ways.values():
-            timer(rows[:WARM_UP])
+        for way in ways.values():
+            way.taken_us(rows[:WARM_UP], time.perf_counter)
         rounds = [
-            {way: quantiles_us(timer(part)) for way, timer in ways.items()}
+            {way: quantiles(ways[way], part) for way in ways}
             for part in np.array_split(rows, ROUNDS)
         ]
-    medians = {way: np.median([r[way] for r in rounds], axis=0).round(3) for way in ways}
     return {
         "agent": name,
         "scenario": agent.card.scenario,
         "decisions": decisions,
-        "decisions_per_look_at_the_clock": {way: LOOP if "loop" in way else 1 for way in ways},
-        "decision_us": {way: {"p50": m[0], "p99": m[1]} for way, m in medians.items()},
+        "decisions_per_call": {name: way.block for name, way in ways.items()},
+        "decision_us": {way: medians([found[way] for found in rounds]) for way in ways},
+    }
+
+
+def quantiles(way: Way, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """p50 and p99 in microseconds by each clock."""
+    times = {name: way.taken_us(rows, clock) for name, clock in CLOCKS.items()}
+    return {name: np.quantile(taken_us, [0.5, 0.99]) for name, taken_us in times.items()}
+
+
+def medians(rounds: list[dict[str, NDArray[np.float64]]]) -> dict[str, float]:
+    """Medians over rounds of what `quantiles` found, by names."""
+    found = {clock: np.median([r[clock] for r in rounds], axis=0).round(3) for clock in CLOCKS}
+    return {
+        f"{quantile}_{clock}": float(found[clock][i])
+        for clock in CLOCKS
+        for i, quantile in enumerate(("p50", "p99"))
     }
 
 
@@ -83,33 +115,6 @@ def visited(agent: Agent, config: EnvConfig, count: int) -> NDArray[np.float32]:
     rows = np.concatenate(parts)
     # Episodes shorter than asked for are met again.
     return rows[np.arange(count) % len(rows)]
-
-
-def each(decide: DecideOne, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Seconds of every decision."""
-    taken_s = np.zeros(len(rows))
-    for i, row in enumerate(rows):
-        started_s = time.perf_counter()
-        decide(row)
-        taken_s[i] = time.perf_counter() - started_s
-    return taken_s
-
-
-def in_loop(router: CompiledRouter, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Seconds per decision of every LOOP decisions that never return to Python."""
-    taken_s = []
-    for start in range(0, len(rows) - LOOP + 1, LOOP):
-        block = rows[start : start + LOOP]
-        started_s = time.perf_counter()
-        router.act(block)
-        taken_s.append((time.perf_counter() - started_s) / LOOP)
-    return np.array(taken_s)
-
-
-def quantiles_us(taken_s: NDArray[np.float64]) -> tuple[float, float]:
-    """p50 and p99, in microseconds."""
-    p50, p99 = np.quantile(1e6 * taken_s, [0.5, 0.99]).tolist()
-    return p50, p99
 
 
 @contextmanager

@@ -12,14 +12,17 @@ from rich.table import Table
 
 def show_decisions(figures: Mapping[str, Any]) -> None:
     """Print what benchmarks.decision_time measured."""
-    title = f"{figures['agent']}: one decision on one core, {figures['decisions']:,} of them"
+    title = f"{figures['agent']}: {figures['decisions']:,} decisions on one core"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("by", "p50 us", "p99 us"):
+    for name in ("by", "p50 us", "p99 us", "cpu p50", "cpu p99"):
         table.add_column(name, justify="left" if name == "by" else "right")
     for way, times in figures["decision_us"].items():
-        table.add_row(way, f"{times['p50']:.2f}", f"{times['p99']:.2f}")
+        table.add_row(way, *(f"{time_us:.2f}" for time_us in times.values()))
     Console().print(table)
-    print("compiled loop: means of blocks that never return to Python; the rest one call each")
+    print(
+        "compiled loop: means of blocks that never return to Python; the rest one call each\n"
+        "cpu: without the time in which other processes had the core"
+    )
 
 
 def show_training(figures: Mapping[str, Any]) -> None:

@@ -44,12 +44,25 @@ class Contender:
         return replace(PRESETS[self.algorithm], validations=VALIDATIONS, **self.changes)
 
 
+MANY = 20_000_000
+"""Seven times the preset's budget, so that Stable-Baselines3 has every chance."""
+
+SB3_TARGETS = {
+    "credit": "completion",
+    "n_step": 1,
+    "discount_per_decision": 0.99,
+    "discount_rate_per_s": 0.0,
+    "reward_centre": 0.0,
+    "reward_scale": 1.0,
+}
+"""What Stable-Baselines3 makes of rewards by itself; its preset here makes what pays."""
+
 CONTENDERS = {
     "rollout-pi": Contender("rollout-pi"),
     "ddqn": Contender("ddqn"),
     "ddqn without guard": Contender("ddqn", {"guarded": False}),
-    # Many times its preset's budget: it is to have every chance.
-    "sb3-dqn": Contender("sb3-dqn", decisions=20_000_000),
+    "sb3-dqn": Contender("sb3-dqn", decisions=MANY),
+    "sb3-dqn, its own targets": Contender("sb3-dqn", SB3_TARGETS, decisions=MANY),
 }
 
 

@@ -109,9 +109,9 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 REFUSED = {
     "suffix": (["pretrained:unpredictable", "--out", "x.pt"], "out: got 'x.pt'; accepted: a name"),
-    "heuristic": (["largest-feasible"], "accepted: a trained router: a run directory, or one of"),
-    "shipped": (["pretrained:nix"], "got 'pretrained:nix'; accepted: pretrained:"),
-    "unknown": (["nix"], "agent: got 'nix'; accepted: a run directory"),
+    "heuristic": (["largest-feasible"], "got 'largest-feasible'; accepted: a trained router: "),
+    "shipped": (["pretrained:nix"], "a run directory, or one of pretrained:azure-code, "),
+    "unknown": (["nix"], "agent: got 'nix'; accepted: a trained router"),
     "directory": (["tests"], "tests: is not a run directory"),
 }
 

@@ -91,7 +91,7 @@ def test_episodes_take_them(command: str, tmp_path: Path):
 def test_an_unknown_name_lists_them():
     with pytest.raises(ConfigError) as refusal:
         load("pretrained:nix", configure("stable"))
-    assert str(refusal.value).endswith("accepted: " + ", ".join(shipped()))
+    assert str(refusal.value).endswith("a run directory, or one of " + ", ".join(shipped()))
 
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()

@@ -10,6 +10,7 @@ import pytest
 from agents.tuning import validation_score
 from benchmarks import decision_time, training_time
 from benchmarks.cli import main
+from benchmarks.decision_time import CLOCKS, Way, medians
 from benchmarks.training_time import GAIN, Contender, Race, RaceOverError
 from llmroute_env.scenarios import configure
 
@@ -32,16 +33,27 @@ def test_decisions_are_timed_by_every_way(
     assert list(figures["decision_us"]) == WAYS
     assert figures["decisions"] == 1000
     for times in figures["decision_us"].values():
-        assert 0 < times["p50"] <= times["p99"]
+        assert list(times) == ["p50_wall", "p99_wall", "p50_cpu", "p99_cpu"]
+        assert 0 < times["p50_wall"] <= times["p99_wall"]
+        assert 0 <= times["p50_cpu"] <= times["p99_cpu"]
 
 
-def test_the_clock_stands_around_each_decision(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("block", "per_decision_us"), [(1, 2e6), (50, 4e4)])
+def test_the_clock_stands_around_each_call(block: int, per_decision_us: float):
     clock = itertools.count(step=2.0)
-    monkeypatch.setattr(decision_time.time, "perf_counter", lambda: next(clock))
-    rows = np.zeros((150, 4), np.float32)
-    asked: list[int] = []
-    assert decision_time.each(lambda row: asked.append(len(row)) or 0, rows).tolist() == [2.0] * 150
-    assert asked == [4] * 150
+    rows = np.zeros((130, 4), np.float32)
+    asked: list[tuple[int, ...]] = []
+    way = Way(lambda rows: asked.append(rows.shape), block)
+    calls = 130 // block
+    assert way.taken_us(rows, lambda: next(clock)) == pytest.approx([per_decision_us] * calls)
+    assert asked == [(4,) if block == 1 else (block, 4)] * calls
+
+
+def test_medians_are_over_rounds():
+    rounds = [{clock: np.array([r, 10.0 * r]) for clock in CLOCKS} for r in (1.0, 2.0, 9.0)]
+    assert medians(rounds) == {
+        f"{q}_{c}": v for c in CLOCKS for q, v in (("p50", 2.0), ("p99", 20.0))
+    }
 
 
 class Counting:
