@@ -13,7 +13,6 @@ import pytest
 from agents.compiled_policies import episode_scores, largest_feasible
 from agents.export import export
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
-from agents.plan import Plan
 from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.settings import PRESETS
 from agents.tuning import tune
@@ -34,15 +33,7 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
     command = parse(shlex.split(written)[1:])
     assert isinstance(command, commands.Train)
     assert written.startswith("llmroute train ")
-    plan = Plan(
-        directory=Path("unused"),
-        scenario=command.scenario,
-        fields=commands.env_fields(command.load),
-        seed=command.seed,
-        decisions=command.timesteps,
-        algorithm=command.algorithm,
-    )
-    assert plan.card() == card
+    assert command.plan().card() == card
 
 
 @pytest.mark.parametrize("name", shipped())
