@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BOUND_COLOR = "#000000"
+RATE_TICKS = (0.25, 0.5, 1, 2, 5, 10, 20)
 SHARE_COLORS = "Blues"
 MAP_STYLE: dict[str, Any] = {"origin": "lower", "vmin": 0, "vmax": 1, "aspect": "auto"}
 
@@ -36,7 +37,8 @@ def availability(results: Results, agents: Sequence[str], tag: str) -> Figure:
     axes[0, 0].axhline(AVAILABLE, color="#999999", linewidth=0.8)
     for axis, label in zip(axes[0], ("requests in time", "utility / peak"), strict=True):
         axis.set(xscale="log", xlabel="arrival rate / load 1", ylabel=label, ylim=(-0.02, 1.03))
-        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_xticks(RATE_TICKS, [f"{rate:g}" for rate in RATE_TICKS])
+        axis.minorticks_off()
     put_legend(figure, axes[0, 1])
     return figure
 
@@ -102,8 +104,9 @@ def share_by_rate(results: Results, entry: str, agents: Sequence[str]) -> Figure
             axis.bar(np.arange(len(share)), share, bottom=base, color=color, label=name, width=0.9)
             base += share
         axis.set_xticks(np.arange(len(total)), classes(RATE_EDGES), rotation=35, fontsize="small")
-        axis.set(title=agent, xlabel="arrival rate over 1 s / load 1", ylim=(0, 1))
-    axes[0, 0].set_ylabel(f"share of the requests, {entry}")
+        axis.set(xlabel="arrival rate over 1 s / load 1", ylim=(0, 1))
+        axis.set_title(f"{agent}, {entry}", fontsize="medium")
+    axes[0, 0].set_ylabel("share of the requests")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
