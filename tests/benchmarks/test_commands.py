@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import tyro
 
+from agents.plan import Plan
+from agents.training import Result
 from benchmarks.bench_command import Bench, Report, Tune, Validate
+from benchmarks.commands import Train
+from benchmarks.levels import Reference
 from benchmarks.results import read_rows
 
-COMMANDS = {"bench": Bench, "report": Report, "validate": Validate, "tune": Tune}
+COMMANDS = {"bench": Bench, "report": Report, "validate": Validate, "tune": Tune, "train": Train}
 
 
 def parse(name: str, *arguments: str):
@@ -40,6 +44,27 @@ def test_bench_runs_the_entries_and_episodes_it_is_told(
     printed = capsys.readouterr().out
     assert f"{tmp_path}: 7 cells were run" in printed
     assert (tmp_path / "report.html").exists()
+
+
+def test_training_is_compared_with_levels_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    plans = []
+
+    def train(plan: Plan, resume: bool) -> Result:
+        plans.append(plan)
+        return Result(plan.directory, 100, 0.85, interrupted=False)
+
+    def levels(plan: Plan) -> Reference:
+        return Reference(tmp_path / "reference", {"bound": 0.9})
+
+    monkeypatch.setattr("agents.training.train", train)
+    monkeypatch.setattr("benchmarks.levels.reference_of", levels)
+    for options in ((), ("--no-reference",)):
+        assert parse("train", "ddqn", "--out", str(tmp_path / "run"), *options).run() == 0
+    assert [plan.levels for plan in plans] == [{"bound": 0.9}, {}]
+    assert capsys.readouterr().out.count("bound: 0.9000") == 1
+    assert (tmp_path / "reference" / "levels.json").exists()
 
 
 def test_the_module_is_light():
