@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
 
 Observations = NDArray[np.float32]
 Actions = NDArray[np.int64]
@@ -18,10 +21,12 @@ class Agent(Protocol):
         name: as it appears in tables.
         observation: names of the features (llmroute_env.observation.FEATURES) that it reads, in
             order; whoever runs the agent builds the env with them.
+        action: what its actions are (EnvConfig.action): `model` or `gpu-model`; likewise.
     """
 
     name: str
     observation: tuple[str, ...]
+    action: str
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """Forget everything: `envs` fresh episodes begin, to be stepped side by side."""
@@ -30,3 +35,8 @@ class Agent(Protocol):
     def act(self, observations: Observations) -> Actions:
         """One action per row of `observations`, shape (E, F) -> (E,)."""
         ...
+
+
+def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:
+    """The environment in which `agent` can route: `config` with its observation and action."""
+    return replace(config, observation=agent.observation, action=agent.action)

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Actions, Observations
-from agents.compiled_policies import GUARDED, CompiledPolicy, forward
+from agents.compiled_networks import evaluate
+from agents.compiled_policies import GUARDED, CompiledPolicy, most_worth
 from agents.networks import GuardedNetwork
+from agents.routers import compiled_router
 from agents.run_directory import TrainedRouter
-from agents.validation import compiled_router
 from llmroute_env._compiled import compiled, entry_point
 from llmroute_env.config import EnvConfig
 
@@ -30,10 +31,11 @@ class CompiledRouter:
     def __init__(self, agent: TrainedRouter, config: EnvConfig) -> None:
         """Compile it for the observation of `config`, which the agent reads."""
         self.name, self.observation = agent.name, agent.observation
+        self.action = agent.action
         router = agent.network
         self.slack = int(router.slack) if isinstance(router, GuardedNetwork) else 0
         self.policy = compiled_router(router, config)
-        row = np.zeros(int(self.policy.sizes[0]), np.float32)
+        row = np.zeros_like(self.policy.network.observation)
         self._decide: Any = entry_point(decide_row, self.policy, self.slack, row)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
@@ -62,13 +64,17 @@ def decide_rows(
 @compiled
 def decide_row(policy: CompiledPolicy, slack: int, row: NDArray[np.float32]) -> int:
     """The action for one observation, whose slacks begin at column `slack`."""
-    outputs = policy.scratch[values_of(policy, row)]
+    for column in range(len(row)):
+        policy.network.observation[column] = row[column]
+    evaluate(policy.network)
+    outputs = policy.network.outputs
     best = 0
-    for action in range(1, policy.sizes[-1]):
+    for action in range(1, len(outputs)):
         if outputs[action] > outputs[best]:
             best = action
     if policy.kind == GUARDED:
-        usual = feasible_in(policy, slack, row)
+        over_pairs = policy.columns[4] > 0
+        usual = most_worth(policy) if over_pairs else feasible_in(policy, slack, row)
         if outputs[best] - outputs[usual] <= policy.caution:
             return usual
     return best
@@ -84,15 +90,3 @@ def feasible_in(policy: CompiledPolicy, slack: int, row: NDArray[np.float32]) ->
         if row[slack + model] > row[slack + hopeful]:
             hopeful = model
     return int(hopeful)
-
-
-@compiled
-def values_of(policy: CompiledPolicy, row: NDArray[np.float32]) -> int:
-    """Run the network; returns the half of the scratch that holds its output."""
-    for column in range(policy.sizes[0]):
-        policy.scratch[0, column] = row[column]
-    layers, start = len(policy.sizes) - 1, 0
-    for layer in range(layers):
-        forward(policy, layer, start, layer < layers - 1)
-        start += (policy.sizes[layer] + 1) * policy.sizes[layer + 1]
-    return layers % 2

@@ -1,106 +1,134 @@
 """Routers as compiled code: episodes and rollouts run without returning to Python.
 
 A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env.
-The heuristic here is exactly agents.heuristics.LargestFeasible, the network exactly
-agents.networks.QNetwork up to rounding.
+The heuristics here are exactly agents.heuristics.LargestFeasible and agents.pairs.PricedPair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.compiled_networks import Layer, Perceptron, evaluate, no_network, perceptron
 from agents.heuristics import largest_first
+from agents.pairs import accuracies, best_pair, gpu_inputs, pair_columns, shape_of
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import choose_gpu, predicted_latency_s
 from llmroute_env.episode import step_env
-from llmroute_env.observation import bounds, encode, slack
+from llmroute_env.observation import bounds, encode, encode_for_pairs, slack
 from llmroute_env.simulation import Simulation
 from llmroute_env.state import Log, State
 
-LARGEST_FEASIBLE, NETWORK, GUARDED = range(3)
-"""GUARDED follows the heuristic but where the network values another model by `caution` more."""
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Weights, shape (inputs, outputs), and biases, shape (outputs,)."""
+LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
+"""GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
+where the network values another action by `caution` more."""
 
 
 class CompiledPolicy(NamedTuple):
-    """A router as `decide` reads it; the fields of the other kinds are empty.
-
-    `weights` holds the layers one after the other, each its weights row by row and its biases.
-    """
+    """A router as `decide` reads it; the fields of the other kinds are empty."""
 
     kind: int
     margin: np.float32
+    price: float
     caution: np.float32
     order: NDArray[np.int64]  # (M,) models, largest first
-    sizes: NDArray[np.int64]  # (L + 1,) widths of the L layers, from the observation on
-    weights: NDArray[np.float32]
-    scratch: NDArray[np.float32]  # (2, widest layer)
+    columns: NDArray[np.int64]  # (5,): pairs.pair_columns
+    accuracy: NDArray[np.float64]  # (T, M)
+    worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
+    network: Perceptron
 
 
 def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
     """The largest model predicted to meet the deadline with `margin`."""
-    order = np.array(largest_first(config), np.int64)
-    nothing = np.zeros(0, np.float32)
-    no_layers = np.zeros(1, np.int64)
     return CompiledPolicy(
         kind=LARGEST_FEASIBLE,
         margin=np.float32(margin),
+        price=0.0,
         caution=np.float32(0),
-        order=order,
-        sizes=no_layers,
-        weights=nothing,
-        scratch=np.zeros((2, 1), np.float32),
+        order=np.array(largest_first(config), np.int64),
+        columns=np.zeros(5, np.int64),
+        accuracy=accuracies(config),
+        worths=np.zeros(config.gpus * len(config.models)),
+        network=no_network(1),
     )
+
+
+def priced_pair(config: EnvConfig, price: float) -> CompiledPolicy:
+    """The pair with the best accuracy at `price`; reads the observation of `config`."""
+    empty = largest_feasible(config, 0.0)
+    columns = pair_columns(*shape_of(config))
+    network = no_network(observation_columns(config))
+    return empty._replace(kind=PRICED_PAIR, price=float(price), columns=columns, network=network)
 
 
 def network(config: EnvConfig, layers: Sequence[Layer]) -> CompiledPolicy:
     """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
 
-    It reads the observation of `config`; its last layer has one output per action.
+    It reads the observation of `config`; its last layer has one output per model, and it is
+    applied to every GPU where actions are pairs (pairs.gpu_inputs).
     """
-    sizes = np.array([len(layers[0][0])] + [len(biases) for _, biases in layers], np.int64)
-    flat = np.concatenate([part.ravel() for layer in layers for part in layer])
-    low, _ = bounds(config.observation, len(config.tasks), config.gpus, len(config.models))
-    if sizes[0] != len(low) or sizes[-1] != config.actions:
-        raise ValueError(f"layers: got sizes {sizes}; accepted: {len(low)} to {config.actions}")
-    return CompiledPolicy(
-        kind=NETWORK,
-        margin=np.float32(0),
-        caution=np.float32(0),
-        order=np.array(largest_first(config), np.int64),
-        sizes=sizes,
-        weights=flat.astype(np.float32, copy=False),
-        scratch=np.zeros((2, int(sizes.max())), np.float32),
-    )
+    columns = observation_columns(config)
+    inputs = np.arange(columns)[None]
+    if config.action == "gpu-model":
+        inputs = gpu_inputs(*shape_of(config))
+    found = f"{len(layers[0][0])} to {len(layers[-1][1])}"
+    accepted = f"{inputs.shape[1]} to {len(config.models)}"
+    if found != accepted:
+        raise ValueError(f"layers: got {found}; accepted: {accepted}")
+    empty = largest_feasible(config, 0.0)
+    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
 
 
-def guarded(network: CompiledPolicy, margin: float, caution: float) -> CompiledPolicy:
-    """The heuristic with `margin`, overruled where `network` gains more than `caution` by it."""
-    return network._replace(kind=GUARDED, margin=np.float32(margin), caution=np.float32(caution))
+def guarded(network: CompiledPolicy, base: CompiledPolicy, caution: float) -> CompiledPolicy:
+    """The heuristic `base`, overruled where `network` gains more than `caution` by it."""
+    return base._replace(kind=GUARDED, caution=np.float32(caution), network=network.network)
+
+
+def observation_columns(config: EnvConfig) -> int:
+    """Number of columns of the observation of `config`."""
+    low, _ = bounds(*shape_of(config))
+    return len(low)
+
+
+COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
+    "largest-feasible": largest_feasible,
+    "priced-pair": priced_pair,
+}
+"""Heuristics that run compiled, by name, from their setting."""
 
 
 @compiled
 def decide(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
-    usual = 0 if policy.kind == NETWORK else most_feasible(policy, cluster, s, e)
     if policy.kind == LARGEST_FEASIBLE:
-        return usual
-    outputs = policy.scratch[evaluate(policy, cluster, s, e)]
+        return most_feasible(policy, cluster, s, e)
+    if policy.kind == PRICED_PAIR:
+        encode_for_pairs(cluster, s, e, policy.network.observation)
+        return most_worth(policy)
+    encode(cluster, s, e, policy.network.observation)
+    evaluate(policy.network)
+    outputs = policy.network.outputs
     best = 0
-    for action in range(1, policy.sizes[-1]):
+    for action in range(1, len(outputs)):
         if outputs[action] > outputs[best]:
             best = action
-    if policy.kind == GUARDED and outputs[best] - outputs[usual] <= policy.caution:
-        return usual
-    return best
+    if policy.kind == NETWORK:
+        return best
+    joint = cluster.rules[0].joint_action
+    usual = most_worth(policy) if joint else most_feasible(policy, cluster, s, e)
+    return best if outputs[best] - outputs[usual] > policy.caution else usual
+
+
+@compiled
+def most_worth(policy: CompiledPolicy) -> int:
+    """The pair that agents.pairs.PricedPair takes for the observation at hand."""
+    observation = policy.network.observation
+    return best_pair(observation, policy.columns, policy.accuracy, policy.price, policy.worths)
 
 
 @compiled
@@ -116,49 +144,6 @@ def most_feasible(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) ->
         if value > most:
             hopeful, most = model, value
     return int(hopeful)
-
-
-@compiled
-def evaluate(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
-    """Run the network on the observation; returns the half of the scratch that holds its output."""
-    encode(cluster, s, e, policy.scratch[0])
-    layers = len(policy.sizes) - 1
-    start = 0
-    for layer in range(layers):
-        forward(policy, layer, start, layer < layers - 1)
-        start += (policy.sizes[layer] + 1) * policy.sizes[layer + 1]
-    return layers % 2
-
-
-@compiled
-def forward(policy: CompiledPolicy, layer: int, start: int, rectifies: bool) -> None:
-    """One layer, from one half of the scratch to the other."""
-    rows, columns = policy.sizes[layer], policy.sizes[layer + 1]
-    inputs, outputs = policy.scratch[layer % 2], policy.scratch[(layer + 1) % 2]
-    copy_row(outputs, policy.weights[start + rows * columns :], columns)
-    # Row by row, which vectorises: no sum has to be reordered.
-    for i in range(rows):
-        if inputs[i] != 0.0:
-            add_row(outputs, policy.weights[start + i * columns :], inputs[i], columns)
-    if rectifies:
-        for j in range(columns):
-            outputs[j] = max(outputs[j], np.float32(0.0))
-
-
-@compiled
-def copy_row(target: NDArray[np.float32], row: NDArray[np.float32], columns: int) -> None:
-    """The first `columns` entries of `row`."""
-    for j in range(columns):
-        target[j] = row[j]
-
-
-@compiled
-def add_row(
-    target: NDArray[np.float32], row: NDArray[np.float32], factor: float, columns: int
-) -> None:
-    """Add `factor` times the first `columns` entries of `row`."""
-    for j in range(columns):
-        target[j] += factor * row[j]
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Two more routers without training: a score of quality against latency, and a one-step rollout."""
+"""More routers without training: a score of quality against latency, a one-step rollout, pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents import compiled_policies, heuristics
 from agents.base import Actions, Agent, Observations
 from agents.heuristics import Heuristic, Setting, column
+from agents.pairs import PricedPair
 from agents.rollouts import try_actions
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Tape
@@ -171,12 +172,19 @@ def estimate_rates(
         rates[i] = rate
 
 
-CONTROLS: dict[str, Callable[..., Agent]] = {"route-balance": RouteBalance, "rollout": Rollout}
+CONTROLS: dict[str, Callable[..., Agent]] = {
+    "route-balance": RouteBalance,
+    "rollout": Rollout,
+    "priced-pair": PricedPair,
+}
 
 TUNABLE = heuristics.TUNABLE | {
     "route-balance": Setting(
         "weight", 0.3, (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0)
-    )
+    ),
+    "priced-pair": Setting(
+        "price", 0.02, (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
+    ),
 }
 
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from agents.checkpoint import Snapshot, chosen, prefixed
 from agents.experience import Experience
-from agents.networks import GuardedNetwork, QNetwork, Router, follow, moments_of, restore_moments
+from agents.networks import Guarded, QNetwork, Router, follow, moments_of, restore_moments
 from agents.replay import Replay, Transitions
+from agents.routers import guard, q_network, usual_heuristic
 from agents.settings import DoubleDQNSettings
 from agents.tuning import tune
-from agents.validation import guard, pick_caution, validate
+from agents.validation import pick_caution, validate
 from llmroute_env.config import EnvConfig
 from llmroute_env.state import State
 from llmroute_env.vector_env import LLMRouteVectorEnv
@@ -68,7 +69,7 @@ class DoubleDQN:
         self.actions = env.config.actions
         seeds = np.random.SeedSequence(seed).generate_state(4)
         self.online, self.target, self.average = (
-            QNetwork(columns, settings.hidden, self.actions, settings.dueling, int(seeds[0]))
+            q_network(env.config, settings.hidden, settings.dueling, int(seeds[0]))
             for _ in range(3)
         )
         self.parameters = list(self.online.parameters())
@@ -84,9 +85,9 @@ class DoubleDQN:
         self.episodes: list[dict[str, Any]] = []
         self.decisions = self.updates = 0
 
-    def _guard(self) -> GuardedNetwork:
+    def _guard(self) -> Guarded:
         config = self.env.config
-        return guard(self.average, config, tune("largest-feasible", config))
+        return guard(self.average, config, tune(usual_heuristic(config), config))
 
     def iterate(self) -> dict[str, float]:
         """One round: act, store, learn, sync; returns what TensorBoard shows."""

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.checkpoint import write_atomically
-from agents.networks import GuardedNetwork, Router
+from agents.networks import GuardedNetwork, GuardedPairs, Router
+from agents.pairs import SAFE_SLACK
 from agents.run_directory import Card, TrainedRouter
 from llmroute_env.specs import require
 from traces.errors import InputError
@@ -35,10 +36,12 @@ class Decision(nn.Module):
 
     def __init__(self, router: Router) -> None:
         super().__init__()
-        self.heuristic: Feasible | None = None
+        self.heuristic: Feasible | Priced | None = None
         self.network: nn.Module = router
         if isinstance(router, GuardedNetwork):
             self.heuristic, self.network = Feasible(router), router.network
+        if isinstance(router, GuardedPairs):
+            self.heuristic, self.network = Priced(router), router.network
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """The actions, and the values that the network gives to all of them."""
@@ -74,6 +77,33 @@ class Feasible(nn.Module):
         # argmax of truth values finds the first, but ONNX knows it for numbers only.
         rank = torch.where(feasible.any(dim=1), feasible.int().argmax(dim=1), slack.argmax(dim=1))
         return self.order[rank]
+
+
+class Priced(nn.Module):
+    """What a guarded network over pairs begins with, in torch: agents.pairs.best_pair."""
+
+    price: Tensor
+    caution: Tensor
+    accuracy: Tensor
+
+    def __init__(self, guarded: GuardedPairs) -> None:
+        super().__init__()
+        for name in ("price", "caution", "accuracy"):
+            self.register_buffer(name, getattr(guarded, name))
+        self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The heuristic's actions, shape (B,)."""
+        tasks, models = self.accuracy.shape
+        rows = observations.double()
+        task = rows[:, self.task : self.task + tasks].argmax(dim=1)
+        accuracy = self.accuracy[task].repeat(1, self.pairs // models)
+        slack = rows[:, self.slack : self.slack + self.pairs]
+        work = rows[:, self.work : self.work + self.pairs]
+        load = rows[:, self.rate : self.rate + 1].exp() - 1.0
+        chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
+        price = self.price * load.clamp(min=0.0).sqrt()
+        return (accuracy * chance - price * work + 1e-3 * slack).argmax(dim=1)
 
 
 def export(agent: TrainedRouter, path: Path) -> None:
@@ -121,5 +151,6 @@ def trace(agent: TrainedRouter, path: Path) -> None:
 
 def metadata(card: Card) -> dict[str, str]:
     """The run card as the texts that ONNX keeps: JSON, but for what is a text by itself."""
-    entries: dict[str, Any] = {**card.to_json(), "observation": list(card.settings.observation)}
+    reads = {"observation": list(card.settings.observation), "action": card.action}
+    entries: dict[str, Any] = {**card.to_json(), **reads}
     return {name: e if isinstance(e, str) else json.dumps(e) for name, e in entries.items()}

@@ -31,6 +31,7 @@ class Heuristic:
     """Common ground: no state, the default observation."""
 
     observation: tuple[str, ...] = DEFAULT_FEATURES
+    action = "model"
 
     def __init__(self, name: str, config: EnvConfig) -> None:
         require(config.action == "model", "action", config.action, f"'model' for {name!r}")

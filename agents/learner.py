@@ -51,10 +51,9 @@ def make_learner(plan: Plan) -> Learner:
     """The learner of the plan's settings, at its beginning."""
     settings = plan.resolved_settings
     if isinstance(settings, DoubleDQNSettings):
-        observation = settings.observation
-        env = LLMRouteVectorEnv(
-            settings.envs, plan.scenario, observation=observation, split="train", **plan.fields
-        )
+        reads = {"observation": settings.observation, "action": settings.action, "split": "train"}
+        fields: dict[str, Any] = {**plan.fields, **reads}
+        env = LLMRouteVectorEnv(settings.envs, plan.scenario, **fields)
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
         return RolloutIteration(settings, plan.config("train"), plan.budget, plan.seed)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.compiled_policies import Layer
+from agents.compiled_networks import Layer
 from agents.heuristics import most_feasible
+from agents.pairs import choose_pairs
 
 
 def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
@@ -32,28 +33,40 @@ class QNetwork(nn.Module):
 
     With `dueling` (Wang et al. 2016) the last layer has one more output, the value of the state;
     the others are advantages, centred per state, so that what all actions share is learned once.
+
+    The same layers serve every row of `inputs` (pairs.gpu_inputs): what is learned of one GPU holds
+    for all, and for any number of them. With one row they see the whole observation at once.
     """
+
+    inputs: Tensor
 
     def __init__(
         self,
-        columns: int,
+        inputs: NDArray[np.int64] | int,
         hidden: tuple[int, ...],
-        actions: int,
+        models: int,
         dueling: bool,
         seed: int,
     ) -> None:
+        """`inputs`, shape (R, I), are columns of the observation, or there are so many, all read.
+
+        There are R x `models` actions.
+        """
         super().__init__()
+        if isinstance(inputs, int):
+            inputs = np.arange(inputs)[None]
         generator = torch.Generator().manual_seed(seed)
         self.dueling = dueling
-        self.body = perceptron([columns, *hidden, actions + dueling], generator)
+        self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
+        self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Q values, shape (B, F) -> (B, actions)."""
-        outputs: Tensor = self.body(observations)
+        outputs: Tensor = self.body(observations[:, self.inputs])
         if not self.dueling:
-            return outputs
-        value, advantages = outputs[:, :1], outputs[:, 1:]
-        return value + advantages - advantages.mean(dim=1, keepdim=True)
+            return outputs.flatten(1)
+        value, advantages = outputs[:, :, 0].mean(dim=1), outputs[:, :, 1:].flatten(1)
+        return value[:, None] + advantages - advantages.mean(dim=1, keepdim=True)
 
     def layers(self) -> list[Layer]:
         """Weights and biases of every layer, on the memory of the parameters.
@@ -73,10 +86,11 @@ class QNetwork(nn.Module):
         In NumPy: for few rows torch takes several times as long.
         """
         *hidden, (weights, biases) = self.layers()
-        outputs = observations
+        outputs = observations[:, self.inputs.numpy()]
         for hidden_weights, hidden_biases in hidden:
             outputs = np.maximum(outputs @ hidden_weights + hidden_biases, 0.0)
-        return outputs @ weights + biases
+        values: NDArray[np.float32] = outputs @ weights + biases
+        return values.reshape(len(observations), -1)
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The most valuable action of every row."""
@@ -106,12 +120,8 @@ class GuardedNetwork(nn.Module):
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The action for every row."""
-        rows = np.arange(len(observations))
-        usual = self.usual(observations)
         values = self.network.preferences(observations)
-        best = values.argmax(axis=1)
-        gain = values[rows, best] - values[rows, usual]
-        return np.where(gain > self.caution.numpy(), best, usual)
+        return overruled(self.usual(observations), values, self.caution.numpy())
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.heuristics.LargestFeasible."""
@@ -120,7 +130,52 @@ class GuardedNetwork(nn.Module):
         return most_feasible(slack, float(self.margin), order)
 
 
-Router = QNetwork | GuardedNetwork
+class GuardedPairs(nn.Module):
+    """Priced-pair, overruled where a Q-network over pairs promises more than `caution` by it."""
+
+    price: Tensor
+    caution: Tensor
+    accuracy: Tensor
+    columns: Tensor
+
+    def __init__(
+        self,
+        network: QNetwork,
+        price: float,
+        columns: NDArray[np.int64],
+        accuracy: NDArray[np.float64],
+    ) -> None:
+        """Begin as the heuristic; `columns` and `accuracy` are those of agents.pairs."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("price", torch.tensor(price, dtype=torch.float64))
+        self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("accuracy", torch.tensor(accuracy))
+        self.register_buffer("columns", torch.tensor(columns), persistent=False)
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The action for every row."""
+        values = self.network.preferences(observations)
+        return overruled(self.usual(observations), values, self.caution.numpy())
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does: agents.pairs.PricedPair."""
+        columns, accuracy = self.columns.numpy(), self.accuracy.numpy()
+        return choose_pairs(observations, columns, accuracy, float(self.price))
+
+
+def overruled(
+    usual: NDArray[np.int64], values: NDArray[np.float32], caution: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """The usual action of every row, or the most valuable one if it gains more than `caution`."""
+    rows = np.arange(len(values))
+    best = values.argmax(axis=1)
+    gain = values[rows, best] - values[rows, usual]
+    return np.where(gain > caution, best, usual)
+
+
+Guarded = GuardedNetwork | GuardedPairs
+Router = QNetwork | Guarded
 """What training yields and `weights.safetensors` holds."""
 
 

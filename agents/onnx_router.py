@@ -14,7 +14,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 from traces.errors import InputError
 
-ENTRIES = ("algorithm", "observation", "models", "actions", "columns")
+ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
 """Of the metadata: what running the router needs."""
 
 
@@ -35,6 +35,7 @@ class OnnxRouter:
             raise CheckpointError(f"{path}: is not an exported router: lacks {missing}")
         self.path, self.name = path, written["algorithm"]
         self.observation: tuple[str, ...] = tuple(json.loads(written["observation"]))
+        self.action = written["action"]
         self.models: tuple[str, ...] = tuple(json.loads(written["models"]))
         self.actions, self.columns = int(written["actions"]), int(written["columns"])
 
@@ -49,7 +50,8 @@ class OnnxRouter:
     def check_fit(self, config: EnvConfig) -> None:
         """Raise a CheckpointError unless it can route for `config`."""
         low, _ = bounds(self.observation, len(config.tasks), config.gpus, len(config.models))
-        ours = config.model_names, config.actions, len(low)
+        choices = config.gpus if self.action == "gpu-model" else 1
+        ours = config.model_names, choices * len(config.models), len(low)
         theirs = self.models, self.actions, self.columns
         if ours != theirs:
             raise CheckpointError(

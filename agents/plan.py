@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.run_directory import Card
+from agents.sb3_settings import SB3Settings
 from agents.settings import PRESETS, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
@@ -20,9 +21,9 @@ class Plan:
     """A training run, before it begins.
 
     Attributes:
-        scenario: name; fields: of EnvConfig, that replace the scenario's. `observation` and
-            `split` are not among them: the settings say what the router reads, and training and
-            validation have their own splits.
+        scenario: name; fields: of EnvConfig, that replace the scenario's. `observation`,
+            `split` and, but for Stable-Baselines3, `action` are not among them: the settings say
+            what the router reads and decides, and training and validation have their own splits.
         decisions: length of the training, over all envs; None for the settings' own.
         algorithm: name of a preset, and of the trained agent.
         settings: replace the preset's.
@@ -49,7 +50,8 @@ class Plan:
         require(self.budget >= 1, "decisions", self.decisions, ">= 1")
         period = self.checkpoint_period
         require(period >= 1, "checkpoint_decisions", period, ">= 1")
-        for name in ("observation", "split"):
+        own = () if isinstance(self.resolved_settings, SB3Settings) else ("action",)
+        for name in ("observation", "split", *own):
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
 
     @property
@@ -69,8 +71,11 @@ class Plan:
 
     def config(self, split: str) -> EnvConfig:
         """The environment, on one split of its workload."""
-        observation = self.resolved_settings.observation
-        return configure(self.scenario, observation=observation, split=split, **self.fields)
+        s = self.resolved_settings
+        fields = dict(self.fields) | {"observation": s.observation, "split": split}
+        if not isinstance(s, SB3Settings):
+            fields["action"] = s.action
+        return configure(self.scenario, **fields)
 
     def card(self) -> Card:
         """What `config.json` will say."""

@@ -2,11 +2,12 @@
 
 Lagoudakis and Parr (2003) and Lazaric, Ghavamzadeh and Munos (2010, direct policy iteration) with
 regression in place of classification. The base policy is the tuned heuristic. From states that it,
-and later the router itself, visit on the training arrivals, every model is tried and the base
-policy followed for a while under the same true future. A network learns the values, centred per
-state. Learning is supervised: no bootstrapping, and no noise from the number of arrivals, which is
-common to all actions. The heuristic is overruled only where the promised gain exceeds a caution
-that validation picks, so the router starts at the heuristic's level and is never kept below it.
+and later the router itself, visit on the training arrivals, the most promising actions are tried
+and the base policy followed for a while under the same true future. A network learns the values,
+centred per state. Learning is supervised: no bootstrapping, and no noise from the number of
+arrivals, which is common to all actions. The heuristic is overruled only where the promised gain
+exceeds a caution that validation picks, so the router starts at the heuristic's level and is never
+kept below it.
 
 Read `RolloutIteration.iterate` first: visit, try, learn. Every number is in settings.py.
 """
@@ -20,17 +21,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents import compiled_policies
 from agents.checkpoint import Snapshot, chosen, prefixed
-from agents.compiled_policies import CompiledPolicy
-from agents.networks import QNetwork, Router, follow, moments_of, restore_moments
+from agents.compiled_policies import COMPILED, CompiledPolicy
+from agents.networks import Router, follow, moments_of, restore_moments
 from agents.rollouts import Tried, visit_and_try
+from agents.routers import compiled_router, guard, q_network, usual_heuristic
 from agents.settings import RolloutSettings
 from agents.tuning import tune
-from agents.validation import compiled_router, guard, pick_caution
+from agents.validation import pick_caution
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation, summary
-from llmroute_env.specs import Deadline, require
+from llmroute_env.specs import Deadline
 from llmroute_env.state import State
 
 GENERATORS = ("visiting", "sampling")
@@ -49,19 +50,18 @@ class RolloutIteration:
         self, settings: RolloutSettings, config: EnvConfig, budget: int, seed: int
     ) -> None:
         """Prepare to learn in `config` for `budget` decisions."""
-        require(config.action == "model", "action", config.action, "'model'")
         self.settings, self.config, self.budget = settings, config, budget
-        margin = tune("largest-feasible", config)
-        self.base = compiled_policies.largest_feasible(config, tune_for_rollouts(config))
+        usual = usual_heuristic(config)
+        setting = tune(usual, config)
+        self.base = COMPILED[usual](config, tune_for_rollouts(usual, config))
         # One env more than visits: the rollouts run in it.
         self.simulation = Simulation(config, settings.envs + 1, logs_completions=False)
         columns = self.simulation.outputs.observations.shape[1]
         seeds = np.random.SeedSequence(seed).generate_state(4)
         self.network, average, visitor = (
-            QNetwork(columns, settings.hidden, config.actions, False, int(seeds[0]))
-            for _ in range(3)
+            q_network(config, settings.hidden, seed=int(seeds[0])) for _ in range(3)
         )
-        self.average, self.visitor = (guard(n, config, margin) for n in (average, visitor))
+        self.average, self.visitor = (guard(n, config, setting) for n in (average, visitor))
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
         self._begin_episodes(int(seeds[3]))
@@ -100,6 +100,7 @@ class RolloutIteration:
         tried = Tried(
             np.empty((envs, self.observations.shape[1]), np.float32),
             np.empty((envs, self.values.shape[1])),
+            np.zeros(s.tries, np.int64),
         )
         self.decisions += visit_and_try(
             behaviour,
@@ -196,11 +197,11 @@ class RolloutIteration:
             setattr(self, name, snapshot.numbers[name])
 
 
-def tune_for_rollouts(config: EnvConfig) -> float:
-    """The margin of the base policy: the best one if the deadline were hard.
+def tune_for_rollouts(heuristic: str, config: EnvConfig) -> float:
+    """The setting of the base policy: the best one if the deadline were hard.
 
     A heuristic that banks on late answers keeps a backlog in which no single decision helps, so
     that following it hides what decisions are worth: with the margin that is best for the linear
     deadline of `soft`, learning gained a fifth of what it gains with this one.
     """
-    return tune("largest-feasible", replace(config, deadline=Deadline(config.deadline.deadline_s)))
+    return tune(heuristic, replace(config, deadline=Deadline(config.deadline.deadline_s)))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled_policies import CompiledPolicy, walk
+from agents.compiled_policies import CompiledPolicy, decide, walk
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.dynamics import advance
@@ -57,16 +57,101 @@ def try_actions(
     the decisions taken.
     """
     taken = 0
-    until_s = s.envs[e].now_s + horizon_s
     for action in range(len(values)):
-        fork(cluster, s, e, spare)
-        taken += walk(base, cluster, tape, s, spare, action, until_s, 2**62, log)
-        values[action] = s.envs[spare].utility - s.envs[e].utility
-        if not s.envs[spare].over:
-            s.envs[spare].step_in_time, s.envs[spare].step_late = 0.0, 0.0
-            advance(cluster, s, spare, math.inf, log)
-            values[action] += s.envs[spare].step_in_time + s.envs[spare].step_late
+        values[action], moved = try_action(base, cluster, tape, s, e, spare, horizon_s, log, action)
+        taken += moved
     return taken
+
+
+@compiled
+def try_action(
+    base: CompiledPolicy,
+    cluster: Cluster,
+    tape: Tape,
+    s: State,
+    e: int,
+    spare: int,
+    horizon_s: float,
+    log: Log,
+    action: int,
+) -> tuple[float, int]:
+    """The utility that `action` and then `base` earn, as in `try_actions`; and decisions taken."""
+    until_s = s.envs[e].now_s + horizon_s
+    fork(cluster, s, e, spare)
+    taken = walk(base, cluster, tape, s, spare, action, until_s, 2**62, log)
+    value = s.envs[spare].utility - s.envs[e].utility
+    if not s.envs[spare].over:
+        s.envs[spare].step_in_time, s.envs[spare].step_late = 0.0, 0.0
+        advance(cluster, s, spare, math.inf, log)
+        value += s.envs[spare].step_in_time + s.envs[spare].step_late
+    return value, taken
+
+
+@compiled
+def try_pairs(
+    base: CompiledPolicy,
+    cluster: Cluster,
+    tape: Tape,
+    s: State,
+    e: int,
+    spare: int,
+    horizon_s: float,
+    log: Log,
+    values: NDArray[np.float64],
+    picks: NDArray[np.int64],
+) -> int:
+    """As `try_actions`, but only for the pairs that are worth most to `base`, as many as `picks`.
+
+    Of the others `values` holds what `base` itself thinks they are worth less than its own choice.
+    """
+    usual = decide(base, cluster, s, e)
+    for pair in range(len(values)):
+        values[pair] = base.worths[pair] - base.worths[usual]
+    pick_pairs(cluster, s, e, values, picks)
+    taken = 0
+    # The first pick is the usual pair, relative to which the pairs that are not tried are valued.
+    reference = 0.0
+    for k in range(len(picks)):
+        if picks[k] < 0:
+            break
+        value, moved = try_action(base, cluster, tape, s, e, spare, horizon_s, log, picks[k])
+        taken += moved
+        if k == 0:
+            reference = value
+        values[picks[k]] = value - reference
+    for pair in range(len(values)):
+        twin = same_action(cluster, s, e, pair)
+        if twin >= 0:
+            values[pair] = values[twin]
+    return taken
+
+
+@compiled
+def pick_pairs(
+    cluster: Cluster, s: State, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]
+) -> None:
+    """Write the pairs of the largest values into `picks`, of those that do the same only one."""
+    for k in range(len(picks)):
+        picks[k] = -1
+        for pair in range(len(values)):
+            is_known = same_action(cluster, s, e, pair) >= 0
+            for earlier in range(k):
+                is_known = is_known or picks[earlier] == pair
+            if not is_known and (picks[k] < 0 or values[pair] > values[picks[k]]):
+                picks[k] = pair
+
+
+@compiled
+def same_action(cluster: Cluster, s: State, e: int, action: int) -> int:
+    """An earlier action that does the same: that model on another idle GPU of the pool; or -1."""
+    rules = cluster.rules[0]
+    gpu: int = action // rules.models
+    if gpu == 0 or s.gpus[e, gpu].running > 0:
+        return -1
+    for earlier in range(cluster.pools[cluster.pool_of[gpu]].first_gpu, gpu):
+        if s.gpus[e, earlier].running == 0:
+            return int(earlier * rules.models + action % rules.models)
+    return -1
 
 
 class Tried(NamedTuple):
@@ -74,6 +159,7 @@ class Tried(NamedTuple):
 
     observations: NDArray[np.float32]  # (N, F)
     values: NDArray[np.float64]  # (N, actions): utility within the horizon
+    picks: NDArray[np.int64]  # (K,) scratch: pairs that are tried in one state
 
 
 @compiled
@@ -108,5 +194,11 @@ def visit_and_try(
             left -= moved
             taken += moved
         encode(cluster, s, e, tried.observations[e])
-        taken += try_actions(base, cluster, tape, s, e, spare, horizon_s, log, tried.values[e])
+        values = tried.values[e]
+        if cluster.rules[0].joint_action:
+            taken += try_pairs(
+                base, cluster, tape, s, e, spare, horizon_s, log, values, tried.picks
+            )
+        else:
+            taken += try_actions(base, cluster, tape, s, e, spare, horizon_s, log, values)
     return taken

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from agents.base import Actions, Observations
 from agents.checkpoint import CheckpointError, read_tensors, write_atomically
-from agents.networks import GuardedNetwork, QNetwork, Router
+from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
+from agents.pairs import gpu_inputs, pair_columns
+from agents.sb3_settings import SB3Settings
 from agents.settings import PRESETS, DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
@@ -62,6 +64,13 @@ class Card:
         chosen = f" --load {load}" if self.fields else ""
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
         return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
+
+    @property
+    def action(self) -> str:
+        """What the router decides: EnvConfig.action."""
+        if isinstance(self.settings, DoubleDQNSettings | RolloutSettings):
+            return self.settings.action
+        return str(self.fields.get("action", "model"))
 
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
@@ -131,6 +140,7 @@ class TrainedRouter:
     def __init__(self, card: Card, network: Router) -> None:
         self.name = card.algorithm
         self.observation = card.settings.observation
+        self.action = card.action
         self.card = card
         self.network = network
 
@@ -155,29 +165,43 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Traine
     card = read_card(directory)
     if config is not None:
         check_fit(card, config)
-    network = make_router(card)
+    network = make_router(card, None if config is None else config.gpus)
     load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
     return TrainedRouter(card, network)
 
 
-def make_router(card: Card) -> Router:
-    """The router of `card`, before its weights are loaded."""
-    s, actions = card.settings, card.actions
+def make_router(card: Card, gpus: int | None = None) -> Router:
+    """The router of `card`, before its weights are loaded; over pairs, for so many GPUs."""
+    s, models = card.settings, len(card.models)
     is_dueling = isinstance(s, DoubleDQNSettings) and s.dueling
-    network = QNetwork(card.columns, s.hidden, actions, is_dueling, seed=0)
-    if isinstance(s, RolloutSettings) or (isinstance(s, DoubleDQNSettings) and s.guarded):
-        return GuardedNetwork(network, margin=0.0, slack=0, order=list(range(actions)))
-    return network
+    is_guarded = isinstance(s, RolloutSettings) or (isinstance(s, DoubleDQNSettings) and s.guarded)
+    if card.action != "gpu-model" or isinstance(s, SB3Settings):
+        network = QNetwork(card.columns, s.hidden, card.actions, is_dueling, seed=0)
+        order = list(range(card.actions))
+        return GuardedNetwork(network, 0.0, slack=0, order=order) if is_guarded else network
+    trained_for = card.actions // models
+    rest, _ = bounds(s.observation, 0, trained_for, models)
+    shape = s.observation, card.columns - len(rest), gpus or trained_for, models
+    network = QNetwork(gpu_inputs(*shape), s.hidden, models, is_dueling, seed=0)
+    accuracy = np.zeros((shape[1], models))
+    return GuardedPairs(network, 0.0, pair_columns(*shape), accuracy) if is_guarded else network
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:
-    """Raise a CheckpointError unless the router of `card` can route for `config`."""
-    if config.actions != card.actions or config.model_names != card.models:
+    """Raise a CheckpointError unless the router of `card` can route for `config`.
+
+    A router over pairs that reads every GPU alike can do so for any number of them.
+    """
+    gpus, models = config.gpus, config.model_names
+    if card.action == "gpu-model" and not isinstance(card.settings, SB3Settings):
+        gpus = card.actions // len(card.models)
+    actions = len(models) * (gpus if card.action == "gpu-model" else 1)
+    if actions != card.actions or models != card.models:
         raise CheckpointError(
-            f"models: got {config.model_names!r} and {config.actions} actions; "
+            f"models: got {models!r} and {actions} actions; "
             f"accepted by this router: {card.models!r} and {card.actions} actions"
         )
-    low, _ = bounds(card.settings.observation, len(config.tasks), config.gpus, len(config.models))
+    low, _ = bounds(card.settings.observation, len(config.tasks), gpus, len(models))
     if len(low) != card.columns:
         raise CheckpointError(
             f"observation: got {len(low)} columns of {card.settings.observation!r}; "

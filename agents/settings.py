@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from agents.experience import CREDITS
 from agents.sb3_settings import SB3_PRESETS, SB3Settings
-from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, PAPER_FEATURES
+from llmroute_env.config import ACTIONS
+from llmroute_env.observation import (
+    DEFAULT_FEATURES,
+    FEATURE_NAMES,
+    GPU_FEATURES,
+    PAIR_FEATURES,
+    PAPER_FEATURES,
+)
 from llmroute_env.specs import require
 
 
@@ -16,6 +23,7 @@ class DoubleDQNSettings:
 
     Attributes:
         decisions: length of a training, unless the plan says otherwise.
+        action: what the router decides: `gpu-model` or only the `model`.
         observation: features that the router reads (llmroute_env.observation.FEATURES), in order.
         hidden: widths of the hidden layers.
         dueling: learn the value of a state and centred advantages, instead of Q directly.
@@ -56,6 +64,7 @@ class DoubleDQNSettings:
     """
 
     decisions: int = 5_000_000
+    action: str = "model"
     observation: tuple[str, ...] = DEFAULT_FEATURES
     hidden: tuple[int, ...] = (64, 64)
     dueling: bool = True
@@ -103,9 +112,8 @@ class DoubleDQNSettings:
         require(
             self.discount_rate_per_s >= 0, "discount_rate_per_s", self.discount_rate_per_s, ">= 0"
         )
-        needs_slack = self.guarded or self.demonstrators > 0
-        valid = "slack" in self.observation or not needs_slack
-        require(valid, "observation", self.observation, "slack among them, or no heuristic")
+        if self.guarded or self.demonstrators > 0:
+            check_heuristic(self.action, self.observation)
         check_cautions(self.cautions)
         require(self.replay_ratio > 0, "replay_ratio", self.replay_ratio, "> 0")
 
@@ -117,10 +125,13 @@ class RolloutSettings:
     Attributes:
         decisions: length of a training, unless the plan says otherwise: simulated decisions,
             those of the rollouts included.
-        observation: features that the router reads, in order; `slack` among them.
+        action: what the router decides: `gpu-model` or only the `model`.
+        observation: features that the router reads, in order; among them those of the heuristic.
         hidden: widths of the hidden layers.
         envs: that visit states side by side.
         skipped_decisions: mean number of decisions between two states that are tried.
+        tries: pairs that are tried in a state: those that the heuristic values most; of the others
+            its own valuation is learned. Models are all tried.
         horizon: how long the base policy is followed after each action that is tried, in units of
             the longest latency that still earns something (deadline + grace).
         on_policy_share: share of the visits that follow the best router so far rather than the
@@ -143,12 +154,14 @@ class RolloutSettings:
         validation_window_s: their length, if shorter than the scenario's.
     """
 
-    decisions: int = 200_000_000
-    observation: tuple[str, ...] = DEFAULT_FEATURES
+    decisions: int = 100_000_000
+    action: str = "gpu-model"
+    observation: tuple[str, ...] = GPU_FEATURES
     hidden: tuple[int, ...] = (64, 64)
     envs: int = 32
     skipped_decisions: int = 100
-    horizon: float = 1.25
+    tries: int = 3
+    horizon: float = 0.5
     on_policy_share: float = 0.5
     states_per_round: int = 1024
     capacity: int = 400_000
@@ -165,8 +178,8 @@ class RolloutSettings:
 
     def __post_init__(self) -> None:
         check_observation(self.observation)
-        require("slack" in self.observation, "observation", self.observation, "slack among them")
-        for name in ("envs", "states_per_round", "capacity", "batch_size"):
+        check_heuristic(self.action, self.observation)
+        for name in ("envs", "tries", "states_per_round", "capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
         for name in ("horizon", "uses_per_state", "huber_delta", "learning_rate"):
             require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
@@ -181,6 +194,14 @@ def check_observation(names: tuple[str, ...]) -> None:
     require(known, "observation", names, ", ".join(FEATURE_NAMES))
 
 
+def check_heuristic(action: str, observation: tuple[str, ...]) -> None:
+    """Raise a ConfigError unless the heuristic over `action` can read what it needs."""
+    require(action in ACTIONS, "action", action, ", ".join(ACTIONS))
+    needed = ("slack",) if action == "model" else PAIR_FEATURES
+    valid = set(needed) <= set(observation)
+    require(valid, "observation", observation, f"{', '.join(needed)} among them, or no heuristic")
+
+
 def check_cautions(cautions: tuple[float, ...]) -> None:
     """Raise a ConfigError unless there are some, none negative."""
     valid = len(cautions) > 0 and min(cautions) >= 0
@@ -192,6 +213,9 @@ Settings = GuardedSettings | SB3Settings
 
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
+    "rollout-pi-model": RolloutSettings(
+        action="model", observation=DEFAULT_FEATURES, horizon=1.25, decisions=200_000_000
+    ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
         observation=PAPER_FEATURES,
@@ -209,4 +233,5 @@ PRESETS: dict[str, Settings] = {
     **SB3_PRESETS,
 }
 """`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886); its numbers, which the paper does
-not give, are ours. `ddqn` is the improved one. `rollout-pi` is rollout policy iteration."""
+not give, are ours. `ddqn` is the improved one. `rollout-pi` is rollout policy iteration over
+(GPU, model) pairs, `rollout-pi-model` over models only."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import heuristics
-from agents.base import Agent
-from agents.compiled_policies import episode_scores, largest_feasible
-from agents.heuristics import TUNABLE
+from agents import controls
+from agents.base import Agent, for_agent
+from agents.compiled_policies import COMPILED, episode_scores
+from agents.controls import TUNABLE
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import require
@@ -41,14 +41,23 @@ def validation_score(name: str, config: EnvConfig, setting: float, episodes: int
     """Mean utility of peak of heuristic `name` on the validation episodes."""
     config = replace(config, split="validation")
     seeds = validation_seeds(episodes)
-    if name == "largest-feasible":
-        return float(episode_scores(largest_feasible(config, setting), config, seeds).mean())
-    return float(run_episodes(heuristics.make(name, config, setting), config, seeds).mean())
+    return float(heuristic_scores(name, config, setting, seeds).mean())
+
+
+def heuristic_scores(
+    name: str, config: EnvConfig, setting: float, seeds: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Utility of peak of heuristic `name` on one episode per seed, shape (N,)."""
+    agent = controls.make(name, replace(config, action="model"), setting)
+    config = for_agent(config, agent)
+    if name in COMPILED:
+        return episode_scores(COMPILED[name](config, setting), config, seeds)
+    return run_episodes(agent, config, seeds)
 
 
 def run_episodes(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Utility of peak of one episode per seed, shape (N,): compiled_policies.episode_scores."""
-    config = replace(config, observation=agent.observation)
+    config = for_agent(config, agent)
     simulation = Simulation(config, len(seeds), logs_completions=False)
     everyone = np.ones(len(seeds), np.bool_)
     simulation.seed(everyone, seeds)

@@ -7,29 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import compiled_policies
-from agents.compiled_policies import CompiledPolicy, episode_scores
-from agents.heuristics import largest_first
-from agents.networks import GuardedNetwork, QNetwork, Router
+from agents.compiled_policies import episode_scores
+from agents.networks import Guarded, Router
+from agents.routers import compiled_router
 from agents.settings import GuardedSettings, Settings
 from agents.tuning import validation_seeds
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import FEATURE_NAMES, layout
-
-
-def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
-    """The router as compiled code; it reads the observation of `config`."""
-    if isinstance(router, QNetwork):
-        return compiled_policies.network(config, router.layers())
-    network = compiled_policies.network(config, router.network.layers())
-    return compiled_policies.guarded(network, float(router.margin), float(router.caution))
-
-
-def guard(network: QNetwork, config: EnvConfig, margin: float) -> GuardedNetwork:
-    """Largest-feasible with `margin`, which `network` may overrule once it has a caution."""
-    starts = layout(config.observation, len(config.tasks), config.gpus, len(config.models))
-    slack = int(starts[FEATURE_NAMES.index("slack")])
-    return GuardedNetwork(network, margin, slack, largest_first(config))
 
 
 def validation_episodes(
@@ -47,7 +30,7 @@ def validate(router: Router, config: EnvConfig, settings: Settings) -> float:
     return float(episode_scores(compiled_router(router, config), config, seeds).mean())
 
 
-def pick_caution(router: GuardedNetwork, config: EnvConfig, settings: GuardedSettings) -> float:
+def pick_caution(router: Guarded, config: EnvConfig, settings: GuardedSettings) -> float:
     """Give the router the most successful caution; returns its score."""
     cautions = (*settings.cautions, float("inf"))
     scores = []

@@ -7,8 +7,8 @@ from typing import Any
 
 from agents import controls, heuristics
 from agents.base import Agent
-from agents.compiled_policies import episode_scores, largest_feasible
-from agents.tuning import run_episodes, validation_seeds
+from agents.compiled_policies import COMPILED
+from agents.tuning import heuristic_scores, run_episodes, validation_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
 
@@ -64,9 +64,8 @@ def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tun
 def score(control: str, setting: str | float, config: EnvConfig, episodes: int) -> float:
     """Mean utility of peak of a control with `setting` on episodes of `config`."""
     seeds = validation_seeds(episodes)
-    if control == "largest-feasible":
-        policy = largest_feasible(config, float(setting))
-        return float(episode_scores(policy, config, seeds).mean())
+    if control in COMPILED:
+        return float(heuristic_scores(control, config, float(setting), seeds).mean())
     return float(run_episodes(make(control, config, setting), config, seeds).mean())
 
 

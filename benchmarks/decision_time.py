@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Agent
+from agents.base import Agent, for_agent
 from agents.compiled_decisions import CompiledRouter
 from agents.decisions import ways_to_decide
 from agents.loading import load_trained
@@ -63,7 +63,7 @@ def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
     """
     agent = load_trained(name)
     fields = agent.card.fields
-    config = configure(agent.card.scenario, observation=agent.observation, split="test", **fields)
+    config = for_agent(configure(agent.card.scenario, split="test", **fields), agent)
     rows = visited(agent, config, decisions)
     ways = {way: Way(decide, 1) for way, decide in ways_to_decide(agent, config).items()}
     ways["compiled loop"] = Way(CompiledRouter(agent, config).act, LOOP)
@@ -101,7 +101,7 @@ def medians(rounds: list[dict[str, NDArray[np.float64]]]) -> dict[str, float]:
 
 def visited(agent: Agent, config: EnvConfig, count: int) -> NDArray[np.float32]:
     """`count` observations that `agent` meets on its own way through episodes, shape (count, F)."""
-    config = replace(config, observation=agent.observation)
+    config = for_agent(config, agent)
     simulation = Simulation(config, ENVS, logs_completions=False)
     everyone = np.ones(ENVS, np.bool_)
     simulation.seed(everyone, episode_seeds(0, ENVS))

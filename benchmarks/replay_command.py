@@ -6,7 +6,7 @@ Importing this module imports neither numba nor torch, so that `llmroute --help`
 from __future__ import annotations
 
 import json as json_format
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class EpisodeChoice:
         """The episode, routed by the agent of that name or run directory."""
         import numpy as np
 
+        from agents.base import for_agent
         from agents.loading import load
         from llmroute_env.recording import play
         from llmroute_env.scenarios import configure
@@ -46,7 +47,7 @@ class EpisodeChoice:
         fields = {} if self.load is None else {"load": self.load}
         config = configure(self.scenario, split=self.split, **fields)
         agent = load(agent_name, config)
-        config = replace(config, observation=agent.observation)
+        config = for_agent(config, agent)
         agent.begin(1, np.random.default_rng(self.seed))
         return config, play(config, self.seed, agent.act, self.steps)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Agent
+from agents.base import Agent, for_agent
 from agents.controls import SeesState
 from benchmarks.metrics import THRESHOLDS, latencies_s, window_ratios
 from benchmarks.stats import Interval, bootstrap_mean
@@ -57,14 +56,14 @@ def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
 
 
 def evaluate(agent: Agent, config: EnvConfig, episodes: int, seed: int) -> Evaluation:
-    """Run `agent` on `episodes` episodes of `config`, with the observation that the agent reads.
+    """Run `agent` on `episodes` episodes of `config`, with what the agent reads and decides.
 
     Raises:
         ConfigError: episodes or seed out of range.
     """
     require(episodes >= 1, "episodes", episodes, ">= 1")
     require(seed >= 0, "seed", seed, ">= 0")
-    config = dataclasses.replace(config, observation=agent.observation)
+    config = for_agent(config, agent)
     seeds = episode_seeds(seed, episodes)
     results: list[EpisodeResult] = []
     for start in range(0, episodes, SIDE_BY_SIDE):

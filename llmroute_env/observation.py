@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
-from llmroute_env.dispatch import choose_gpu, predicted_latency_s
+from llmroute_env.dispatch import FINISH, added_work_s, choose_gpu, predicted_latency_s
 from llmroute_env.specs import require
 from llmroute_env.state import State
 
@@ -42,6 +42,9 @@ FEATURES = (
     Feature("slack", "model", -MOST_LOG, 1, "predicted slack if routed to the model, 1 - latency / deadline; below -1 logarithmic"),
     Feature("deadline", "once", -MOST_LOG, MOST_LOG, "log of the deadline, s"),
     Feature("gpu_slack", "gpu-model", -MOST_LOG, 1, "the slack on each GPU, GPU-major; -16 where the model is not hosted"),
+    Feature("gpu_work", "gpu-model", 0, MOST_LOG, "GPU time that the request adds there, in units of 1 / load 1 per GPU; 16 where not hosted"),
+    Feature("gpu_backlog", "gpu-model", 0, MOST_LOG, "log1p of the requests that wait for the model on each GPU"),
+    Feature("gpu_running", "gpu-model", 0, MOST_LOG, "log1p of the time until the model's batch on the GPU ends, in units of gpu_work"),
     Feature("batch", "model", 0, 10_000, "requests of the model, waiting and running / (GPUs x its largest batch limit)"),
     Feature("rate", "once", 0, 10_000, "arrival rate over the long window, in units of load 1"),
 )  # fmt: skip
@@ -49,10 +52,11 @@ FEATURES = (
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 DEFAULT_FEATURES = ("task", "fast_rate", "slow_rate", "backlog", "running", "busy", "slack")
 PAPER_FEATURES = ("task", "batch", "rate")
+PAIR_FEATURES = ("task", "fast_rate", "gpu_slack", "gpu_work")
+GPU_FEATURES = (*DEFAULT_FEATURES, "gpu_slack", "gpu_work", "gpu_backlog", "gpu_running")
 
-TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE, GPU_SLACK, BATCH, RATE = range(
-    len(FEATURES)
-)
+TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE = range(8)
+GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE = range(8, len(FEATURES))
 
 
 def columns(feature: Feature, tasks: int, gpus: int, models: int) -> int:
@@ -134,7 +138,25 @@ def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None
         row[at[DEADLINE]] = math.log(bounded_s)
     encode_models(cluster, s, e, row)
     if at[GPU_SLACK] >= 0:
-        encode_gpus(cluster, s, e, row)
+        encode_slacks(cluster, s, e, row)
+    if at[GPU_WORK] >= 0:
+        encode_work(cluster, s, e, row)
+    if at[GPU_BACKLOG] >= 0:
+        encode_backlogs(cluster, s, e, row)
+    if at[GPU_RUNNING] >= 0:
+        encode_running(cluster, s, e, row)
+
+
+@compiled
+def encode_for_pairs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write only PAIR_FEATURES, where an observation that holds them all has them."""
+    for task in range(cluster.rules[0].tasks):
+        row[cluster.layout[TASK] + task] = 1.0 if task == s.envs[e].task else 0.0
+    row[cluster.layout[FAST_RATE]] = log_rate(
+        s.envs[e].fast_rate_per_s / cluster.rules[0].load_1_per_s
+    )
+    encode_slacks(cluster, s, e, row)
+    encode_work(cluster, s, e, row)
 
 
 @compiled
@@ -158,8 +180,8 @@ def encode_models(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) 
 
 
 @compiled
-def encode_gpus(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
-    """Write the features that have one column per (GPU, model)."""
+def encode_slacks(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write the predicted slack on every (GPU, model)."""
     rules = cluster.rules[0]
     column = cluster.layout[GPU_SLACK]
     for gpu in range(rules.gpus):
@@ -170,3 +192,47 @@ def encode_gpus(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) ->
                 value = slack(latency_s, s.envs[e].deadline_s)
             row[column] = value
             column += 1
+
+
+@compiled
+def encode_work(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write the work that the pending request adds on every (GPU, model)."""
+    rules = cluster.rules[0]
+    column = cluster.layout[GPU_WORK]
+    per_s = rules.load_1_per_s / rules.gpus
+    for gpu in range(rules.gpus):
+        pool = cluster.pool_of[gpu]
+        for m in range(rules.models):
+            value = MOST_LOG
+            if cluster.batch_limit[pool, m] > 0:
+                added_s = added_work_s(cluster, pool, m, s.queues[e, gpu, m].waiting)
+                value = min(added_s * per_s, MOST_LOG)
+            row[column] = value
+            column += 1
+
+
+@compiled
+def encode_backlogs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write how many requests wait for every (GPU, model)."""
+    rules = cluster.rules[0]
+    column = cluster.layout[GPU_BACKLOG]
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            row[column] = min(math.log(1.0 + s.queues[e, gpu, m].waiting), MOST_LOG)
+            column += 1
+
+
+@compiled
+def encode_running(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+    """Write how long every GPU still runs its batch, in the column of the batch's model."""
+    rules = cluster.rules[0]
+    column = cluster.layout[GPU_RUNNING]
+    per_s = rules.load_1_per_s / rules.gpus
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            row[column + m] = 0.0
+        model = s.gpus[e, gpu].model
+        if model >= 0:
+            left_s = max(s.contests[e, FINISH, gpu].key - s.envs[e].now_s, 0.0)
+            row[column + model] = min(math.log(1.0 + left_s * per_s), MOST_LOG)
+        column += rules.models

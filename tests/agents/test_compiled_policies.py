@@ -9,8 +9,8 @@ from agents import compiled_policies, heuristics
 from agents.compiled_policies import CompiledPolicy, episode_scores, largest_feasible
 from agents.networks import QNetwork, Router
 from agents.rollouts import Tried, fork, try_actions, visit_and_try
+from agents.routers import compiled_router, guard
 from agents.tuning import run_episodes, tune, validation_score
-from agents.validation import compiled_router, guard
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.simulation import Simulation
 
@@ -45,6 +45,7 @@ class Greedy:
 
     name = "greedy"
     observation = CONFIG.observation
+    action = "model"
 
     def __init__(self, router: Router) -> None:
         self.router = router
@@ -141,7 +142,7 @@ def test_values_of_actions_are_those_of_separate_rollouts(horizon_s: float) -> N
 
 def test_visits_skip_as_many_decisions_as_asked() -> None:
     simulation = begun(CONFIG, 3)
-    tried = Tried(np.zeros((2, 16), np.float32), np.zeros((2, 3)))
+    tried = Tried(np.zeros((2, 16), np.float32), np.zeros((2, 3)), np.zeros(0, np.int64))
     base = largest_feasible(CONFIG, 0.4)
     skips = np.array([7, 0])
     arrays = simulation.cluster, simulation.tape, simulation.state, simulation.outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from agents.base import for_agent
 from agents.checkpoint import CheckpointError
 from agents.compiled_decisions import CompiledRouter
 from agents.decisions import ways_to_decide
 from agents.export import export
 from agents.heuristics import largest_first, most_feasible
 from agents.loading import load, load_trained
-from agents.networks import GuardedNetwork, QNetwork, Router
+from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.onnx_router import OnnxRouter
 from agents.plan import Plan
+from agents.routers import guard, q_network
 from agents.run_directory import TrainedRouter, make_router
-from agents.validation import guard
 from benchmarks.cli import main
 from benchmarks.decision_time import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
@@ -38,17 +40,21 @@ def untrained(algorithm: str, folder: Path) -> TrainedRouter:
         network = QNetwork(card.columns, (64, 64), card.actions, router.network.dueling, seed=1)
         router = guard(network, CONFIG, 0.3)
         router.caution.fill_(0.05)
+    if isinstance(router, GuardedPairs):
+        config = replace(CONFIG, observation=card.settings.observation, action="gpu-model")
+        router = guard(q_network(config, (64, 64), seed=1), config, 0.02)
+        router.caution.fill_(0.05)
     return TrainedRouter(card, router)
 
 
 def values_of(router: Router, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """What torch computes."""
-    network = router.network if isinstance(router, GuardedNetwork) else router
+    network = router if isinstance(router, QNetwork) else router.network
     with torch.inference_mode():
         return network(torch.from_numpy(rows)).numpy()
 
 
-@pytest.mark.parametrize("algorithm", ["pretrained", "ddqn", "ddqn-paper", "sb3-dqn"])
+@pytest.mark.parametrize("algorithm", ["pretrained", "rollout-pi", "ddqn", "ddqn-paper", "sb3-dqn"])
 def test_same_decisions_on_the_way_of_the_router(tmp_path: Path, algorithm: str):
     trained = algorithm == "pretrained"
     agent = load_trained("pretrained:unpredictable") if trained else untrained(algorithm, tmp_path)
@@ -60,7 +66,7 @@ def test_same_decisions_on_the_way_of_the_router(tmp_path: Path, algorithm: str)
     actions, values = runtime.session.run(["actions", "values"], {"observations": rows})
     np.testing.assert_array_equal(actions, expected)
     np.testing.assert_allclose(values, values_of(agent.network, rows), rtol=1e-4, atol=1e-4)
-    config = configure("unpredictable-1", observation=agent.observation)
+    config = for_agent(CONFIG, agent)
     np.testing.assert_array_equal(CompiledRouter(agent, config).act(rows), expected)
     if trained:
         best = values_of(agent.network, rows).argmax(axis=1)

@@ -13,10 +13,10 @@ import pytest
 from agents.compiled_policies import episode_scores, largest_feasible
 from agents.export import export
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
+from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.settings import PRESETS
 from agents.tuning import tune
-from agents.validation import compiled_router
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.runner import episode_seeds

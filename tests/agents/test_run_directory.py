@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from agents.checkpoint import CheckpointError
 from agents.networks import GuardedNetwork, QNetwork
 from agents.plan import Plan
+from agents.routers import guard
 from agents.run_directory import (
     CARD,
     WEIGHTS,
@@ -21,8 +23,14 @@ from agents.run_directory import (
     write_weights,
 )
 from agents.settings import PRESETS
-from agents.validation import guard
-from llmroute_env import EnvConfig, Pool, configure
+from llmroute_env import EnvConfig, Pool, configure, profiles
+
+OPT = profiles.load("opt-a100")
+ONE_TASK = replace(
+    OPT,
+    tasks=OPT.tasks[:1],
+    models=tuple(replace(model, accuracy=model.accuracy[:1]) for model in OPT.models),
+)
 
 
 def written(directory: Path, algorithm: str = "ddqn") -> QNetwork | GuardedNetwork:
@@ -88,7 +96,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     ("config", "message"),
     [
         (EnvConfig(pools=(Pool(4, models=("opt-125m", "opt-1.3b")),)), "models: got"),
-        (EnvConfig(action="gpu-model"), "and 12 actions"),
+        (EnvConfig(profile=ONE_TASK), "got 13 columns"),
     ],
 )
 def test_a_router_is_not_used_where_it_does_not_fit(

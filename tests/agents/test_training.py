@@ -180,12 +180,13 @@ def test_bad_plans_are_refused(tmp_path: Path) -> None:
         ({"decisions": 0}, "decisions: got 0; accepted: >= 1"),
         ({"seed": -1}, "seed: got -1"),
         ({"fields": {"split": "test"}}, "field 'split': got 'test'"),
+        ({"fields": {"action": "model"}}, "field 'action': got 'model'"),
     ]:
         with pytest.raises(ConfigError) as error:
             Plan(tmp_path, **changes)  # type: ignore[arg-type]
         assert message in str(error.value)
     with pytest.raises(ConfigError, match="credit: got 'luck'; accepted: decision, completion"):
         DoubleDQNSettings(credit="luck")
-    with pytest.raises(ConfigError, match="slack among them"):
+    with pytest.raises(ConfigError, match="gpu_work among them"):
         RolloutSettings(observation=("task",))
     assert PRESETS["ddqn-paper"].observation == ("task", "batch", "rate")

@@ -1,0 +1,137 @@
+"""The heuristic that predicts every (GPU, model) pair, and what routers over pairs read.
+
+An action is a pair, GPU-major. What a pair is worth to the pending request is the accuracy it
+promises, less the price of the GPU time that it takes from the requests to come: joining a batch
+that waits is cheap, opening one is dear, and the more so the more requests arrive. Choosing the
+GPU too keeps small batches from waiting behind large ones, which no choice of model alone can.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Actions, Observations
+from llmroute_env._compiled import compiled
+from llmroute_env.config import EnvConfig
+from llmroute_env.observation import FEATURE_NAMES, FEATURES, PAIR_FEATURES, bounds, layout
+from llmroute_env.specs import require
+
+SAFE_SLACK = 0.5
+"""Predicted slack from which a request counts as sure to be in time; below, proportionally less:
+what arrives later delays it, and deadlines are missed by predictions that were almost true."""
+
+
+class PricedPair:
+    """The pair with the best accuracy x chance to be in time - price x GPU time that it adds.
+
+    The chance is the predicted slack in units of SAFE_SLACK. The price rises with the square root
+    of the short-term arrival rate; `price` is that of 1 / load 1 of GPU time at load 1.
+    """
+
+    observation: tuple[str, ...] = PAIR_FEATURES
+    action = "gpu-model"
+
+    def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
+        require(price >= 0, f"{name} price", price, ">= 0")
+        self.name, self.price = name, price
+        self.columns = pair_columns(self.observation, *shape_of(config)[1:])
+        self.accuracy = accuracies(config)
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """See Agent."""
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        return choose_pairs(observations, self.columns, self.accuracy, self.price)
+
+
+def pair_columns(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
+    """First columns of PAIR_FEATURES in an observation of `names`, and the number of pairs."""
+    starts = layout(names, tasks, gpus, models)
+    found = [int(starts[FEATURE_NAMES.index(name)]) for name in PAIR_FEATURES]
+    accepted = f"{', '.join(PAIR_FEATURES)} among them"
+    require(min(found) >= 0, "observation", names, accepted)
+    return np.array([*found, gpus * models], np.int64)
+
+
+def accuracies(config: EnvConfig) -> NDArray[np.float64]:
+    """Accuracy of every model on every task, shape (T, M)."""
+    return np.array([model.accuracy for model in config.models]).T.copy()
+
+
+def gpu_inputs(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
+    """What a network reads for each GPU in an observation of `names`: columns, shape (G, I).
+
+    All that does not belong to a GPU comes first, the same in every row; then what is the GPU's.
+    """
+    starts = layout(names, tasks, gpus, models)
+    first = [starts[i] for i, f in enumerate(FEATURES) if f.per == "gpu-model" and starts[i] >= 0]
+    own = np.add.outer(np.arange(gpus) * models, np.add.outer(first, np.arange(models)))
+    own = own.reshape(gpus, -1).astype(np.int64)
+    low, _ = bounds(names, tasks, gpus, models)
+    shared = np.setdiff1d(np.arange(len(low)), own)
+    return np.hstack([np.tile(shared, (gpus, 1)), own])
+
+
+def shape_of(config: EnvConfig) -> tuple[tuple[str, ...], int, int, int]:
+    """What the columns of an observation depend on: names of features, tasks, GPUs and models."""
+    return config.observation, len(config.tasks), config.gpus, len(config.models)
+
+
+@compiled
+def best_pair(
+    row: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    accuracy: NDArray[np.float64],
+    price: float,
+    worths: NDArray[np.float64],
+) -> int:
+    """The pair that PricedPair takes for the observation `row`; ties go to the lowest number.
+
+    What every pair is worth is written into `worths`.
+    """
+    slack, work = columns[2], columns[3]
+    task = 0
+    for k in range(len(accuracy)):
+        if row[columns[0] + k] > 0.0:
+            task = k
+    price_now = price * math.sqrt(max(math.exp(np.float64(row[columns[1]])) - 1.0, 0.0))
+    best = 0
+    for pair in range(columns[4]):
+        predicted = np.float64(row[slack + pair])
+        chance = min(max(predicted / SAFE_SLACK, 0.0), 1.0)
+        worth = accuracy[task, pair % accuracy.shape[1]] * chance - price_now * row[work + pair]
+        # A thousandth of the slack decides between pairs that are otherwise alike.
+        worths[pair] = worth + 1e-3 * predicted
+        if worths[pair] > worths[best]:
+            best = pair
+    return best
+
+
+@compiled
+def best_pairs(
+    rows: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    accuracy: NDArray[np.float64],
+    price: float,
+    worths: NDArray[np.float64],
+    actions: NDArray[np.int64],
+) -> None:
+    """Write `best_pair` of every row into `actions`."""
+    for e in range(len(rows)):
+        actions[e] = best_pair(rows[e], columns, accuracy, price, worths)
+
+
+def choose_pairs(
+    rows: Observations,
+    columns: NDArray[np.int64],
+    accuracy: NDArray[np.float64],
+    price: float,
+) -> Actions:
+    """`best_pair` of every row, shape (B, F) -> (B,)."""
+    actions = np.empty(len(rows), np.int64)
+    best_pairs(rows, columns, accuracy, price, np.empty(columns[4]), actions)
+    return actions

@@ -1,0 +1,47 @@
+"""Networks and guards for an environment, and both as compiled code."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import compiled_policies
+from agents.compiled_policies import COMPILED, CompiledPolicy
+from agents.heuristics import largest_first
+from agents.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
+from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
+from llmroute_env.config import EnvConfig
+from llmroute_env.observation import FEATURE_NAMES, layout
+
+
+def usual_heuristic(config: EnvConfig) -> str:
+    """The heuristic that guards a router with the actions of `config`."""
+    return "priced-pair" if config.action == "gpu-model" else "largest-feasible"
+
+
+def q_network(
+    config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
+) -> QNetwork:
+    """A Q-network that reads the observation of `config` and values its actions."""
+    inputs: NDArray[np.int64] | int = compiled_policies.observation_columns(config)
+    if config.action == "gpu-model":
+        inputs = gpu_inputs(*shape_of(config))
+    return QNetwork(inputs, hidden, len(config.models), dueling, seed)
+
+
+def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
+    """The usual heuristic with `setting`, which `network` may overrule once it has a caution."""
+    if config.action == "gpu-model":
+        return GuardedPairs(network, setting, pair_columns(*shape_of(config)), accuracies(config))
+    slack = int(layout(*shape_of(config))[FEATURE_NAMES.index("slack")])
+    return GuardedNetwork(network, setting, slack, largest_first(config))
+
+
+def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
+    """The router as compiled code; it reads the observation of `config`."""
+    if isinstance(router, QNetwork):
+        return compiled_policies.network(config, router.layers())
+    network = compiled_policies.network(config, router.network.layers())
+    setting = float(router.price if isinstance(router, GuardedPairs) else router.margin)
+    base = COMPILED[usual_heuristic(config)](config, setting)
+    return compiled_policies.guarded(network, base, float(router.caution))

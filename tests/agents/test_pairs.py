@@ -1,0 +1,221 @@
+"""Routers over (GPU, model) pairs: the heuristic, its compiled twin, the network, the rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents import controls
+from agents.base import for_agent
+from agents.compiled_policies import episode_scores, priced_pair
+from agents.networks import GuardedPairs
+from agents.pairs import PricedPair, gpu_inputs, shape_of
+from agents.plan import Plan
+from agents.rollouts import try_action, try_pairs
+from agents.routers import compiled_router, guard, q_network
+from agents.run_directory import load_agent, make_router, write_card, write_weights
+from agents.tuning import run_episodes, validation_score
+from benchmarks.runner import evaluate
+from llmroute_env import ConfigError, EnvConfig, Pool, configure
+from llmroute_env.observation import FEATURE_NAMES, GPU_FEATURES, PAIR_FEATURES, layout
+from llmroute_env.simulation import Simulation
+
+PAIRS = {"action": "gpu-model", "observation": GPU_FEATURES}
+CONFIG = configure("overload", window_s=1.0, **PAIRS)
+MIXED = replace(CONFIG, pools=(Pool(2), Pool(1, models=("opt-125m",))))
+SEEDS = np.arange(4, dtype=np.uint64)
+SMALL, MIDDLE, LARGE = 0, 1, 2
+
+
+def observed(slack: np.ndarray, work: np.ndarray, load: float = 1.0) -> np.ndarray:
+    """One observation of PAIR_FEATURES on 4 GPUs, of a request with the last task."""
+    return np.array([[0, 0, 0, 1, np.log1p(load), *slack.ravel(), *work.ravel()]], np.float32)
+
+
+def choice(price: float, slack: np.ndarray, work: np.ndarray, load: float = 1.0) -> tuple[int, int]:
+    agent = PricedPair("priced-pair", CONFIG, price)
+    action = int(agent.act(observed(slack, work, load))[0])
+    return action // 3, action % 3
+
+
+def test_the_price_decides_between_accuracy_and_gpu_time() -> None:
+    slack, work = np.full((4, 3), 0.8), np.tile([0.7, 2.0, 5.6], (4, 1))
+    assert choice(0.0, slack, work)[1] == LARGE
+    assert choice(1.0, slack, work)[1] == SMALL
+    assert choice(0.01, slack, work)[1] == LARGE
+    # A burst makes GPU time dearer.
+    assert choice(0.01, slack, work, load=16.0)[1] == MIDDLE
+
+
+def test_a_waiting_batch_is_joined_and_a_late_pair_avoided() -> None:
+    slack, work = np.full((4, 3), 0.8), np.tile([0.7, 2.0, 5.6], (4, 1))
+    work[2, LARGE] = 0.6
+    assert choice(0.02, slack, work) == (2, LARGE)
+    slack[2, LARGE] = -0.1
+    assert choice(0.02, slack, work)[0] != 2
+    # Alike but for the slack: the GPU with the most.
+    slack[:] = 0.6
+    slack[3] = 0.7
+    assert choice(0.0, slack, work) == (3, LARGE)
+
+
+@pytest.mark.parametrize("config", [CONFIG, MIXED])
+@pytest.mark.parametrize("price", [0.0, 0.02])
+def test_compiled_heuristic_is_the_python_one(config: EnvConfig, price: float) -> None:
+    agent = controls.make("priced-pair", config, price)
+    expected = run_episodes(agent, config, SEEDS)
+    assert np.array_equal(episode_scores(priced_pair(config, price), config, SEEDS), expected)
+    own = for_agent(config, agent)
+    assert np.array_equal(episode_scores(priced_pair(own, price), own, SEEDS), expected)
+
+
+def test_only_hosts_are_chosen_and_bad_prices_refused() -> None:
+    result = evaluate(controls.make("priced-pair", MIXED), MIXED, episodes=2, seed=0)
+    assert result.values("rejected").sum() == 0
+    with pytest.raises(ConfigError, match="priced-pair price: got -1; accepted: >= 0"):
+        controls.make("priced-pair", MIXED, -1)
+
+
+def test_choosing_the_gpu_too_beats_choosing_the_model() -> None:
+    config = configure("stable", load=2.5, window_s=10.0)
+    pairs = validation_score("priced-pair", config, 0.009, 8)
+    assert pairs > validation_score("largest-feasible", config, 0.3, 8) + 0.02
+
+
+class Greedy:
+    """A router as an agent."""
+
+    name, observation, action = "router", GPU_FEATURES, "gpu-model"
+
+    def __init__(self, router: GuardedPairs) -> None:
+        self.router = router
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """It remembers nothing."""
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """As the router does."""
+        return self.router.greedy(observations)
+
+
+@pytest.mark.parametrize("caution", [0.0, 0.1, np.inf])
+def test_guarded_pairs_compiled_and_not(caution: float) -> None:
+    for config in (CONFIG, MIXED):
+        router = guard(q_network(config, (24, 8), seed=3), config, 0.02)
+        router.caution.fill_(caution)
+        scores = episode_scores(compiled_router(router, config), config, SEEDS)
+        assert np.allclose(scores, run_episodes(Greedy(router), config, SEEDS))  # type: ignore[arg-type]
+        usual = episode_scores(priced_pair(config, 0.02), config, SEEDS)
+        assert np.array_equal(scores, usual) == np.isinf(caution)
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_gpus_that_change_places_change_values(dueling: bool) -> None:
+    network = q_network(CONFIG, (16,), dueling, seed=1)
+    inputs = gpu_inputs(*shape_of(CONFIG))
+    low = int(inputs.max()) + 1
+    rows = np.random.default_rng(0).normal(size=(5, low)).astype(np.float32)
+    turned = rows.copy()
+    order = [2, 0, 3, 1]
+    for gpu, other in enumerate(order):
+        turned[:, inputs[gpu, -12:]] = rows[:, inputs[other, -12:]]
+    values = network.preferences(rows).reshape(5, 4, 3)
+    assert np.allclose(network.preferences(turned).reshape(5, 4, 3), values[:, order], atol=1e-6)
+    assert not np.allclose(values[:, order], values)
+
+
+def test_one_router_serves_any_number_of_gpus(tmp_path: Path) -> None:
+    card = Plan(tmp_path, "stable", algorithm="rollout-pi").card()
+    router = make_router(card)
+    write_card(tmp_path, card)
+    write_weights(tmp_path, router.state_dict())
+    for gpus in (2, 8):
+        config = configure("stable", pools=(Pool(gpus),), window_s=1.0)
+        agent = load_agent(tmp_path, config)
+        assert isinstance(agent.network, GuardedPairs)
+        agent.network.caution.fill_(0.0)
+        completions = evaluate(agent, config, episodes=1, seed=0).episodes[0].completions
+        assert set(completions["gpu"]) <= set(range(gpus))
+
+
+def begun(config: EnvConfig, steps: int) -> Simulation:
+    simulation = Simulation(config, 2, logs_completions=False)
+    everyone = np.ones(2, np.bool_)
+    simulation.seed(everyone, SEEDS[:2])
+    simulation.reset(everyone)
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        simulation.step(rng.integers(simulation.actions, size=2))
+    return simulation
+
+
+def feature(simulation: Simulation, name: str, e: int = 0) -> np.ndarray:
+    """One feature with a column per (GPU, model), shape (G, M)."""
+    config = simulation.config
+    first = layout(*shape_of(config))[FEATURE_NAMES.index(name)]
+    size = config.gpus * len(config.models)
+    return simulation.outputs.observations[e, first : first + size].reshape(config.gpus, -1)
+
+
+def test_features_of_gpus_are_what_they_say() -> None:
+    simulation = begun(MIXED, 300)
+    s, cluster = simulation.state, simulation.cluster
+    unit_s = MIXED.gpus / MIXED.load_1_per_s
+    waiting = s.queues["waiting"][0]
+    assert waiting.max() > 1
+    assert np.allclose(feature(simulation, "gpu_backlog"), np.log1p(waiting), atol=1e-6)
+    for gpu in range(MIXED.gpus):
+        pool = cluster.pool_of[gpu]
+        for model in range(3):
+            left_s = s.contests["key"][0, 0, gpu] - s.envs["now_s"][0]
+            runs = s.gpus["model"][0, gpu] == model
+            expected = np.log1p(left_s / unit_s) if runs else 0.0
+            assert feature(simulation, "gpu_running")[gpu, model] == pytest.approx(
+                expected, abs=1e-5
+            )
+            limit = cluster.batch_limit[pool, model]
+            work = feature(simulation, "gpu_work")[gpu, model]
+            if limit == 0:
+                assert work == 16.0
+                continue
+            rest = waiting[gpu, model] % limit
+            added_s = cluster.batch_s[pool, model, rest + 1] - cluster.batch_s[pool, model, rest]
+            assert work == pytest.approx(added_s / unit_s, rel=1e-5)
+
+
+def test_pairs_that_are_tried_have_the_values_of_their_rollouts() -> None:
+    base = priced_pair(CONFIG, 0.02)
+    simulation = begun(CONFIG, 40)
+    s, tape, log = simulation.state, simulation.tape, simulation.log
+    values, picks = np.zeros(12), np.zeros(4, np.int64)
+    try_pairs(base, simulation.cluster, tape, s, 0, 1, 0.2, log, values, picks)
+    alone = [
+        try_action(base, simulation.cluster, tape, s, 0, 1, 0.2, log, int(pick))[0]
+        for pick in picks
+    ]
+    assert np.allclose(values[picks], np.array(alone) - alone[0])
+    assert len(set(picks.tolist())) == 4
+
+
+def test_idle_gpus_are_tried_once_and_the_others_valued_as_the_heuristic_does() -> None:
+    base = priced_pair(CONFIG, 0.02)
+    simulation = begun(CONFIG, 0)
+    values, picks = np.zeros(12), np.zeros(5, np.int64)
+    arrays = simulation.cluster, simulation.tape, simulation.state
+    try_pairs(base, *arrays, 0, 1, 0.1, simulation.log, values, picks)
+    assert sorted(picks[:3].tolist()) == [0, 1, 2]
+    assert picks[3:].tolist() == [-1, -1]
+    assert np.array_equal(values.reshape(4, 3), np.tile(values[:3], (4, 1)))
+    few = np.zeros(1, np.int64)
+    try_pairs(base, *arrays, 0, 1, 0.1, simulation.log, values, few)
+    assert values.max() == values[few[0]] == 0.0
+    assert len(set(values.tolist())) == 3
+
+
+def test_priced_pair_reads_only_its_features() -> None:
+    assert PricedPair.observation == PAIR_FEATURES
+    with pytest.raises(ConfigError, match="gpu_work among them"):
+        priced_pair(configure("stable"), 0.1)
