@@ -15,6 +15,7 @@ TUNED = (
     "queue-threshold",
     "route-balance",
     "largest-feasible",
+    "priced-pair",
 )
 """Controls whose setting is found on validation episodes."""
 LEARNED = ("ddqn-paper", "ddqn", "rollout-pi")
