@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,17 @@ def ways_to_decide(agent: TrainedRouter, config: EnvConfig) -> dict[str, DecideO
         "onnxruntime": lambda row: int(runtime.act(row[None])[0]),
         "compiled": CompiledRouter(agent, config).decide_one,
     }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: several that share a core wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def torch_decider(agent: TrainedRouter) -> DecideOne:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
 from agents.compiled_decisions import CompiledRouter
-from agents.decisions import ways_to_decide
+from agents.decisions import one_thread, ways_to_decide
 from agents.loading import load_trained
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
@@ -67,7 +67,7 @@ def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
     rows = visited(agent, config, decisions)
     ways = {way: Way(decide, 1) for way, decide in ways_to_decide(agent, config).items()}
     ways["compiled loop"] = Way(CompiledRouter(agent, config).act, LOOP)
-    with one_core():
+    with one_core(), one_thread():
         for way in ways.values():
             way.taken_us(rows[:WARM_UP], time.perf_counter)
         rounds = [
