@@ -154,7 +154,7 @@ class RolloutSettings:
         validation_window_s: their length, if shorter than the scenario's.
     """
 
-    decisions: int = 100_000_000
+    decisions: int = 60_000_000
     action: str = "gpu-model"
     observation: tuple[str, ...] = GPU_FEATURES
     hidden: tuple[int, ...] = (64, 64)
@@ -218,6 +218,7 @@ PRESETS: dict[str, Settings] = {
     ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
+        decisions=1_000_000,
         observation=PAPER_FEATURES,
         dueling=False,
         demonstrators=0.0,
