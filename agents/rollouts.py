@@ -19,12 +19,13 @@ from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.dynamics import advance
 from llmroute_env.episode import Outputs, begin_episode, keep_final
 from llmroute_env.observation import encode
+from llmroute_env.queues import slot_of
 from llmroute_env.state import Log, State
 
 
 @compiled
 def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
-    """Make env `target` a copy of env `source`; of the requests only slots ever used are copied."""
+    """Make env `target` a copy of env `source`; of the slots only those in use are copied."""
     rules = cluster.rules[0]
     s.envs[target] = s.envs[source]
     for model in range(rules.models):
@@ -34,9 +35,11 @@ def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
         s.contests[target, 0, gpu] = s.contests[source, 0, gpu]
         s.contests[target, 1, gpu] = s.contests[source, 1, gpu]
         for model in range(rules.models):
-            s.queues[target, gpu, model] = s.queues[source, gpu, model]
-    for slot in range(s.envs[source].slots):
-        s.requests[target, slot] = s.requests[source, slot]
+            queue = s.queues[source, gpu, model]
+            s.queues[target, gpu, model] = queue
+            for k in range(queue.running + queue.waiting):
+                slot = slot_of(cluster, s, source, gpu, model, k)
+                s.requests[target, slot] = s.requests[source, slot]
 
 
 @compiled

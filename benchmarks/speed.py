@@ -158,9 +158,10 @@ def bytes_per_env() -> int:
 
 
 def touched_bytes(state: State) -> int:
-    """Bytes of the pages of `state` that were ever written."""
-    slots = state.envs["slots"].astype(np.int64) * state.requests.itemsize
-    pages = -(-slots // PAGE_BYTES) * PAGE_BYTES
+    """Bytes of the pages of `state` that were written: the rings of an env grow side by side."""
+    envs, gpus, models = state.queues.shape
+    rings = state.queues["room"].reshape(envs, -1).max(axis=1).astype(np.int64)
+    pages = -(-rings * gpus * models * state.requests.itemsize // PAGE_BYTES) * PAGE_BYTES
     return state.nbytes - state.requests.nbytes + int(pages.sum())
 
 

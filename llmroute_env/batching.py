@@ -1,4 +1,4 @@
-"""What a free GPU does: choose a queue, shed the hopeless, start a batch; and the slots it uses.
+"""What a free GPU does: choose a queue, shed the hopeless, start a batch; and counts.
 
 docs/service-model.md, "Forming a batch", defines it; dynamics.py calls it.
 """
@@ -10,6 +10,7 @@ import math
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import FINISH, queued_work_s, set_key
+from llmroute_env.queues import drop, slot_of
 from llmroute_env.state import SHED, Log, State
 
 
@@ -32,10 +33,8 @@ def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
     earliest = 0
     for model in range(cluster.rules[0].models):
         queue = s.queues[e, gpu, model]
-        if queue.waiting > 0:
-            decision = s.requests[e, queue.head].decision
-            if oldest < 0 or decision < earliest:
-                oldest, earliest = model, decision
+        if queue.waiting > 0 and (oldest < 0 or queue.oldest < earliest):
+            oldest, earliest = model, queue.oldest
     return oldest
 
 
@@ -43,62 +42,47 @@ def oldest_head(cluster: Cluster, s: State, e: int, gpu: int) -> int:
 def take_batch(
     cluster: Cluster, s: State, e: int, gpu: int, model: int, at_s: float, log: Log
 ) -> int:
-    """Move those that fit from the queue to its batch, shed the expired; returns the size."""
+    """Choose those that fit for the batch, shed the expired before them; returns the size."""
     rules = cluster.rules[0]
     pool = cluster.pool_of[gpu]
     limit = cluster.batch_limit[pool, model]
     queue = s.queues[e, gpu, model]
-    size, last, slot = 0, -1, queue.head
-    head_due_s = math.inf
+    size, head_due_s = 0, math.inf
     while size < min(limit, queue.waiting):
-        request = s.requests[e, slot]
+        request = s.requests[e, slot_of(cluster, s, e, gpu, model, size)]
         due_s = request.arrival_s + request.deadline_s
         likely = 1 if rules.deadline_aware_batching else min(limit, queue.waiting)
         soonest_s = at_s + cluster.batch_s[pool, model, likely]
         if rules.shed_expired and soonest_s > due_s + rules.grace_s:
-            slot = shed(s, e, gpu, model, slot, last, at_s, log)
+            shed(cluster, s, e, gpu, model, size, at_s, log)
             continue
         if size == 0:
             head_due_s = due_s
         grown_s = at_s + cluster.batch_s[pool, model, size + 1]
         if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
             break
-        size, last, slot = size + 1, slot, request.next
-    queue.batch, queue.head = queue.head, slot
+        size += 1
+    if queue.waiting > size:
+        queue.oldest = s.requests[e, slot_of(cluster, s, e, gpu, model, size)].decision
     return size
 
 
 @compiled
 def shed(
-    s: State, e: int, gpu: int, model: int, slot: int, before: int, at_s: float, log: Log
-) -> int:
-    """Drop the request in `slot`, which follows `before` (-1: none); returns the next slot."""
-    request = s.requests[e, slot]
-    k = log.used[0]
-    if k < len(log.records):
-        fill(log, k, e, SHED, gpu, model)
-        record = log.records[k]
+    cluster: Cluster, s: State, e: int, gpu: int, model: int, k: int, at_s: float, log: Log
+) -> None:
+    """Drop request `k` of those that wait, before any of which runs."""
+    request = s.requests[e, slot_of(cluster, s, e, gpu, model, k)]
+    used = log.used[0]
+    if used < len(log.records):
+        fill(log, used, e, SHED, gpu, model)
+        record = log.records[used]
         record.task, record.decision = request.task, request.decision
         record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
-        log.used[0] = k + 1
-    following: int = request.next
-    unlink(s, e, gpu, model, slot, before)
-    free_slots(s, e, slot, slot)
+        log.used[0] = used + 1
+    drop(cluster, s, e, gpu, model, k)
     s.envs[e].shed += 1
     change_waiting(s, e, gpu, model, -1)
-    return following
-
-
-@compiled
-def unlink(s: State, e: int, gpu: int, model: int, slot: int, before: int) -> None:
-    """Take `slot` out of the list of those that wait, in which it follows `before`."""
-    queue = s.queues[e, gpu, model]
-    if before < 0:
-        queue.head = s.requests[e, slot].next
-    else:
-        s.requests[e, before].next = s.requests[e, slot].next
-    if queue.tail == slot:
-        queue.tail = before
 
 
 @compiled
@@ -116,24 +100,6 @@ def start_batch(
         s.gpus[e, gpu].drain_s += queued_work_s(cluster, s, e, gpu)
     s.envs[e].busy_gpus += 1
     set_key(s.contests, e, FINISH, 0, cluster.rules[0].gpus, gpu, finish_s)
-
-
-@compiled
-def take_slot(s: State, e: int) -> int:
-    """A free slot for a request."""
-    free: int = s.envs[e].free
-    if free >= 0:
-        s.envs[e].free = s.requests[e, free].next
-        return free
-    s.envs[e].slots += 1
-    return int(s.envs[e].slots) - 1
-
-
-@compiled
-def free_slots(s: State, e: int, first: int, last: int) -> None:
-    """Give back the slots of requests that have ended, linked from `first` to `last`."""
-    s.requests[e, last].next = s.envs[e].free
-    s.envs[e].free = first
 
 
 @compiled

@@ -15,7 +15,7 @@ RULES = np.dtype(
         ("models", "i8"),
         ("pools", "i8"),
         ("tasks", "i8"),
-        ("slots", "i8"),  # requests that can be in flight
+        ("slots", "i8"),  # room for the longest rings of all queues
         ("queue_capacity", "i8"),
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model

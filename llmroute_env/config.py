@@ -13,6 +13,7 @@ from llmroute_env import profiles
 from llmroute_env.cluster import LOGARITHMS, POOL, RULES, Cluster
 from llmroute_env.dispatch import DISPATCHERS
 from llmroute_env.observation import DEFAULT_FEATURES, layout
+from llmroute_env.queues import ring_slots
 from llmroute_env.specs import (
     DEADLINE_KINDS,
     TICK_S,
@@ -227,7 +228,7 @@ class EnvConfig:
             "models": len(self.models),
             "pools": len(self.pools),
             "tasks": len(self.tasks),
-            "slots": self.gpus * len(self.models) * self.queue_capacity + self.gpus * largest_batch,
+            "slots": self.gpus * len(self.models) * ring_slots(self.queue_capacity, largest_batch),
             "queue_capacity": self.queue_capacity,
             "dispatcher": DISPATCHERS.index(self.dispatcher),
             "joint_action": self.action == "gpu-model",

@@ -16,8 +16,6 @@ from llmroute_env.batching import (
     change_waiting,
     fill,
     form_batch,
-    free_slots,
-    take_slot,
 )
 from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import (
@@ -29,6 +27,7 @@ from llmroute_env.dispatch import (
     update_load,
     winner,
 )
+from llmroute_env.queues import append_slot, drop_first, slot_of
 from llmroute_env.reward import decay
 from llmroute_env.state import IN_TIME, LATE, REJECTED, Log, State
 
@@ -74,13 +73,9 @@ def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     """Append the pending request to the queue of (gpu, model)."""
     queue = s.queues[e, gpu, model]
     added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
-    slot = take_slot(s, e)
     if queue.waiting == 0:
-        queue.head = slot
-    else:
-        s.requests[e, queue.tail].next = slot
-    queue.tail = slot
-    request = s.requests[e, slot]
+        queue.oldest = s.envs[e].decision
+    request = s.requests[e, append_slot(cluster, s, e, gpu, model)]
     request.arrival_s = s.envs[e].now_s
     request.deadline_s = s.envs[e].deadline_s
     request.decision = s.envs[e].decision
@@ -96,20 +91,21 @@ def complete(cluster: Cluster, s: State, e: int, gpu: int, log: Log) -> None:
     size = s.gpus[e, gpu].running
     earn(cluster, s, e, gpu, model, log)
     change_running(s, e, gpu, model, -size)
+    drop_first(s, e, gpu, model, size)
     s.gpus[e, gpu].model = -1
     s.envs[e].busy_gpus -= 1
 
 
 @compiled
 def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, log: Log) -> None:
-    """Credit the requests of the batch that has just finished, and free their slots."""
+    """Credit the requests of the batch that has just finished."""
     rules = cluster.rules[0]
     finish_s = s.contests[e, FINISH, gpu].key
     size = s.gpus[e, gpu].running
-    first = s.queues[e, gpu, model].batch
-    slot, last, late = first, first, 0
+    late = 0
     step_in_time, step_late = s.envs[e].step_in_time, s.envs[e].step_late
-    for _ in range(size):
+    for k in range(size):
+        slot = slot_of(cluster, s, e, gpu, model, k)
         request = s.requests[e, slot]
         outcome, utility = IN_TIME, cluster.accuracy[request.task, model]
         lateness_s = finish_s - request.arrival_s - request.deadline_s
@@ -121,8 +117,6 @@ def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, log: Log) -> 
             step_late += utility
         if log.used[0] < len(log.records):
             write(s, e, gpu, model, slot, outcome, utility, log)
-        last, slot = slot, request.next
-    free_slots(s, e, first, last)
     s.envs[e].in_time += size - late
     s.envs[e].late += late
     s.envs[e].step_in_time, s.envs[e].step_late = step_in_time, step_late

@@ -68,7 +68,6 @@ def clear(cluster: Cluster, s: State, e: int) -> None:
     """Empty the cluster and set the episode's counters to 0."""
     env = s.envs[e]
     env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
-    env.free, env.slots = -1, 0
     env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
     env.routed, env.in_time, env.late, env.rejected, env.shed = 0, 0, 0, 0, 0
     env.waiting, env.running = 0, 0
@@ -80,7 +79,7 @@ def clear(cluster: Cluster, s: State, e: int) -> None:
         record.model, record.running, record.waiting = -1, 0, 0
         for m in range(cluster.rules[0].models):
             queue = s.queues[e, gpu, m]
-            queue.running, queue.waiting = 0, 0
+            queue.first, queue.room, queue.running, queue.waiting = 0, 0, 0, 0
     for m in range(cluster.rules[0].models):
         model = s.models[e, m]
         model.waiting, model.running, model.routed = 0, 0, 0

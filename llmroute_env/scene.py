@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import FINISH
+from llmroute_env.queues import waiting_slots
 from llmroute_env.simulation import Simulation
 from llmroute_env.state import OUTCOMES, State
 
@@ -186,11 +187,7 @@ def _queue(simulation: Simulation, e: int, gpus: range, models: range) -> Queue:
 
 def _cells(s: State, e: int, gpu: int, model: int) -> NDArray[np.float64]:
     """Arrival, deadline and task of the first waiting requests of one queue, one per row."""
-    queue = s.queues[e, gpu, model]
-    slots = [int(queue["head"])]
-    for _ in range(1, min(int(queue["waiting"]), MOST_CELLS)):
-        slots.append(int(s.requests[e, slots[-1]]["next"]))
-    requests = s.requests[e, slots]
+    requests = s.requests[e, waiting_slots(s, e, gpu, model, MOST_CELLS)]
     return np.stack([requests["arrival_s"], requests["deadline_s"], requests["task"]], axis=1)
 
 

@@ -34,9 +34,6 @@ ENV = np.dtype(
         ("slow_rate_per_s", "f8"),
         ("next_gpu", "i8"),  # cursor of the round-robin dispatcher
         ("busy_gpus", "i8"),
-        # Slots of requests in flight: the first free one, and how many were ever used.
-        ("free", "i4"),
-        ("slots", "i4"),
         # Where every request of the episode is: these and (waiting, running) sum to `routed`.
         ("routed", "i8"),
         ("in_time", "i8"),
@@ -68,28 +65,24 @@ GPU = np.dtype(
 # Two tournaments of the GPUs (dispatch.py): who finishes first, and who has the least load.
 CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 
-# Two linked lists of requests: the running batch, and those that wait. A list's end is not marked:
-# its length says where it is.
+# A ring of requests (queues.py): the running batch, then those that wait.
 QUEUE = np.dtype(
     [
-        ("batch", "i4"),  # slot of the running batch's first request
-        ("head", "i4"),  # slot of the first request that waits
-        ("tail", "i4"),  # and of the last
+        ("first", "i4"),  # where in the ring the first request is
+        ("room", "i4"),  # how many requests the ring holds before it must grow
         ("running", "i4"),
         ("waiting", "i4"),
+        ("oldest", "i4"),  # decision of the first that waits, if any does
     ],
     align=True,
 )
 
-# A slot is freed when its request ends, and the one freed last is used first: the memory in use
-# stays as small as the number of requests in flight, whatever the queues could hold.
 REQUEST = np.dtype(
     [
         ("arrival_s", "f8"),
         ("deadline_s", "f8"),
         ("decision", "i4"),
         ("task", "i2"),
-        ("next", "i4"),  # slot of the next in the list; of the next free one
     ],
     align=True,
 )
@@ -134,7 +127,7 @@ OUTCOMES = ("in_time", "late", "rejected", "shed")
 
 
 class State(NamedTuple):
-    """Everything that changes, for E envs of G GPUs and M models with R requests in flight."""
+    """Everything that changes, for E envs of G GPUs and M models with R slots for requests."""
 
     envs: Records  # (E,)
     gpus: Records  # (E, G)

@@ -1,0 +1,55 @@
+"""The rings that hold requests, against a list."""
+
+import numpy as np
+
+from llmroute_env.queues import BLOCK, append_slot, drop, drop_first, ring_slots, waiting_slots
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation import Simulation
+
+GPU, MODEL = 3, 1
+
+
+def held(simulation: Simulation) -> list[int]:
+    state = simulation.state
+    slots = waiting_slots(state, 0, GPU, MODEL, len(state.requests[0]))
+    return state.requests[0]["decision"][slots].tolist()
+
+
+def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
+    simulation = Simulation(configure("stable", queue_capacity=60))
+    cluster, state = simulation.cluster, simulation.state
+    queue = state.queues[0, GPU, MODEL]
+    capacity = 60 + int(cluster.batch_limit.max())
+    rng = np.random.default_rng(0)
+    expected: list[int] = []
+    for decision in range(3000):
+        # Long queues and short ones by turns.
+        grows = rng.random() < (0.9 if decision // 300 % 2 == 0 else 0.4)
+        if grows and len(expected) < capacity:
+            slot = append_slot(cluster, state, 0, GPU, MODEL)
+            state.requests[0, slot]["decision"] = decision
+            expected.append(decision)
+        elif expected and rng.random() < 0.5:
+            k = int(rng.integers(len(expected)))
+            drop(cluster, state, 0, GPU, MODEL, k)
+            del expected[k]
+        elif expected:
+            count = int(rng.integers(1, min(len(expected), 4) + 1))
+            drop_first(state, 0, GPU, MODEL, count)
+            del expected[:count]
+        queue["waiting"] = len(expected)
+        assert held(simulation) == expected if expected else queue["waiting"] == 0
+    assert queue["room"] == ring_slots(60, capacity - 60)
+
+
+def test_memory_in_use_follows_the_longest_queue():
+    simulation = Simulation(configure("stable", load=3.0))
+    simulation.reset(np.ones(1, np.bool_))
+    state, longest = simulation.state, 0
+    for _ in range(2000):
+        simulation.step(np.full(1, 2))
+        longest = max(longest, (state.queues["waiting"] + state.queues["running"]).max())
+    rooms = state.queues["room"].max()
+    assert BLOCK < longest <= rooms < 2 * longest
+    used = np.flatnonzero(state.requests[0]["arrival_s"])
+    assert used[-1] < rooms * state.queues[0].size < len(state.requests[0])
