@@ -85,7 +85,6 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         self.action_space = spaces.Discrete(self.config.actions)
         self._seeded = self._pending = False
         self._all = np.ones(1, np.bool_)
-        self._action = np.zeros(1, np.int64)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -110,8 +109,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         """
         if not self._pending:
             raise gym.error.ResetNeeded("no request is pending: call reset() first")
-        self._action[0] = as_integer(action)
-        self.simulation.step(self._action)
+        self.simulation.step_one(as_integer(action))
         out = self.simulation.outputs
         info = self._info()
         over = out.terminated.item()
@@ -150,11 +148,12 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         out = self.simulation.outputs
+        ended = self.simulation.ended()
         return {
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
-            "completions": list(map(Completion._make, self.simulation.ended())),
+            "completions": list(map(Completion._make, ended)) if ended else ended,
         }
 
     def summary(self) -> dict[str, Any]:
