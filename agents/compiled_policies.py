@@ -136,7 +136,7 @@ def most_feasible(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) ->
     """The first model in `order` whose slack reaches the margin, else that with the most slack."""
     hopeful, most = policy.order[0], np.float32(-np.inf)
     for model in policy.order:
-        latency_s = predicted_latency_s(cluster, s, e, choose_gpu(cluster, s, e, model), model)
+        latency_s = predicted_latency_s(s, e, choose_gpu(cluster, s, e, model), model)
         # Rounded as observations are, so that the decision is the one taken from an observation.
         value = np.float32(slack(latency_s, s.envs[e].deadline_s))
         if value >= policy.margin:

@@ -9,7 +9,7 @@ import math
 
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
-from llmroute_env.dispatch import FINISH, queued_work_s, set_key
+from llmroute_env.dispatch import FINISH, added_work_s, queued_work_s, set_key
 from llmroute_env.queues import drop, slot_of
 from llmroute_env.state import SHED, Log, State
 
@@ -48,13 +48,15 @@ def take_batch(
     limit = cluster.batch_limit[pool, model]
     queue = s.queues[e, gpu, model]
     size, head_due_s = 0, math.inf
-    while size < min(limit, queue.waiting):
+    most = min(limit, queue.waiting)
+    while size < most:
         request = s.requests[e, slot_of(cluster, s, e, gpu, model, size)]
         due_s = request.arrival_s + request.deadline_s
-        likely = 1 if rules.deadline_aware_batching else min(limit, queue.waiting)
+        likely = 1 if rules.deadline_aware_batching else most
         soonest_s = at_s + cluster.batch_s[pool, model, likely]
         if rules.shed_expired and soonest_s > due_s + rules.grace_s:
             shed(cluster, s, e, gpu, model, size, at_s, log)
+            most = min(limit, queue.waiting)
             continue
         if size == 0:
             head_due_s = due_s
@@ -82,7 +84,7 @@ def shed(
         log.used[0] = used + 1
     drop(cluster, s, e, gpu, model, k)
     s.envs[e].shed += 1
-    change_waiting(s, e, gpu, model, -1)
+    change_waiting(cluster, s, e, gpu, model, -1)
 
 
 @compiled
@@ -90,7 +92,7 @@ def start_batch(
     cluster: Cluster, s: State, e: int, gpu: int, model: int, size: int, at_s: float
 ) -> None:
     """Run the batch of `size` requests that `take_batch` has taken from the queue."""
-    change_waiting(s, e, gpu, model, -size)
+    change_waiting(cluster, s, e, gpu, model, -size)
     change_running(s, e, gpu, model, size)
     finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
     s.gpus[e, gpu].model = model
@@ -103,9 +105,11 @@ def start_batch(
 
 
 @compiled
-def change_waiting(s: State, e: int, gpu: int, model: int, change: int) -> None:
+def change_waiting(cluster: Cluster, s: State, e: int, gpu: int, model: int, change: int) -> None:
     """Count `change` more waiting requests, everywhere they are counted."""
-    s.queues[e, gpu, model].waiting += change
+    queue = s.queues[e, gpu, model]
+    queue.waiting += change
+    queue.added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
     s.gpus[e, gpu].waiting += change
     s.models[e, model].waiting += change
     s.envs[e].waiting += change

@@ -110,11 +110,11 @@ def queued_work_s(cluster: Cluster, s: State, e: int, gpu: int) -> float:
 
 
 @compiled
-def predicted_latency_s(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> float:
+def predicted_latency_s(s: State, e: int, gpu: int, model: int) -> float:
     """Predicted latency of the pending request on (gpu, model): all work there, then its own."""
-    waiting = s.queues[e, gpu, model].waiting
     backlog_s: float = max(s.gpus[e, gpu].drain_s - s.envs[e].now_s, 0.0)
-    return backlog_s + added_work_s(cluster, cluster.pool_of[gpu], model, waiting)
+    added_s: float = s.queues[e, gpu, model].added_s
+    return backlog_s + added_s
 
 
 @compiled

@@ -21,7 +21,6 @@ from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import (
     FINISH,
     ROUND_ROBIN,
-    added_work_s,
     choose_gpu,
     set_key,
     update_load,
@@ -72,7 +71,7 @@ def reject(s: State, e: int, gpu: int, model: int, log: Log) -> None:
 def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     """Append the pending request to the queue of (gpu, model)."""
     queue = s.queues[e, gpu, model]
-    added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
+    added_s = queue.added_s
     if queue.waiting == 0:
         queue.oldest = s.envs[e].decision
     request = s.requests[e, append_slot(cluster, s, e, gpu, model)]
@@ -81,7 +80,7 @@ def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     request.decision = s.envs[e].decision
     request.task = s.envs[e].task
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, s.envs[e].now_s) + added_s
-    change_waiting(s, e, gpu, model, 1)
+    change_waiting(cluster, s, e, gpu, model, 1)
 
 
 @compiled

@@ -80,6 +80,7 @@ def clear(cluster: Cluster, s: State, e: int) -> None:
         for m in range(cluster.rules[0].models):
             queue = s.queues[e, gpu, m]
             queue.first, queue.room, queue.running, queue.waiting = 0, 0, 0, 0
+            queue.added_s = cluster.batch_s[cluster.pool_of[gpu], m, 1]
     for m in range(cluster.rules[0].models):
         model = s.models[e, m]
         model.waiting, model.running, model.routed = 0, 0, 0

@@ -164,19 +164,22 @@ def encode_models(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) 
     """Write the features that have one column per model."""
     rules = cluster.rules[0]
     at = cluster.layout
+    # Read once: after every write into the row the compiler would read them again.
+    backlog, running, batch, slacks = at[BACKLOG], at[RUNNING], at[BATCH], at[SLACK]
+    gpus, deadline_s = rules.gpus, s.envs[e].deadline_s
     for m in range(rules.models):
         model = s.models[e, m]
-        full = rules.gpus * cluster.largest_limit[m]
-        if at[BACKLOG] >= 0:
-            row[at[BACKLOG] + m] = log_backlog(cluster, model.waiting)
-        if at[RUNNING] >= 0:
-            row[at[RUNNING] + m] = model.running / full
-        if at[BATCH] >= 0:
-            row[at[BATCH] + m] = min((model.waiting + model.running) / full, 10_000.0)
-        if at[SLACK] >= 0:
+        full = gpus * cluster.largest_limit[m]
+        if backlog >= 0:
+            row[backlog + m] = log_backlog(cluster, model.waiting)
+        if running >= 0:
+            row[running + m] = model.running / full
+        if batch >= 0:
+            row[batch + m] = min((model.waiting + model.running) / full, 10_000.0)
+        if slacks >= 0:
             gpu = choose_gpu(cluster, s, e, m)
-            latency_s = predicted_latency_s(cluster, s, e, gpu, m)
-            row[at[SLACK] + m] = slack(latency_s, s.envs[e].deadline_s)
+            latency_s = predicted_latency_s(s, e, gpu, m)
+            row[slacks + m] = slack(latency_s, deadline_s)
 
 
 @compiled
@@ -188,7 +191,7 @@ def encode_slacks(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) 
         for m in range(rules.models):
             value = -MOST_LOG
             if cluster.batch_limit[cluster.pool_of[gpu], m] > 0:
-                latency_s = predicted_latency_s(cluster, s, e, gpu, m)
+                latency_s = predicted_latency_s(s, e, gpu, m)
                 value = slack(latency_s, s.envs[e].deadline_s)
             row[column] = value
             column += 1

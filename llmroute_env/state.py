@@ -73,6 +73,7 @@ QUEUE = np.dtype(
         ("running", "i4"),
         ("waiting", "i4"),
         ("oldest", "i4"),  # decision of the first that waits, if any does
+        ("added_s", "f8"),  # work that one more request would add
     ],
     align=True,
 )
