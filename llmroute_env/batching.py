@@ -10,7 +10,7 @@ import math
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import FINISH, added_work_s, queued_work_s, set_key
-from llmroute_env.queues import drop, slot_of
+from llmroute_env.queues import drop, slot_at, slot_of
 from llmroute_env.state import SHED, Log, State
 
 
@@ -49,8 +49,11 @@ def take_batch(
     queue = s.queues[e, gpu, model]
     size, head_due_s = 0, math.inf
     most = min(limit, queue.waiting)
+    place, room = queue.first, queue.room
+    number, queues = gpu * rules.models + model, rules.gpus * rules.models
     while size < most:
-        request = s.requests[e, slot_of(cluster, s, e, gpu, model, size)]
+        request = s.requests[e, slot_at(place, number, queues)]
+        place = place + 1 if place + 1 < room else 0
         due_s = request.arrival_s + request.deadline_s
         likely = 1 if rules.deadline_aware_batching else most
         soonest_s = at_s + cluster.batch_s[pool, model, likely]

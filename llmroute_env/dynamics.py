@@ -26,7 +26,7 @@ from llmroute_env.dispatch import (
     update_load,
     winner,
 )
-from llmroute_env.queues import append_slot, drop_first, slot_of
+from llmroute_env.queues import append_slot, drop_first, slot_at
 from llmroute_env.reward import decay
 from llmroute_env.state import IN_TIME, LATE, REJECTED, Log, State
 
@@ -103,8 +103,11 @@ def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, log: Log) -> 
     size = s.gpus[e, gpu].running
     late = 0
     step_in_time, step_late = s.envs[e].step_in_time, s.envs[e].step_late
-    for k in range(size):
-        slot = slot_of(cluster, s, e, gpu, model, k)
+    place, room = s.queues[e, gpu, model].first, s.queues[e, gpu, model].room
+    number, queues = gpu * rules.models + model, rules.gpus * rules.models
+    for _ in range(size):
+        slot = slot_at(place, number, queues)
+        place = place + 1 if place + 1 < room else 0
         request = s.requests[e, slot]
         outcome, utility = IN_TIME, cluster.accuracy[request.task, model]
         lateness_s = finish_s - request.arrival_s - request.deadline_s

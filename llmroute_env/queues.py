@@ -34,8 +34,13 @@ def slot_of(cluster: Cluster, s: State, e: int, gpu: int, model: int, k: int) ->
     place = queue.first + k
     if place >= queue.room:
         place -= queue.room
-    number = gpu * rules.models + model
-    block = (place >> BLOCK_BITS) * (rules.gpus * rules.models) + number
+    return slot_at(place, gpu * rules.models + model, rules.gpus * rules.models)
+
+
+@compiled
+def slot_at(place: int, number: int, queues: int) -> int:
+    """The slot at `place` of the ring of queue `number` of so many: for loops over a queue."""
+    block = (place >> BLOCK_BITS) * queues + number
     return int((block << BLOCK_BITS) + (place & (BLOCK - 1)))
 
 
