@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.compiled_networks import Layer, Perceptron, evaluate, no_network, perceptron
 from agents.heuristics import largest_first
-from agents.pairs import accuracies, best_pair, gpu_inputs, pair_columns, shape_of
+from agents.pairs import accuracies, best_pair, pair_columns, shape_of
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
@@ -66,20 +66,21 @@ def priced_pair(config: EnvConfig, price: float) -> CompiledPolicy:
     return empty._replace(kind=PRICED_PAIR, price=float(price), columns=columns, network=network)
 
 
-def network(config: EnvConfig, layers: Sequence[Layer]) -> CompiledPolicy:
+def network(
+    config: EnvConfig, layers: Sequence[Layer], inputs: NDArray[np.int64]
+) -> CompiledPolicy:
     """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
 
-    It reads the observation of `config`; its last layer has one output per model, and it is
-    applied to every GPU where actions are pairs (pairs.gpu_inputs).
+    It is applied to every row of `inputs`, shape (R, I), columns of the observation of `config`;
+    its last layer has one output for each of the actions that a row stands for.
     """
     columns = observation_columns(config)
-    inputs = np.arange(columns)[None]
-    if config.action == "gpu-model":
-        inputs = gpu_inputs(*shape_of(config))
-    found = f"{len(layers[0][0])} to {len(layers[-1][1])}"
-    accepted = f"{inputs.shape[1]} to {len(config.models)}"
-    if found != accepted:
-        raise ValueError(f"layers: got {found}; accepted: {accepted}")
+    read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
+    if read != inputs.shape[1] or inputs.max() >= columns or yielded != config.actions:
+        raise ValueError(
+            f"layers: got {read} to {yielded}; accepted: {inputs.shape[1]} of {columns} columns "
+            f"to {config.actions} actions"
+        )
     empty = largest_feasible(config, 0.0)
     return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
 

@@ -39,9 +39,10 @@ def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
 
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     """The router as compiled code; it reads the observation of `config`."""
+    values = router if isinstance(router, QNetwork) else router.network
+    network = compiled_policies.network(config, values.layers(), values.inputs.numpy())
     if isinstance(router, QNetwork):
-        return compiled_policies.network(config, router.layers())
-    network = compiled_policies.network(config, router.network.layers())
+        return network
     setting = float(router.price if isinstance(router, GuardedPairs) else router.margin)
     base = COMPILED[usual_heuristic(config)](config, setting)
     return compiled_policies.guarded(network, base, float(router.caution))

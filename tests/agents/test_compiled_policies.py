@@ -78,8 +78,10 @@ def test_guarded_network_compiled_and_not(caution: float) -> None:
 
 
 def test_network_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match="accepted: 16 to 3"):
-        compiled_policies.network(CONFIG, QNetwork(9, (4,), 3, False, seed=0).layers())
+    for columns, actions in [(17, 3), (16, 4)]:
+        network = QNetwork(columns, (4,), actions, False, seed=0)
+        with pytest.raises(ValueError, match=f"got {columns} to {actions}; accepted: .* to 3"):
+            compiled_router(network, CONFIG)
 
 
 def test_a_fork_lives_on_like_its_source() -> None:

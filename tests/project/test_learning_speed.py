@@ -59,7 +59,7 @@ def test_medians_are_over_rounds():
 class Counting:
     """Acts like a router, and counts."""
 
-    name, observation = "counting", ("task", "busy")
+    name, observation, action = "counting", ("task", "busy"), "model"
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         self.asked = 0
