@@ -63,7 +63,7 @@ class DoubleDQNSettings:
         validation_window_s: their length, if shorter than the scenario's.
     """
 
-    decisions: int = 5_000_000
+    decisions: int = 1_500_000
     action: str = "model"
     observation: tuple[str, ...] = DEFAULT_FEATURES
     hidden: tuple[int, ...] = (64, 64)
@@ -91,7 +91,7 @@ class DoubleDQNSettings:
     target_rate: float = 0.01
     target_period: int = 1
     average_rate: float = 0.01
-    validations: int = 8
+    validations: int = 6
     validation_episodes: int = 48
     validation_window_s: float = 10.0
 
@@ -154,7 +154,7 @@ class RolloutSettings:
         validation_window_s: their length, if shorter than the scenario's.
     """
 
-    decisions: int = 60_000_000
+    decisions: int = 40_000_000
     action: str = "gpu-model"
     observation: tuple[str, ...] = GPU_FEATURES
     hidden: tuple[int, ...] = (64, 64)
@@ -172,7 +172,7 @@ class RolloutSettings:
     learning_rate_end: float = 1e-5
     average_rate: float = 0.005
     cautions: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-    validations: int = 8
+    validations: int = 6
     validation_episodes: int = 48
     validation_window_s: float = 10.0
 
