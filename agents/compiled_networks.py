@@ -13,6 +13,10 @@ from llmroute_env._compiled import compiled
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights, shape (inputs, outputs), and biases, shape (outputs,)."""
 
+TIE = 1e-5
+"""Values that differ by less are equal for a network that reads every GPU alike. GPUs often are in
+the same state up to rounding, and the order of sums, other in every runtime, would choose."""
+
 
 class Perceptron(NamedTuple):
     """Layers with ReLU between them, and where they compute.
@@ -30,6 +34,7 @@ class Perceptron(NamedTuple):
     observation: NDArray[np.float32]  # (F,)
     scratch: NDArray[np.float32]  # (2, widest layer)
     outputs: NDArray[np.float32]  # (R x last width,)
+    tie: np.float32
 
 
 def perceptron(layers: Sequence[Layer], inputs: NDArray[np.int64], columns: int) -> Perceptron:
@@ -43,6 +48,7 @@ def perceptron(layers: Sequence[Layer], inputs: NDArray[np.int64], columns: int)
         observation=np.zeros(columns, np.float32),
         scratch=np.zeros((2, int(sizes.max())), np.float32),
         outputs=np.zeros(len(inputs) * int(sizes[-1]), np.float32),
+        tie=np.float32(tie_of(len(inputs))),
     )
 
 
@@ -55,7 +61,13 @@ def no_network(columns: int) -> Perceptron:
         observation=np.zeros(columns, np.float32),
         scratch=np.zeros((2, 1), np.float32),
         outputs=np.zeros(0, np.float32),
+        tie=np.float32(0.0),
     )
+
+
+def tie_of(rows: int) -> float:
+    """By how much values must differ to be different in a network with so many rows of inputs."""
+    return TIE if rows > 1 else 0.0
 
 
 @compiled
@@ -73,6 +85,20 @@ def evaluate(network: Perceptron) -> None:
         half = run_layers(network)
         for k in range(width):
             network.outputs[r * width + k] = network.scratch[half, k]
+
+
+@compiled
+def largest_output(network: Perceptron) -> int:
+    """The largest of the computed outputs; of those that tie with it, the first."""
+    outputs = network.outputs
+    best = 0
+    for k in range(1, len(outputs)):
+        if outputs[k] > outputs[best]:
+            best = k
+    for k in range(best):
+        if outputs[k] >= outputs[best] - network.tie:
+            return k
+    return best
 
 
 @compiled

@@ -1,6 +1,7 @@
 """Routers as compiled code: episodes and rollouts run without returning to Python.
 
-A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env.
+A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env, and
+`decide_observed` for an observation at hand.
 The heuristics here are exactly agents.heuristics.LargestFeasible and agents.pairs.PricedPair.
 """
 
@@ -12,7 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled_networks import Layer, Perceptron, evaluate, no_network, perceptron
+from agents.compiled_networks import (
+    Layer,
+    Perceptron,
+    evaluate,
+    largest_output,
+    no_network,
+    perceptron,
+)
 from agents.heuristics import largest_first
 from agents.pairs import accuracies, best_pair, pair_columns, shape_of
 from llmroute_env._compiled import compiled
@@ -20,7 +28,14 @@ from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import choose_gpu, predicted_latency_s
 from llmroute_env.episode import step_env
-from llmroute_env.observation import bounds, encode, encode_for_pairs, slack
+from llmroute_env.observation import (
+    FEATURE_NAMES,
+    bounds,
+    encode,
+    encode_for_pairs,
+    layout,
+    slack,
+)
 from llmroute_env.simulation import Simulation
 from llmroute_env.state import Log, State
 
@@ -37,6 +52,7 @@ class CompiledPolicy(NamedTuple):
     price: float
     caution: np.float32
     order: NDArray[np.int64]  # (M,) models, largest first
+    slack: int  # first column of the feature; -1 if it is not observed
     columns: NDArray[np.int64]  # (5,): pairs.pair_columns
     accuracy: NDArray[np.float64]  # (T, M)
     worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
@@ -51,6 +67,7 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         price=0.0,
         caution=np.float32(0),
         order=np.array(largest_first(config), np.int64),
+        slack=int(layout(*shape_of(config))[FEATURE_NAMES.index("slack")]),
         columns=np.zeros(5, np.int64),
         accuracy=accuracies(config),
         worths=np.zeros(config.gpus * len(config.models)),
@@ -110,19 +127,25 @@ def decide(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
         return most_feasible(policy, cluster, s, e)
     if policy.kind == PRICED_PAIR:
         encode_for_pairs(cluster, s, e, policy.network.observation)
+    else:
+        encode(cluster, s, e, policy.network.observation)
+    return decide_observed(policy)
+
+
+@compiled
+def decide_observed(policy: CompiledPolicy) -> int:
+    """The policy's action for the observation in `policy.network`; largest-feasible needs none."""
+    if policy.kind == PRICED_PAIR:
         return most_worth(policy)
-    encode(cluster, s, e, policy.network.observation)
     evaluate(policy.network)
-    outputs = policy.network.outputs
-    best = 0
-    for action in range(1, len(outputs)):
-        if outputs[action] > outputs[best]:
-            best = action
+    best = largest_output(policy.network)
     if policy.kind == NETWORK:
         return best
-    joint = cluster.rules[0].joint_action
-    usual = most_worth(policy) if joint else most_feasible(policy, cluster, s, e)
-    return best if outputs[best] - outputs[usual] > policy.caution else usual
+    outputs = policy.network.outputs
+    over_pairs = policy.columns[4] > 0
+    usual = most_worth(policy) if over_pairs else feasible_observed(policy)
+    gain = outputs[best] - outputs[usual]
+    return best if gain > policy.caution + policy.network.tie else usual
 
 
 @compiled
@@ -144,6 +167,19 @@ def most_feasible(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) ->
             return int(model)
         if value > most:
             hopeful, most = model, value
+    return int(hopeful)
+
+
+@compiled
+def feasible_observed(policy: CompiledPolicy) -> int:
+    """The same for the observation at hand, which holds the slack of every model."""
+    observation = policy.network.observation
+    hopeful = policy.order[0]
+    for model in policy.order:
+        if observation[policy.slack + model] >= policy.margin:
+            return int(model)
+        if observation[policy.slack + model] > observation[policy.slack + hopeful]:
+            hopeful = model
     return int(hopeful)
 
 

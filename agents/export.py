@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.checkpoint import write_atomically
-from agents.networks import GuardedNetwork, GuardedPairs, Router
-from agents.pairs import SAFE_SLACK
-from agents.run_directory import Card, TrainedRouter
+from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
+from agents.pairs import SAFE_SLACK, TIE_WEIGHT
+from agents.run_directory import TrainedRouter
 from llmroute_env.specs import require
 from traces.errors import InputError
 
@@ -34,24 +34,28 @@ class Decision(nn.Module):
     What a router's own `greedy` does in NumPy; a new network needs only its `forward`.
     """
 
+    caution: Tensor
+
     def __init__(self, router: Router) -> None:
         super().__init__()
         self.heuristic: Feasible | Priced | None = None
-        self.network: nn.Module = router
-        if isinstance(router, GuardedNetwork):
-            self.heuristic, self.network = Feasible(router), router.network
-        if isinstance(router, GuardedPairs):
-            self.heuristic, self.network = Priced(router), router.network
+        self.network = router if isinstance(router, QNetwork) else router.network
+        if isinstance(router, QNetwork):
+            return
+        self.register_buffer("caution", router.caution)
+        self.heuristic = Priced(router) if isinstance(router, GuardedPairs) else Feasible(router)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """The actions, and the values that the network gives to all of them."""
         values: Tensor = self.network(observations)
-        best = values.argmax(dim=1)
+        largest = values.amax(dim=1, keepdim=True) - self.network.tie
+        # argmax of truth values finds the first, but ONNX knows it for numbers only.
+        best = (values >= largest).int().argmax(dim=1)
         if self.heuristic is None:
             return best, values
         usual = self.heuristic(observations)
         promised = values.gather(1, torch.stack([best, usual], dim=1))
-        overrules = promised[:, 0] - promised[:, 1] > self.heuristic.caution
+        overrules = promised[:, 0] - promised[:, 1] > self.caution + self.network.tie
         return torch.where(overrules, best, usual), values
 
 
@@ -59,14 +63,13 @@ class Feasible(nn.Module):
     """What a guarded network begins with, in torch: agents.heuristics.most_feasible."""
 
     margin: Tensor
-    caution: Tensor
     order: Tensor
     columns: Tensor
 
     def __init__(self, guarded: GuardedNetwork) -> None:
         super().__init__()
-        for name in ("margin", "caution", "order"):
-            self.register_buffer(name, getattr(guarded, name))
+        self.register_buffer("margin", guarded.margin)
+        self.register_buffer("order", guarded.order)
         # Of the slack of each model, largest model first.
         self.register_buffer("columns", guarded.slack + guarded.order)
 
@@ -74,36 +77,39 @@ class Feasible(nn.Module):
         """The heuristic's actions, shape (B,)."""
         slack = observations.index_select(1, self.columns)
         feasible = slack >= self.margin
-        # argmax of truth values finds the first, but ONNX knows it for numbers only.
         rank = torch.where(feasible.any(dim=1), feasible.int().argmax(dim=1), slack.argmax(dim=1))
         return self.order[rank]
 
 
 class Priced(nn.Module):
-    """What a guarded network over pairs begins with, in torch: agents.pairs.best_pair."""
+    """What a guarded network over pairs begins with, in torch: agents.pairs.best_pair.
+
+    In float64, as there: rounded otherwise, pairs that are worth almost the same change places.
+    """
 
     price: Tensor
-    caution: Tensor
     accuracy: Tensor
 
     def __init__(self, guarded: GuardedPairs) -> None:
         super().__init__()
-        for name in ("price", "caution", "accuracy"):
-            self.register_buffer(name, getattr(guarded, name))
+        self.register_buffer("price", guarded.price)
         self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
+        tasks, models = guarded.accuracy.shape
+        self.tasks = tasks
+        # Of every task on every pair.
+        self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
 
     def forward(self, observations: Tensor) -> Tensor:
         """The heuristic's actions, shape (B,)."""
-        tasks, models = self.accuracy.shape
-        rows = observations.double()
-        task = rows[:, self.task : self.task + tasks].argmax(dim=1)
-        accuracy = self.accuracy[task].repeat(1, self.pairs // models)
-        slack = rows[:, self.slack : self.slack + self.pairs]
-        work = rows[:, self.work : self.work + self.pairs]
-        load = rows[:, self.rate : self.rate + 1].exp() - 1.0
+        task = observations[:, self.task : self.task + self.tasks].argmax(dim=1)
+        exact = observations.double()
+        load = exact[:, self.rate : self.rate + 1].exp() - 1.0
+        price_now = self.price * load.clamp(min=0.0).sqrt()
+        slack = exact[:, self.slack : self.slack + self.pairs]
+        work = exact[:, self.work : self.work + self.pairs]
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
-        price = self.price * load.clamp(min=0.0).sqrt()
-        return (accuracy * chance - price * work + 1e-3 * slack).argmax(dim=1)
+        worth = self.accuracy[task] * chance - price_now * work + TIE_WEIGHT * slack
+        return worth.argmax(dim=1)
 
 
 def export(agent: TrainedRouter, path: Path) -> None:
@@ -125,7 +131,7 @@ def export(agent: TrainedRouter, path: Path) -> None:
         draft = Path(folder) / "draft.onnx"
         trace(agent, draft)
         model = onnx.load(draft)
-    onnx.helper.set_model_props(model, metadata(agent.card))
+    onnx.helper.set_model_props(model, metadata(agent))
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, model.SerializeToString())
@@ -139,7 +145,7 @@ def trace(agent: TrainedRouter, path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             Decision(agent.network).eval(),
-            (torch.zeros(2, agent.card.columns),),
+            (torch.zeros(2, agent.columns),),
             path,
             input_names=[OBSERVATIONS],
             output_names=[ACTIONS, VALUES],
@@ -149,8 +155,13 @@ def trace(agent: TrainedRouter, path: Path) -> None:
         )
 
 
-def metadata(card: Card) -> dict[str, str]:
-    """The run card as the texts that ONNX keeps: JSON, but for what is a text by itself."""
-    reads = {"observation": list(card.settings.observation), "action": card.action}
-    entries: dict[str, Any] = {**card.to_json(), **reads}
+def metadata(agent: TrainedRouter) -> dict[str, str]:
+    """The run card as the texts that ONNX keeps: JSON, but for what is a text by itself.
+
+    `columns` and `actions` are those of the network, which may be for other GPUs than the card's.
+    """
+    entries: dict[str, Any] = {**agent.card.to_json(), "observation": list(agent.observation)}
+    entries |= {"action": agent.action, "columns": agent.columns, "actions": agent.actions}
+    if agent.action == "gpu-model":
+        entries["gpus"] = agent.actions // len(agent.card.models)
     return {name: e if isinstance(e, str) else json.dumps(e) for name, e in entries.items()}

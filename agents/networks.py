@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.compiled_networks import Layer
+from agents.compiled_networks import Layer, tie_of
 from agents.heuristics import most_feasible
 from agents.pairs import choose_pairs
 
@@ -56,7 +56,7 @@ class QNetwork(nn.Module):
         if isinstance(inputs, int):
             inputs = np.arange(inputs)[None]
         generator = torch.Generator().manual_seed(seed)
-        self.dueling = dueling
+        self.dueling, self.tie = dueling, tie_of(len(inputs))
         self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
         self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
 
@@ -67,6 +67,17 @@ class QNetwork(nn.Module):
             return outputs.flatten(1)
         value, advantages = outputs[:, :, 0].mean(dim=1), outputs[:, :, 1:].flatten(1)
         return value[:, None] + advantages - advantages.mean(dim=1, keepdim=True)
+
+    @property
+    def columns(self) -> int:
+        """Of the observation; all are read."""
+        return int(self.inputs.numpy().max()) + 1
+
+    @property
+    def actions(self) -> int:
+        """How many it values."""
+        weights, _ = self.layers()[-1]
+        return len(self.inputs) * int(weights.shape[1])
 
     def layers(self) -> list[Layer]:
         """Weights and biases of every layer, on the memory of the parameters.
@@ -94,7 +105,12 @@ class QNetwork(nn.Module):
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The most valuable action of every row."""
-        actions: NDArray[np.int64] = self.preferences(observations).argmax(axis=1)
+        return self.best(self.preferences(observations))
+
+    def best(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The largest of every row; of those that tie with it, the first."""
+        largest = values.max(axis=1, keepdims=True)
+        actions: NDArray[np.int64] = (values >= largest - self.tie).argmax(axis=1)
         return actions
 
 
@@ -120,8 +136,7 @@ class GuardedNetwork(nn.Module):
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The action for every row."""
-        values = self.network.preferences(observations)
-        return overruled(self.usual(observations), values, self.caution.numpy())
+        return overruled(self.usual(observations), self.network, observations, self.caution)
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.heuristics.LargestFeasible."""
@@ -155,8 +170,7 @@ class GuardedPairs(nn.Module):
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The action for every row."""
-        values = self.network.preferences(observations)
-        return overruled(self.usual(observations), values, self.caution.numpy())
+        return overruled(self.usual(observations), self.network, observations, self.caution)
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.pairs.PricedPair."""
@@ -165,13 +179,13 @@ class GuardedPairs(nn.Module):
 
 
 def overruled(
-    usual: NDArray[np.int64], values: NDArray[np.float32], caution: NDArray[np.float32]
+    usual: NDArray[np.int64], network: QNetwork, observations: NDArray[np.float32], caution: Tensor
 ) -> NDArray[np.int64]:
     """The usual action of every row, or the most valuable one if it gains more than `caution`."""
-    rows = np.arange(len(values))
-    best = values.argmax(axis=1)
+    values = network.preferences(observations)
+    rows, best = np.arange(len(values)), network.best(values)
     gain = values[rows, best] - values[rows, usual]
-    return np.where(gain > caution, best, usual)
+    return np.where(gain > float(caution) + network.tie, best, usual)
 
 
 Guarded = GuardedNetwork | GuardedPairs

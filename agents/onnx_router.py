@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.base import Actions, Observations
+from agents.base import Actions, Observations, for_agent
 from agents.checkpoint import CheckpointError
+from agents.pairs import shape_of
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 from traces.errors import InputError
@@ -48,10 +49,10 @@ class OnnxRouter:
         return actions
 
     def check_fit(self, config: EnvConfig) -> None:
-        """Raise a CheckpointError unless it can route for `config`."""
-        low, _ = bounds(self.observation, len(config.tasks), config.gpus, len(config.models))
-        choices = config.gpus if self.action == "gpu-model" else 1
-        ours = config.model_names, choices * len(config.models), len(low)
+        """Raise a CheckpointError unless it can route for `config`: pairs are those of its GPUs."""
+        config = for_agent(config, self)
+        low, _ = bounds(*shape_of(config))
+        ours = config.model_names, config.actions, len(low)
         theirs = self.models, self.actions, self.columns
         if ours != theirs:
             raise CheckpointError(

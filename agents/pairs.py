@@ -23,6 +23,9 @@ SAFE_SLACK = 0.5
 """Predicted slack from which a request counts as sure to be in time; below, proportionally less:
 what arrives later delays it, and deadlines are missed by predictions that were almost true."""
 
+TIE_WEIGHT = 1e-3
+"""What the slack adds to a pair's worth: it decides between pairs that are otherwise alike."""
+
 
 class PricedPair:
     """The pair with the best accuracy x chance to be in time - price x GPU time that it adds.
@@ -98,14 +101,15 @@ def best_pair(
     for k in range(len(accuracy)):
         if row[columns[0] + k] > 0.0:
             task = k
-    price_now = price * math.sqrt(max(math.exp(np.float64(row[columns[1]])) - 1.0, 0.0))
+    # In float64 everywhere, so that other runtimes come to the same decisions.
+    load = math.exp(np.float64(row[columns[1]])) - 1.0
+    price_now = price * math.sqrt(max(load, 0.0))
     best = 0
     for pair in range(columns[4]):
         predicted = np.float64(row[slack + pair])
         chance = min(max(predicted / SAFE_SLACK, 0.0), 1.0)
         worth = accuracy[task, pair % accuracy.shape[1]] * chance - price_now * row[work + pair]
-        # A thousandth of the slack decides between pairs that are otherwise alike.
-        worths[pair] = worth + 1e-3 * predicted
+        worths[pair] = worth + TIE_WEIGHT * predicted
         if worths[pair] > worths[best]:
             best = pair
     return best

@@ -143,6 +143,8 @@ class TrainedRouter:
         self.action = card.action
         self.card = card
         self.network = network
+        values = network if isinstance(network, QNetwork) else network.network
+        self.columns, self.actions = values.columns, values.actions
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """See Agent: it remembers nothing."""

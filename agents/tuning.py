@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,21 @@ from llmroute_env.specs import require
 SEED = 0x5EED
 """The validation episodes are the same for everybody."""
 
+STRONGEST = ("largest-feasible", "priced-pair")
+"""Heuristics of which one, tuned, is what learning has to beat: over models and over pairs."""
+
 
 def validation_seeds(episodes: int) -> NDArray[np.uint64]:
     """Seeds of the validation episodes, shape (episodes,)."""
     return np.random.default_rng(SEED).integers(2**64, size=episodes, dtype=np.uint64)
+
+
+class Tuned(NamedTuple):
+    """A heuristic with its best setting, and the mean utility of peak that it earns by it."""
+
+    name: str
+    setting: float
+    score: float
 
 
 def tune(name: str, config: EnvConfig, episodes: int = 48) -> float:
@@ -30,11 +43,24 @@ def tune(name: str, config: EnvConfig, episodes: int = 48) -> float:
     Raises:
         ConfigError: a heuristic that has no setting.
     """
+    return best_tuned((name,), config, episodes).setting
+
+
+def best_tuned(names: Sequence[str], config: EnvConfig, episodes: int = 48) -> Tuned:
+    """The heuristic of `names` and its setting that earn most on the validation split of `config`.
+
+    Raises:
+        ConfigError: a heuristic that has no setting.
+    """
     accepted = ", ".join(TUNABLE)
-    require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
-    grid = TUNABLE[name].grid
-    scores = [validation_score(name, config, value, episodes) for value in grid]
-    return grid[int(np.argmax(scores))]
+    for name in names:
+        require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
+    candidates = [
+        Tuned(name, value, validation_score(name, config, value, episodes))
+        for name in names
+        for value in TUNABLE[name].grid
+    ]
+    return max(candidates, key=lambda tuned: tuned.score)
 
 
 def validation_score(name: str, config: EnvConfig, setting: float, episodes: int) -> float:

@@ -57,7 +57,7 @@ class Train:
     resume: bool = False
     """Continue the run in the directory from its last checkpoint."""
     reference: bool = True
-    """Compare scores in TensorBoard with the bound and the tuned largest-feasible heuristic, which
+    """Compare scores in TensorBoard with the bound and the better of two tuned heuristics, which
     are found once for all runs in the same folder; --no-reference trains without."""
 
     def run(self) -> int:

@@ -27,14 +27,14 @@ def show_decisions(figures: Mapping[str, Any]) -> None:
 
 def show_training(figures: Mapping[str, Any]) -> None:
     """Print what benchmarks.training_time measured."""
-    score, gain = figures["heuristic"], figures["gain"]
-    title = f"{figures['scenario']}: seconds of training; the tuned heuristic has {score:.4f}"
+    name, score, gain = figures["heuristic"], figures["target"], figures["gain"]
+    title = f"{figures['scenario']}: seconds of training; tuned {name} has {score:.4f}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("learner", "reached", f"by {gain:g} more", "best", "trained"):
-        table.add_column(name, justify="left" if name == "learner" else "right")
-    for name, run in figures["learners"].items():
+    for column in ("learner", "reached", f"by {gain:g} more", "best", "trained"):
+        table.add_column(column, justify="left" if column == "learner" else "right")
+    for learner, run in figures["learners"].items():
         times = [seconds(run["reached_s"]), seconds(run["exceeded_s"])]
-        table.add_row(name, *times, f"{run['best']:.4f}", seconds(run["spent_s"]))
+        table.add_row(learner, *times, f"{run['best']:.4f}", seconds(run["spent_s"]))
     Console().print(table)
     print(
         "scores: utility of peak on validation episodes; a guarded router begins at the heuristic"

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled_policies import episode_scores, largest_feasible
 from agents.levels import draw_levels
 from agents.monitor import BOUND
 from agents.plan import Plan
-from agents.tuning import tune
+from agents.tuning import STRONGEST, Tuned, best_tuned, heuristic_scores
 from agents.validation import validation_episodes
 from benchmarks.bounds import bound_of_peak
 from benchmarks.results import write_atomically
@@ -27,7 +26,6 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.observation import DEFAULT_FEATURES
 from llmroute_env.serialization import config_sha256
 
-HEURISTIC = "largest-feasible"
 SHORTEST_S = 60.0
 """Length of the lines until the first training has ended."""
 
@@ -77,12 +75,12 @@ def reference_of(plan: Plan) -> Reference:
         found = Reference(directory, **json.loads(path.read_text()))
     else:
         print(f"levels of {len(seeds)} validation episodes, once for {directory}", file=sys.stderr)
-        margin = tune(HEURISTIC, replace(config, window_s=plan.config("train").window_s))
-        found = Reference(directory, levels(config, seeds, margin))
+        tuned = best_tuned(STRONGEST, replace(config, window_s=plan.config("train").window_s))
+        found = Reference(directory, levels(config, seeds, tuned))
     return found.extended(plan.budget, SHORTEST_S)
 
 
-def levels(config: EnvConfig, seeds: NDArray[np.uint64], margin: float) -> dict[str, float]:
+def levels(config: EnvConfig, seeds: NDArray[np.uint64], tuned: Tuned) -> dict[str, float]:
     """Mean bound on the episodes, and what the tuned heuristic earns there, of their peaks."""
-    score = episode_scores(largest_feasible(config, margin), config, seeds).mean()
-    return {BOUND: float(bound_of_peak(config, seeds).mean()), HEURISTIC: float(score)}
+    score = heuristic_scores(tuned.name, config, tuned.setting, seeds).mean()
+    return {BOUND: float(bound_of_peak(config, seeds).mean()), tuned.name: float(score)}

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agents.compiled_policies import episode_scores, largest_feasible
-from agents.heuristics import TUNABLE
 from agents.plan import Plan
 from agents.settings import PRESETS, Settings
 from agents.training import Status, train
-from agents.tuning import validation_seeds
+from agents.tuning import STRONGEST, Tuned, best_tuned
 from benchmarks.decision_time import one_core
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
@@ -104,12 +102,13 @@ def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
 
     None stands for never: neither within the budget of the training nor within `limit_s`.
     """
-    target = heuristic_score(configure(scenario, split="validation"))
+    name, _, target = best_heuristic(configure(scenario))
     with one_core():
         races = {name: race(c, scenario, target, limit_s) for name, c in CONTENDERS.items()}
     return {
         "scenario": scenario,
-        "heuristic": target,
+        "heuristic": name,
+        "target": target,
         "gain": GAIN,
         "limit_s": limit_s,
         "learners": {
@@ -124,14 +123,11 @@ def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
     }
 
 
-def heuristic_score(config: EnvConfig) -> float:
-    """Of largest-feasible with the margin that is best on the very episodes that learners meet."""
+def best_heuristic(config: EnvConfig) -> Tuned:
+    """The one that is best on the very episodes that learners meet."""
     settings = PRESETS["rollout-pi"]
     config = replace(config, window_s=min(config.window_s, settings.validation_window_s))
-    seeds = validation_seeds(settings.validation_episodes)
-    margins = TUNABLE["largest-feasible"].grid
-    policies = [largest_feasible(config, margin) for margin in margins]
-    return max(float(episode_scores(policy, config, seeds).mean()) for policy in policies)
+    return best_tuned(STRONGEST, config, settings.validation_episodes)
 
 
 def race(contender: Contender, scenario: str, target: float, limit_s: float) -> Race:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.compiled_policies import episode_scores, largest_feasible
+from agents.base import for_agent
+from agents.compiled_policies import episode_scores
 from agents.export import export
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
 from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.settings import PRESETS
-from agents.tuning import tune
+from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.runner import episode_seeds
@@ -39,14 +40,12 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_routers_beat_the_tuned_heuristic(name: str):
     agent = load_trained(name)
-    config = configure(agent.card.scenario, observation=agent.observation, split="test")
-    margin = tune("largest-feasible", config, episodes=12)
+    config = configure(agent.card.scenario, split="test")
+    tuned = best_tuned(STRONGEST, config, episodes=12)
     seeds = episode_seeds(11, EPISODES)
-    scores = [
-        episode_scores(policy, config, seeds)
-        for policy in (compiled_router(agent.network, config), largest_feasible(config, margin))
-    ]
-    assert np.mean(scores[0] - scores[1]) > 0
+    own = for_agent(config, agent)
+    learned = episode_scores(compiled_router(agent.network, own), own, seeds)
+    assert np.mean(learned - heuristic_scores(tuned.name, config, tuned.setting, seeds)) > 0
 
 
 def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():

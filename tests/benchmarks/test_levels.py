@@ -14,9 +14,11 @@ from agents.plan import Plan
 from agents.run_directory import CHECKPOINTS, WEIGHTS
 from agents.settings import DoubleDQNSettings
 from agents.training import train
+from agents.tuning import STRONGEST, best_tuned, heuristic_scores
+from agents.validation import validation_episodes
 from benchmarks import levels
 from benchmarks.bounds import bound_of_peak
-from benchmarks.levels import HEURISTIC, reference_of
+from benchmarks.levels import Reference, reference_of
 from llmroute_env.scenarios import configure
 
 TINY = DoubleDQNSettings(
@@ -34,6 +36,12 @@ TINY = DoubleDQNSettings(
 def plan(directory: Path, load: float = 4.0, decisions: int = 1024) -> Plan:
     fields = {"window_s": 0.5, "load": load}
     return Plan(directory, "stable", fields=fields, decisions=decisions, settings=TINY)
+
+
+def heuristic_of(reference: Reference) -> str:
+    """The level that is not the bound."""
+    (name,) = reference.levels.keys() - {BOUND}
+    return name
 
 
 def scalars(directory: Path, name: str) -> list[tuple[int, float]]:
@@ -54,7 +62,13 @@ def test_levels_are_computed_once_for_all_runs_on_the_same_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = reference_of(plan(tmp_path / "a"))
-    assert 0 < first.levels[HEURISTIC] < first.levels[BOUND]
+    name = heuristic_of(first)
+    assert 0 < first.levels[name] < first.levels[BOUND]
+    config, seeds = validation_episodes(plan(tmp_path).config("train"), TINY)
+    scores = {n: best_tuned((n,), plan(tmp_path).config("train")) for n in STRONGEST}
+    assert name == max(scores, key=lambda n: scores[n].score)
+    expected = heuristic_scores(name, config, scores[name].setting, seeds).mean()
+    assert first.levels[name] == expected
     monkeypatch.setattr(levels, "levels", lambda *_: pytest.fail("computed again"))
     assert reference_of(plan(tmp_path / "b")).levels == first.levels
     with pytest.raises(pytest.fail.Exception, match="computed again"):
@@ -69,8 +83,9 @@ def test_lines_reach_to_the_end_of_the_longest_training(tmp_path: Path):
         over_s = scalars(reference.directory / BOUND, "by_seconds/utility_of_peak")
         assert (line[0][0], line[-1][0], over_s[-1][0]) == (0, *end)
         assert {value for _, value in line} == {np.float32(reference.levels[BOUND])}
-    regret = scalars(reference.directory / HEURISTIC, "eval/regret")[0][1]
-    expected = reference.levels[BOUND] - reference.levels[HEURISTIC]
+    name = heuristic_of(reference)
+    regret = scalars(reference.directory / name, "eval/regret")[0][1]
+    expected = reference.levels[BOUND] - reference.levels[name]
     assert regret == pytest.approx(expected, abs=1e-6)
 
 

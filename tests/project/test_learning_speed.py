@@ -109,12 +109,14 @@ def test_learners_race_to_the_same_score(
     assert figures["learners"].keys() == contenders.keys()
     hopeless = figures["learners"]["hopeless"]
     assert hopeless["exceeded_s"] is None
-    assert 0 < hopeless["best"] < figures["heuristic"] < 1
+    assert 0 < hopeless["best"] < figures["target"] < 1
     assert hopeless["spent_s"] > 0
 
 
 def test_the_heuristic_to_beat_is_tuned_on_the_same_episodes():
+    tuned = training_time.best_heuristic(configure("overload"))
     config = replace(configure("overload", split="validation"), window_s=10.0)
-    score = training_time.heuristic_score(configure("overload", split="validation"))
-    assert score >= validation_score("largest-feasible", config, 0.4, 48)
-    assert score > validation_score("largest-feasible", config, -0.1, 48)
+    assert tuned.score == validation_score(tuned.name, config, tuned.setting, 48)
+    for name, setting in (("largest-feasible", 0.4), ("priced-pair", 0.02)):
+        assert tuned.score >= validation_score(name, config, setting, 48)
+    assert tuned.score > validation_score("largest-feasible", config, -0.1, 48)
