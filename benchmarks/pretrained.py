@@ -17,7 +17,7 @@ from agents.run_directory import CARD, WEIGHTS
 from agents.training import train
 from llmroute_env.specs import require
 
-ALGORITHM, SEED, TIMESTEPS = "rollout-pi-model", 0, 200_000_000
+ALGORITHM, SEED, TIMESTEPS = "rollout-pi", 0, 6_000_000
 
 SCENARIOS = {
     "unpredictable": "unpredictable-1",
