@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from agents import heuristics
+from agents import controls, heuristics
 from agents.base import Agent
 from agents.loading import load
 from agents.plan import Plan
@@ -25,8 +25,7 @@ from llmroute_env.scenarios import configure
 
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
-TIMESTEPS = 100_000_000
-"""Decisions, those of rollouts included: a minute or so."""
+CONTENDERS = (*heuristics.HEURISTICS, "priced-pair")
 
 TUNING_EPISODES = 24
 
@@ -38,7 +37,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
     started_s = time.perf_counter()
     run = out / ALGORITHM
-    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps or TIMESTEPS, algorithm=ALGORITHM)
+    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps, algorithm=ALGORITHM)
     train(plan)
     print(f"   {time.perf_counter() - started_s:.0f} s; the router is in {run}")
     print(f"2. Comparing on {episodes} held-out episodes of {config.window_s:g} s")
@@ -58,9 +57,9 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
 def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
-    for name in heuristics.HEURISTICS:
-        setting = tune(name, config, TUNING_EPISODES) if name in heuristics.TUNABLE else None
-        agent = heuristics.make(name, config, setting)
+    for name in CONTENDERS:
+        setting = tune(name, config, TUNING_EPISODES) if name in controls.TUNABLE else None
+        agent = controls.make(name, config, setting)
         if setting is not None:
             agent.name = f"{name} {setting:g}"
         agents.append(agent)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents import heuristics
 from benchmarks import demo
 from benchmarks.cli import main
 
@@ -26,7 +25,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_heuristic_and_the_router_ran_the_same_episodes(out: Path):
     rows = [json.loads(line) for line in (out / "evaluation.jsonl").read_text().splitlines()]
     names = {row["agent"].split()[0] for row in rows}
-    assert names == {demo.ALGORITHM, *heuristics.HEURISTICS}
+    assert names == {demo.ALGORITHM, *demo.CONTENDERS}
     assert len({row["requests"] for row in rows}) == 1
     scores = [row["utility_of_peak"]["mean"] for row in rows]
     assert scores == sorted(scores, reverse=True)
