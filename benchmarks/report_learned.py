@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,33 +15,37 @@ from benchmarks.report_text import label, number
 from benchmarks.stats import Interval, crossed_bootstrap
 from benchmarks.tables import percent
 
+Against = Mapping[str, str]
+"""Entry -> the heuristic that routers are compared with there."""
+
+FIELD = "largest-feasible"
+"""The largest model predicted in time: what learned routers are usually asked to beat."""
+
 
 def sections(results: Results) -> list[Section]:
     """The chapter, where there are learned routers and tuned heuristics."""
-    entries = compared(results)
-    if not entries:
+    best = compared(results)
+    if not best:
         return []
-    parts: list[Part] = [figure(results, entries), table(results, entries)]
+    parts: list[Part] = [figure(results, best), table(results, best)]
+    field = {entry: FIELD for entry in best if (entry, FIELD) in results.cells}
+    if field and field != best:
+        parts.append(replace(table(results, field), title=f"The same against tuned {FIELD}"))
     return [Section("Learned against the best tuned heuristic", tuple(parts))]
 
 
-def compared(results: Results) -> list[str]:
-    """Main entries, or all if none is, with a learned router and a tuned heuristic."""
+def compared(results: Results) -> dict[str, str]:
+    """Main entries, or all if none is, with a learned router; and their best tuned heuristic."""
     main = results.tagged("main") or results.entries
-    return [entry for entry in main if results.learned(entry) and results.best_tuned(entry)]
+    best = {entry: results.best_tuned(entry) for entry in main if results.learned(entry)}
+    return {entry: heuristic for entry, heuristic in best.items() if heuristic}
 
 
-def gain(results: Results, entry: str, agent: str) -> Interval:
-    """Interquartile mean of the paired difference to the best tuned heuristic."""
-    difference = results.differences(entry, agent, str(results.best_tuned(entry)))
-    return crossed_bootstrap([difference], np.random.default_rng(SEED))
-
-
-def figure(results: Results, entries: Sequence[str]) -> Picture:
+def figure(results: Results, against: Against) -> Picture:
     """Gains of the learned routers, with their intervals."""
-    agents = everywhere(results, entries)
     found = {
-        a: {e: gain(results, e, a) for e in entries if (e, a) in results.cells} for a in agents
+        agent: {e: gain(results, e, h, agent) for e, h in against.items() if met(results, e, agent)}
+        for agent in everywhere(results, against)
     }
     caption = (
         "Utility of peak beyond that of the best tuned heuristic, on the same episodes: "
@@ -49,32 +54,45 @@ def figure(results: Results, entries: Sequence[str]) -> Picture:
     return picture("gains", caption, gains(results, found))
 
 
-def everywhere(results: Results, entries: Sequence[str]) -> list[str]:
-    """Learned routers with rows on any of `entries`, best first."""
-    found = {agent for entry in entries for agent in results.learned(entry)}
+def met(results: Results, entry: str, agent: str) -> bool:
+    """Whether there are rows of the router on the entry."""
+    return (entry, agent) in results.cells
+
+
+def gain(results: Results, entry: str, heuristic: str, agent: str) -> Interval:
+    """Interquartile mean of the paired difference to the heuristic."""
+    difference = results.differences(entry, agent, heuristic)
+    return crossed_bootstrap([difference], np.random.default_rng(SEED))
+
+
+def everywhere(results: Results, against: Against) -> list[str]:
+    """Learned routers with rows on any of the entries, best first."""
+    found = {agent for entry in against for agent in results.learned(entry)}
     mean = {
-        agent: np.mean([gained(results, e, agent) for e in entries if (e, agent) in results.cells])
+        agent: np.mean(
+            [
+                results.differences(e, agent, h).mean()
+                for e, h in against.items()
+                if met(results, e, agent)
+            ]
+        )
         for agent in found
     }
     return sorted(found, key=lambda agent: (-mean[agent], agent))
 
 
-def gained(results: Results, entry: str, agent: str) -> float:
-    """Mean paired difference to the best tuned heuristic."""
-    return float(results.differences(entry, agent, str(results.best_tuned(entry))).mean())
-
-
-def table(results: Results, entries: Sequence[str]) -> Table:
+def table(results: Results, against: Against) -> Table:
     """Every learned router on every entry, and on all together."""
-    agents = everywhere(results, entries)
-    rows = [of_all(results, entries, a) for a in agents] if len(entries) > 1 else []
-    for entry in entries:
-        rows += [of_entry(results, entry, agent) for agent in results.learned(entry)]
+    agents = everywhere(results, against)
+    rows = [of_all(results, against, a) for a in agents] if len(against) > 1 else []
+    for entry, heuristic in against.items():
+        rows += [of_entry(results, entry, heuristic, a) for a in results.learned(entry)]
     return Table(
         "Learned routers against the best tuned heuristic",
         ("entry", "heuristic", "learned", "gain, IQM", "gain, mean", "better", "gap closed"),
         tuple(rows),
-        "The heuristic: the tuned control with the best validation score on the entry. Gain: "
+        "The heuristic: the tuned control with the best validation score on the entry, unless the "
+        "title names it. Gain: "
         "utility of peak minus the heuristic's in the same episode, over training seeds and "
         "episodes; 95 % bootstrap intervals resample both. Better: probability of improvement, the "
         "share of seeds and episodes in which the router earns more. Gap closed: mean gain as a "
@@ -82,25 +100,25 @@ def table(results: Results, entries: Sequence[str]) -> Table:
     )
 
 
-def of_entry(results: Results, entry: str, agent: str) -> tuple[str, ...]:
+def of_entry(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, ...]:
     """One learned router on one entry."""
-    best = str(results.best_tuned(entry))
-    heuristic = f"{best} {results.cells[entry, best].mean('utility_of_peak'):.4f}"
-    return (entry, heuristic, *texts(results, [entry], agent, label(results, entry, agent)))
+    score = f"{heuristic} {results.cells[entry, heuristic].mean('utility_of_peak'):.4f}"
+    name = label(results, entry, agent)
+    return (entry, score, *texts(results, {entry: heuristic}, agent, name))
 
 
-def of_all(results: Results, entries: Sequence[str], agent: str) -> tuple[str, ...]:
+def of_all(results: Results, against: Against, agent: str) -> tuple[str, ...]:
     """One learned router on all the entries that it met."""
-    met = [entry for entry in entries if (entry, agent) in results.cells]
-    return (f"all {len(met)}", "", *texts(results, met, agent, agent))
+    here = {entry: h for entry, h in against.items() if met(results, entry, agent)}
+    return (f"all {len(here)}", "", *texts(results, here, agent, agent))
 
 
-def texts(results: Results, entries: Sequence[str], agent: str, name: str) -> tuple[str, ...]:
+def texts(results: Results, against: Against, agent: str, name: str) -> tuple[str, ...]:
     """The router, its gains, how often it is better, and the share of the gap closed."""
-    strata = [results.differences(e, agent, str(results.best_tuned(e))) for e in entries]
+    strata = [results.differences(e, agent, h) for e, h in against.items()]
     iqm = crossed_bootstrap(strata, np.random.default_rng(SEED))
     mean = float(np.mean([s.mean() for s in strata]))
-    gap = float(np.mean([results.gap(e, str(results.best_tuned(e))) for e in entries]))
+    gap = float(np.mean([results.gap(e, h) for e, h in against.items()]))
     closed = percent(mean / gap) if gap > 0 else "-"
     return name, signed(iqm), f"{mean:+.4f}", number(better(strata), 2), closed
 

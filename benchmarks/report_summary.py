@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.tuning import STRONGEST
 from benchmarks import report_paper, report_windows
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Section, Table
@@ -11,8 +12,8 @@ from benchmarks.report_paper import MATRICES, SCORE, same_rates, worst_transfer
 from benchmarks.report_text import load_text
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 
-HEURISTIC = "largest-feasible"
-"""With its margin tuned: the control that is set beside the learned router."""
+BESIDE = STRONGEST
+"""Tuned heuristics that are set beside the learned router."""
 
 Line = tuple[str, str, str]
 """What, the paper's figure, ours."""
@@ -27,19 +28,25 @@ def sections(results: Results) -> list[Section]:
 
 
 def summary(results: Results) -> Table:
-    """Every result beside the paper's and the tuned heuristic's; empty without a learned router."""
+    """Every result beside the paper's and the tuned heuristics'; empty without a learned router."""
     learned = results.headline
-    heuristic = {what: text for what, _, text in all_lines(results, HEURISTIC)}
+    beside = {name: dict(texts(results, name)) for name in BESIDE}
     lines = all_lines(results, learned) if learned else ()
     return Table(
         "The paper's results and ours",
-        ("result", "the paper", f"learned: {learned}", f"tuned heuristic: {HEURISTIC}"),
-        tuple((what, paper, text, heuristic.get(what, "-")) for what, paper, text in lines),
+        ("result", "the paper", f"learned: {learned}", *(f"tuned: {name}" for name in BESIDE)),
+        tuple((*line, *(found.get(line[0], "-") for found in beside.values())) for line in lines),
         f"{learned} is, of the learned routers here, the one that comes closest to the bound over "
         "the main entries. Hardware, deadlines, batch limits, placement, request lengths and the "
         "length of windows are our own choices, as the paper does not state them.",
         wordy=True,
     )
+
+
+def texts(results: Results, agent: str) -> Iterator[tuple[str, str]]:
+    """What was looked at, and the router's figures."""
+    for what, _, text in all_lines(results, agent):
+        yield what, text
 
 
 def all_lines(results: Results, agent: str) -> Iterator[Line]:
