@@ -17,7 +17,7 @@ from agents.run_directory import CARD, WEIGHTS
 from agents.training import train
 from llmroute_env.specs import require
 
-ALGORITHM, SEED, TIMESTEPS = "rollout-pi", 0, 6_000_000
+ALGORITHM, SEED = "rollout-pi", 0
 
 SCENARIOS = {
     "unpredictable": "unpredictable-1",
@@ -30,7 +30,7 @@ SCENARIOS = {
 """Name of a shipped router, and what it is trained on."""
 
 
-def retrain(name: str, shipped: Path = SHIPPED, timesteps: int = TIMESTEPS) -> None:
+def retrain(name: str, shipped: Path = SHIPPED, timesteps: int | None = None) -> None:
     """Train the router called `name` anew and replace the shipped one."""
     require(name in SCENARIOS, "name", name, ", ".join(SCENARIOS))
     with tempfile.TemporaryDirectory() as folder:
