@@ -21,7 +21,7 @@ from agents.compiled_networks import (
     no_network,
     perceptron,
 )
-from agents.heuristics import largest_first
+from agents.heuristics import column, largest_first
 from agents.pairs import accuracies, best_pair, pair_columns, shape_of
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
@@ -29,11 +29,9 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import choose_gpu, predicted_latency_s
 from llmroute_env.episode import step_env
 from llmroute_env.observation import (
-    FEATURE_NAMES,
     bounds,
     encode,
     encode_for_pairs,
-    layout,
     slack,
 )
 from llmroute_env.simulation import Simulation
@@ -67,7 +65,7 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         price=0.0,
         caution=np.float32(0),
         order=np.array(largest_first(config), np.int64),
-        slack=int(layout(*shape_of(config))[FEATURE_NAMES.index("slack")]),
+        slack=column(config, "slack", config.observation),
         columns=np.zeros(5, np.int64),
         accuracy=accuracies(config),
         worths=np.zeros(config.gpus * len(config.models)),

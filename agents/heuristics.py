@@ -15,9 +15,9 @@ from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, layout
 from llmroute_env.specs import ConfigError, require
 
 
-def column(config: EnvConfig, feature: str) -> int:
-    """First column of `feature` in an observation of the default features."""
-    starts = layout(DEFAULT_FEATURES, len(config.tasks), config.gpus, len(config.models))
+def column(config: EnvConfig, feature: str, observation: tuple[str, ...] = DEFAULT_FEATURES) -> int:
+    """First column of `feature` in an `observation` of the cluster of `config`; -1 if absent."""
+    starts = layout(observation, len(config.tasks), config.gpus, len(config.models))
     return int(starts[FEATURE_NAMES.index(feature)])
 
 

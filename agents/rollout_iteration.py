@@ -53,7 +53,7 @@ class RolloutIteration:
         self.settings, self.config, self.budget = settings, config, budget
         usual = usual_heuristic(config)
         setting = tune(usual, config)
-        self.base = COMPILED[usual](config, tune_for_rollouts(usual, config))
+        self.base = COMPILED[usual](config, tune_for_rollouts(usual, config, setting))
         # One env more than visits: the rollouts run in it.
         self.simulation = Simulation(config, settings.envs + 1, logs_completions=False)
         columns = self.simulation.outputs.observations.shape[1]
@@ -197,11 +197,16 @@ class RolloutIteration:
             setattr(self, name, snapshot.numbers[name])
 
 
-def tune_for_rollouts(heuristic: str, config: EnvConfig) -> float:
+def tune_for_rollouts(heuristic: str, config: EnvConfig, setting: float) -> float:
     """The setting of the base policy: the best one if the deadline were hard.
+
+    `setting` is the best one for the deadline as it is.
 
     A heuristic that banks on late answers keeps a backlog in which no single decision helps, so
     that following it hides what decisions are worth: with the margin that is best for the linear
     deadline of `soft`, learning gained a fifth of what it gains with this one.
     """
-    return tune(heuristic, replace(config, deadline=Deadline(config.deadline.deadline_s)))
+    hard = Deadline(config.deadline.deadline_s)
+    if config.deadline == hard:
+        return setting
+    return tune(heuristic, replace(config, deadline=hard))

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from agents import compiled_policies
 from agents.compiled_policies import COMPILED, CompiledPolicy
-from agents.heuristics import largest_first
+from agents.heuristics import column, largest_first
 from agents.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import FEATURE_NAMES, layout
 
 
 def usual_heuristic(config: EnvConfig) -> str:
@@ -33,7 +32,7 @@ def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
     """The usual heuristic with `setting`, which `network` may overrule once it has a caution."""
     if config.action == "gpu-model":
         return GuardedPairs(network, setting, pair_columns(*shape_of(config)), accuracies(config))
-    slack = int(layout(*shape_of(config))[FEATURE_NAMES.index("slack")])
+    slack = column(config, "slack", config.observation)
     return GuardedNetwork(network, setting, slack, largest_first(config))
 
 
@@ -43,6 +42,10 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     network = compiled_policies.network(config, values.layers(), values.inputs.numpy())
     if isinstance(router, QNetwork):
         return network
+    return compiled_policies.guarded(network, compiled_guard(router, config), float(router.caution))
+
+
+def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
+    """The heuristic that guards the router, alone: what the router is with infinite caution."""
     setting = float(router.price if isinstance(router, GuardedPairs) else router.margin)
-    base = COMPILED[usual_heuristic(config)](config, setting)
-    return compiled_policies.guarded(network, base, float(router.caution))
+    return COMPILED[usual_heuristic(config)](config, setting)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.compiled_policies import episode_scores
 from agents.networks import Guarded, Router
-from agents.routers import compiled_router
+from agents.routers import compiled_guard, compiled_router
 from agents.settings import GuardedSettings, Settings
 from agents.tuning import validation_seeds
 from llmroute_env.config import EnvConfig
@@ -42,11 +42,13 @@ def pick_caution(router: Guarded, config: EnvConfig, settings: GuardedSettings) 
     validation costs; whether it beats the heuristic, that is infinity, all of them decide.
     """
     scores = {c: score_with(c, router, config, settings, CHOOSING) for c in settings.cautions}
-    candidate = max(scores, key=scores.__getitem__)
-    scores = {c: score_with(c, router, config, settings, 1.0) for c in (candidate, math.inf)}
-    best = max(scores, key=scores.__getitem__)
-    router.caution.fill_(best)
-    return scores[best]
+    score = score_with(max(scores, key=scores.__getitem__), router, config, settings, 1.0)
+    # Without the network, which would be asked in vain.
+    config, seeds = validation_episodes(config, settings)
+    heuristic = float(episode_scores(compiled_guard(router, config), config, seeds).mean())
+    if heuristic > score:
+        router.caution.fill_(math.inf)
+    return max(heuristic, score)
 
 
 def score_with(

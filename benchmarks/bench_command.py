@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from benchmarks.commands import env_fields
+
 if TYPE_CHECKING:
     from benchmarks.runners import Workers
 
@@ -164,7 +166,7 @@ class Tune:
             directory=out,
             algorithm=self.algorithm,
             scenario=self.scenario,
-            fields={} if self.load is None else {"load": self.load},
+            fields=env_fields(self.load),
             trials=self.trials,
             timesteps=self.timesteps,
             seed=self.seed,

@@ -7,7 +7,6 @@ from typing import Any
 
 from agents import controls, heuristics
 from agents.base import Agent
-from agents.compiled_policies import COMPILED
 from agents.tuning import heuristic_scores, run_episodes, validation_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
@@ -64,9 +63,9 @@ def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tun
 def score(control: str, setting: str | float, config: EnvConfig, episodes: int) -> float:
     """Mean utility of peak of a control with `setting` on episodes of `config`."""
     seeds = validation_seeds(episodes)
-    if control in COMPILED:
-        return float(heuristic_scores(control, config, float(setting), seeds).mean())
-    return float(run_episodes(make(control, config, setting), config, seeds).mean())
+    if control == BEST_SINGLE:
+        return float(run_episodes(make(control, config, setting), config, seeds).mean())
+    return float(heuristic_scores(control, config, float(setting), seeds).mean())
 
 
 def make(control: str, config: EnvConfig, setting: str | float | None) -> Agent:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from benchmarks.commands import env_fields
+
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
     from llmroute_env.recording import Recording
@@ -44,7 +46,7 @@ class EpisodeChoice:
         from llmroute_env.recording import play
         from llmroute_env.scenarios import configure
 
-        fields = {} if self.load is None else {"load": self.load}
+        fields = env_fields(self.load)
         config = configure(self.scenario, split=self.split, **fields)
         agent = load(agent_name, config)
         config = for_agent(config, agent)

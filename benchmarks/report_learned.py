@@ -92,11 +92,11 @@ def table(results: Results, against: Against) -> Table:
         ("entry", "heuristic", "learned", "gain, IQM", "gain, mean", "better", "gap closed"),
         tuple(rows),
         "The heuristic: the tuned control with the best validation score on the entry, unless the "
-        "title names it. Gain: "
-        "utility of peak minus the heuristic's in the same episode, over training seeds and "
-        "episodes; 95 % bootstrap intervals resample both. Better: probability of improvement, the "
-        "share of seeds and episodes in which the router earns more. Gap closed: mean gain as a "
-        "share of the distance from the heuristic to the bound, which no router can reach.",
+        "title names it. Gain: utility of peak minus the heuristic's in the same episode, over "
+        "training seeds and episodes; 95 % bootstrap intervals resample both. Better: probability "
+        "of improvement, the share of seeds and episodes in which the router earns more. Gap "
+        "closed: mean gain as a share of the distance from the heuristic to the bound, which no "
+        "router can reach.",
     )
 
 

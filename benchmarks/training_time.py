@@ -17,6 +17,7 @@ from agents.plan import Plan
 from agents.settings import PRESETS, Settings
 from agents.training import Status, train
 from agents.tuning import STRONGEST, Tuned, best_tuned
+from agents.validation import validation_episodes
 from benchmarks.decision_time import one_core
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
@@ -126,8 +127,8 @@ def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
 def best_heuristic(config: EnvConfig) -> Tuned:
     """The one that is best on the very episodes that learners meet."""
     settings = PRESETS["rollout-pi"]
-    config = replace(config, window_s=min(config.window_s, settings.validation_window_s))
-    return best_tuned(STRONGEST, config, settings.validation_episodes)
+    config, seeds = validation_episodes(config, settings)
+    return best_tuned(STRONGEST, config, len(seeds))
 
 
 def race(contender: Contender, scenario: str, target: float, limit_s: float) -> Race:
