@@ -173,8 +173,8 @@ class DoubleDQN:
     def validate(self) -> float:
         """Score of the router on the validation episodes; they pick its caution, if it has one."""
         if self.guarded is not None and self.settings.guarded:
-            return pick_caution(self.guarded, self.env.config, self.settings)
-        return validate(self.average, self.env.config, self.settings)
+            return pick_caution(self.guarded, (self.env.config,), self.settings)
+        return validate(self.average, (self.env.config,), self.settings)
 
     def snapshot(self) -> Snapshot:
         """Everything that a checkpoint needs."""

@@ -22,8 +22,12 @@ class Learner(Protocol):
         episodes: summaries of finished episodes; whoever reads them clears the list.
     """
 
-    decisions: int
     episodes: list[dict[str, Any]]
+
+    @property
+    def decisions(self) -> int:
+        """See above."""
+        ...
 
     def iterate(self) -> dict[str, float]:
         """Collect and learn once; returns what TensorBoard shows."""
@@ -56,7 +60,7 @@ def make_learner(plan: Plan) -> Learner:
         env = LLMRouteVectorEnv(settings.envs, plan.scenario, **fields)
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
-        return RolloutIteration(settings, plan.config("train"), plan.budget, plan.seed)
+        return RolloutIteration(settings, plan.configs("train"), plan.budget, plan.seed)
     try:
         from agents.sb3 import SB3Learner
     except ModuleNotFoundError as error:

@@ -60,9 +60,13 @@ class QNetwork(nn.Module):
         self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
         self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Q values, shape (B, F) -> (B, actions)."""
-        outputs: Tensor = self.body(observations[:, self.inputs])
+    def forward(self, observations: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Q values, shape (B, F) -> (B, actions).
+
+        `inputs` are those for another number of GPUs.
+        """
+        inputs = self.inputs if inputs is None else inputs
+        outputs: Tensor = self.body(observations[:, inputs])
         if not self.dueling:
             return outputs.flatten(1)
         value, advantages = outputs[:, :, 0].mean(dim=1), outputs[:, :, 1:].flatten(1)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.families import configurations, members
 from agents.run_directory import Card
 from agents.sb3_settings import SB3Settings
-from agents.settings import PRESETS, Settings
+from agents.settings import PRESETS, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
-from llmroute_env.scenarios import configure
 from llmroute_env.specs import require
 
 
@@ -21,9 +21,11 @@ class Plan:
     """A training run, before it begins.
 
     Attributes:
-        scenario: name; fields: of EnvConfig, that replace the scenario's. `observation`,
-            `split` and, but for Stable-Baselines3, `action` are not among them: the settings say
-            what the router reads and decides, and training and validation have their own splits.
+        scenario: name, or that of a family of environments (families.py), which rollout policy
+            iteration learns in together; fields: of EnvConfig, that replace the scenario's.
+            `observation`, `split` and, but for Stable-Baselines3, `action` are not among them:
+            the settings say what the router reads and decides, and training and validation have
+            their own splits.
         decisions: length of the training, over all envs; None for the settings' own.
         algorithm: name of a preset, and of the trained agent.
         settings: replace the preset's.
@@ -50,6 +52,10 @@ class Plan:
         require(self.budget >= 1, "decisions", self.decisions, ">= 1")
         period = self.checkpoint_period
         require(period >= 1, "checkpoint_decisions", period, ">= 1")
+        if len(members(self.scenario)) > 1:
+            together = isinstance(self.resolved_settings, RolloutSettings)
+            accepted = f"a single scenario by {self.algorithm}"
+            require(together, "scenario", self.scenario, accepted)
         own = () if isinstance(self.resolved_settings, SB3Settings) else ("action",)
         for name in ("observation", "split", *own):
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
@@ -70,12 +76,16 @@ class Plan:
         return self.checkpoint_decisions or max(self.budget // 4, 1)
 
     def config(self, split: str) -> EnvConfig:
-        """The environment, on one split of its workload."""
+        """The environment, on one split of its workload; the first one of a family."""
+        return self.configs(split)[0]
+
+    def configs(self, split: str) -> tuple[EnvConfig, ...]:
+        """All environments of the scenario: one, or a family."""
         s = self.resolved_settings
         fields = dict(self.fields) | {"observation": s.observation, "split": split}
         if not isinstance(s, SB3Settings):
             fields["action"] = s.action
-        return configure(self.scenario, **fields)
+        return configurations(self.scenario, fields)
 
     def card(self) -> Card:
         """What `config.json` will say."""

@@ -22,10 +22,14 @@ def q_network(
     config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
-    inputs: NDArray[np.int64] | int = compiled_policies.observation_columns(config)
+    return QNetwork(network_inputs(config), hidden, len(config.models), dueling, seed)
+
+
+def network_inputs(config: EnvConfig) -> NDArray[np.int64]:
+    """Columns of the observation of `config` that a network reads: QNetwork's `inputs`."""
     if config.action == "gpu-model":
-        inputs = gpu_inputs(*shape_of(config))
-    return QNetwork(inputs, hidden, len(config.models), dueling, seed)
+        return gpu_inputs(*shape_of(config))
+    return np.arange(compiled_policies.observation_columns(config))[None]
 
 
 def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
@@ -37,9 +41,9 @@ def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
 
 
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
-    """The router as compiled code; it reads the observation of `config`."""
+    """The router as compiled code for `config`, whatever number of GPUs it was made for."""
     values = router if isinstance(router, QNetwork) else router.network
-    network = compiled_policies.network(config, values.layers(), values.inputs.numpy())
+    network = compiled_policies.network(config, values.layers(), network_inputs(config))
     if isinstance(router, QNetwork):
         return network
     return compiled_policies.guarded(network, compiled_guard(router, config), float(router.caution))

@@ -133,7 +133,7 @@ class SB3Learner:
 
     def validate(self) -> float:
         """Score of the router on the validation episodes."""
-        return validate(self.router, self.env.config, self.settings)
+        return validate(self.router, (self.env.config,), self.settings)
 
     def snapshot(self) -> Snapshot:
         """Everything that a checkpoint needs, SB3's zip not among it."""

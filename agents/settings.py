@@ -216,6 +216,15 @@ PRESETS: dict[str, Settings] = {
     "rollout-pi-model": RolloutSettings(
         action="model", observation=DEFAULT_FEATURES, horizon=1.25, decisions=200_000_000
     ),
+    "generalist": RolloutSettings(
+        observation=(*GPU_FEATURES, "deadline", "grace"),
+        hidden=(128, 64),
+        decisions=200_000_000,
+        capacity=800_000,
+        states_per_round=2048,
+        batch_size=2048,
+        validation_episodes=12,
+    ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
         decisions=1_000_000,
@@ -235,4 +244,13 @@ PRESETS: dict[str, Settings] = {
 }
 """`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886); its numbers, which the paper does
 not give, are ours. `ddqn` is the improved one. `rollout-pi` is rollout policy iteration over
-(GPU, model) pairs, `rollout-pi-model` over models only."""
+(GPU, model) pairs, `rollout-pi-model` over models only. `generalist` is for the family `any`
+(families.py): one router for all loads, deadlines and numbers of GPUs, which it reads."""
+
+SCENARIO = {"generalist": "any"}
+"""What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
+
+
+def usual_scenario(algorithm: str) -> str:
+    """What `algorithm` is trained on unless a scenario is named."""
+    return SCENARIO.get(algorithm, "unpredictable-1")

@@ -56,11 +56,17 @@ def best_tuned(names: Sequence[str], config: EnvConfig, episodes: int = 48) -> T
     for name in names:
         require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
     candidates = [
-        Tuned(name, value, validation_score(name, config, value, episodes))
+        Tuned(name, setting, score)
         for name in names
-        for value in TUNABLE[name].grid
+        for setting, score in setting_scores(name, config, episodes).items()
     ]
     return max(candidates, key=lambda tuned: tuned.score)
+
+
+def setting_scores(name: str, config: EnvConfig, episodes: int = 48) -> dict[float, float]:
+    """What heuristic `name` earns on the validation split of `config` with each of its settings."""
+    grid = TUNABLE[name].grid
+    return {value: validation_score(name, config, value, episodes) for value in grid}
 
 
 def validation_score(name: str, config: EnvConfig, setting: float, episodes: int) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled_policies import episode_scores
+from agents.compiled_policies import CompiledPolicy, episode_scores
 from agents.networks import Guarded, Router
 from agents.routers import compiled_guard, compiled_router
 from agents.settings import GuardedSettings, Settings
@@ -28,32 +29,42 @@ def validation_episodes(
     return config, validation_seeds(settings.validation_episodes)
 
 
-def validate(router: Router, config: EnvConfig, settings: Settings, share: float = 1.0) -> float:
-    """Mean utility of peak of the router over a share of the validation episodes of `config`."""
-    config, seeds = validation_episodes(config, settings)
-    seeds = seeds[: max(round(share * len(seeds)), 1)]
-    return float(episode_scores(compiled_router(router, config), config, seeds).mean())
+def validate(
+    router: Router, configs: Sequence[EnvConfig], settings: Settings, share: float = 1.0
+) -> float:
+    """Mean utility of peak of the router over a share of the validation episodes of `configs`."""
+    return mean_score(lambda config: compiled_router(router, config), configs, settings, share)
 
 
-def pick_caution(router: Guarded, config: EnvConfig, settings: GuardedSettings) -> float:
+def mean_score(
+    policy: Callable[[EnvConfig], CompiledPolicy],
+    configs: Sequence[EnvConfig],
+    settings: Settings,
+    share: float = 1.0,
+) -> float:
+    """The same of the policy that `policy` makes for each of `configs`."""
+    scores = []
+    for own in configs:
+        config, seeds = validation_episodes(own, settings)
+        seeds = seeds[: max(round(share * len(seeds)), 1)]
+        scores.append(episode_scores(policy(config), config, seeds).mean())
+    return float(np.mean(scores))
+
+
+def pick_caution(router: Guarded, configs: Sequence[EnvConfig], settings: GuardedSettings) -> float:
     """Give the router the most successful caution; returns its score over all episodes.
 
     A share of the episodes picks the candidate, as they are paired and this is most of what a
     validation costs; whether it beats the heuristic, that is infinity, all of them decide.
     """
-    scores = {c: score_with(c, router, config, settings, CHOOSING) for c in settings.cautions}
-    score = score_with(max(scores, key=scores.__getitem__), router, config, settings, 1.0)
+    scores = {}
+    for caution in settings.cautions:
+        router.caution.fill_(caution)
+        scores[caution] = validate(router, configs, settings, CHOOSING)
+    router.caution.fill_(max(scores, key=scores.__getitem__))
+    score = validate(router, configs, settings)
     # Without the network, which would be asked in vain.
-    config, seeds = validation_episodes(config, settings)
-    heuristic = float(episode_scores(compiled_guard(router, config), config, seeds).mean())
+    heuristic = mean_score(lambda config: compiled_guard(router, config), configs, settings)
     if heuristic > score:
         router.caution.fill_(math.inf)
     return max(heuristic, score)
-
-
-def score_with(
-    caution: float, router: Guarded, config: EnvConfig, settings: GuardedSettings, share: float
-) -> float:
-    """What the router scores with `caution`, which it keeps."""
-    router.caution.fill_(caution)
-    return validate(router, config, settings, share)

@@ -22,7 +22,7 @@ from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
 from agents.loading import run_of
 from benchmarks.cells import Bound, Cell, Train, Tune
-from benchmarks.entries import ENTRIES, Entry
+from benchmarks.entries import ENTRIES, Entry, training_entry
 from benchmarks.evaluation_cell import Evaluate
 from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.results import write_atomically
@@ -141,7 +141,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
     if agent in HEURISTICS or agent in CONTROLS:
         return [], [base]
-    source = ENTRIES[entry.trained_on or entry.id]
+    source = training_entry(entry, agent)
     seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
     trained = [Train(source, agent, seed, suite.timesteps) for seed in range(seeds)]
     evaluations = [

@@ -43,9 +43,10 @@ class Train:
     """Train a router; Ctrl-C leaves a checkpoint from which --resume continues."""
 
     algorithm: tyro.conf.Positional[str]
-    """Which learner: ddqn, ddqn-paper, ..."""
-    scenario: str = "unpredictable-1"
-    """Name of a scenario."""
+    """Which learner: rollout-pi, ddqn, ddqn-paper, ..."""
+    scenario: str | None = None
+    """Name of a scenario, or of a family of them: `any`, for the generalist; the default is
+    `any` for that one and `unpredictable-1` for all others."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
     seed: int = 0
@@ -88,7 +89,7 @@ class Train:
 
         return Plan(
             directory=self.directory,
-            scenario=self.scenario,
+            scenario=self.resolved_scenario,
             fields=env_fields(self.load),
             seed=self.seed,
             decisions=self.timesteps,
@@ -96,9 +97,17 @@ class Train:
         )
 
     @property
+    def resolved_scenario(self) -> str:
+        """The scenario, or the algorithm's usual one."""
+        from agents.settings import usual_scenario
+
+        return self.scenario or usual_scenario(self.algorithm)
+
+    @property
     def directory(self) -> Path:
         """Where the run is kept."""
-        return self.out or Path("runs") / self.scenario / f"{self.algorithm}-{self.seed}"
+        name = f"{self.algorithm}-{self.seed}"
+        return self.out or Path("runs") / self.resolved_scenario / name
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from agents.families import DEDICATED
+from agents.settings import SCENARIO
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 from llmroute_env.serialization import config_sha256
@@ -84,7 +86,6 @@ def _stable() -> list[Entry]:
 
 
 def _variants() -> list[Entry]:
-    dedicated = (Pool(2, ("opt-6.7b",)), Pool(1, ("opt-1.3b",)), Pool(1, ("opt-125m",)))
     base = "unpredictable-1"
     return [
         _entry("unpredictable-1", "unpredictable-1", "unpredictable main"),
@@ -99,7 +100,7 @@ def _variants() -> list[Entry]:
         _entry("deadline-loose", base, "sensitivity main", deadline=Deadline(1.0)),
         _entry("batch-small", base, "sensitivity", max_batch={"opt-6.7b": 4}),
         _entry("batch-large", base, "sensitivity", max_batch={"opt-6.7b": 32}),
-        _entry("placement-dedicated", base, "sensitivity main", pools=dedicated),
+        _entry("placement-dedicated", base, "sensitivity main", pools=DEDICATED),
         _entry("gpus-2", base, "gpus main", pools=(Pool(2),)),
         _entry("gpus-8", base, "gpus main", pools=EIGHT),
     ]
@@ -133,6 +134,17 @@ def _arrival_matrix(entries: list[Entry]) -> list[Entry]:
     ]
 
 
+def _unseen() -> list[Entry]:
+    """Numbers of GPUs, deadlines and mixes that are not among those a generalist learns on."""
+    regimes = "unpredictable-2"
+    return [
+        _entry("unseen-gpus-3", regimes, "unseen", pools=(Pool(3),), mix=MIXES["knowledge"]),
+        _entry("unseen-gpus-6", "azure-code", "unseen", pools=(Pool(6),)),
+        _entry("unseen-deadline", "azure-conv", "unseen", deadline=Deadline(0.3)),
+        _entry("unseen-soft", regimes, "unseen", deadline=Deadline(0.5, "linear", grace_s=0.2)),
+    ]
+
+
 def _testing() -> list[Entry]:
     return [
         _entry("testing-stable", "stable", "testing", load=2.0, window_s=3.0),
@@ -142,11 +154,19 @@ def _testing() -> list[Entry]:
 
 def _entries() -> dict[str, Entry]:
     single = [*_stable(), *_variants()]
-    every = [*single, *_mix_matrix(), *_arrival_matrix(single), *_testing()]
+    every = [*single, *_mix_matrix(), *_arrival_matrix(single), *_unseen(), *_testing()]
     return {entry.id: entry for entry in every}
 
 
 ENTRIES = _entries()
+
+
+def training_entry(entry: Entry, algorithm: str) -> Entry:
+    """What a router that meets `entry` is trained on: another entry, or the algorithm's family."""
+    family = SCENARIO.get(algorithm)
+    if family is None:
+        return ENTRIES[entry.trained_on or entry.id]
+    return Entry(family, family, frozenset({"main"}))
 
 
 def tagged(*tags: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from agents.base import Agent
 from agents.controls import SeesState
 from benchmarks import controls
 from benchmarks.cells import Bound, Files
-from benchmarks.entries import Entry
+from benchmarks.entries import Entry, training_entry
 from benchmarks.episode_rows import rows_of
 from benchmarks.results import ROWS, stamp, to_lines
 from benchmarks.runner import evaluate
@@ -98,7 +98,7 @@ class Evaluate:
             "entry": self.entry.id,
             "scenario": self.entry.scenario,
             "tags": sorted(self.entry.tags),
-            "trained_on": self.entry.trained_on or self.entry.id,
+            "trained_on": training_entry(self.entry, self.agent).id,
             "agent": self.agent,
             "learned": self.given is not None,
             "setting": tuned and tuned["setting"],

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.levels import draw_levels
 from agents.monitor import BOUND
 from agents.plan import Plan
-from agents.tuning import STRONGEST, Tuned, best_tuned, heuristic_scores
+from agents.settings import Settings
+from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from agents.validation import validation_episodes
 from benchmarks.bounds import bound_of_peak
 from benchmarks.results import write_atomically
@@ -67,20 +68,35 @@ class Reference:
 
 def reference_of(plan: Plan) -> Reference:
     """The levels for the plan's training; computed only if no run beside it has done so."""
-    config = replace(plan.config("train"), observation=DEFAULT_FEATURES, action="model")
-    config, seeds = validation_episodes(config, plan.resolved_settings)
-    directory = plan.directory.parent / f"reference-{config_sha256(config)[:6]}-{len(seeds)}"
+    settings = plan.resolved_settings
+    configs = [
+        replace(config, observation=DEFAULT_FEATURES, action="model")
+        for config in plan.configs("train")
+    ]
+    shas = [config_sha256(validation_episodes(config, settings)[0]) for config in configs]
+    sha = shas[0] if len(shas) == 1 else sha256("".join(shas).encode()).hexdigest()
+    episodes = settings.validation_episodes
+    directory = plan.directory.parent / f"reference-{sha[:6]}-{episodes}"
     path = directory / "levels.json"
     if path.exists():
         found = Reference(directory, **json.loads(path.read_text()))
     else:
-        print(f"levels of {len(seeds)} validation episodes, once for {directory}", file=sys.stderr)
-        tuned = best_tuned(STRONGEST, replace(config, window_s=plan.config("train").window_s))
-        found = Reference(directory, levels(config, seeds, tuned))
+        print(f"levels of {episodes} validation episodes, once for {directory}", file=sys.stderr)
+        found = Reference(directory, levels(configs, settings))
     return found.extended(plan.budget, SHORTEST_S)
 
 
-def levels(config: EnvConfig, seeds: NDArray[np.uint64], tuned: Tuned) -> dict[str, float]:
-    """Mean bound on the episodes, and what the tuned heuristic earns there, of their peaks."""
-    score = heuristic_scores(tuned.name, config, tuned.setting, seeds).mean()
-    return {BOUND: float(bound_of_peak(config, seeds).mean()), tuned.name: float(score)}
+def levels(configs: Sequence[EnvConfig], settings: Settings) -> dict[str, float]:
+    """Mean bound on the validation episodes, and what the better tuned heuristic earns there.
+
+    Both are shares of the peak; of several environments each has its own heuristic, tuned to it.
+    """
+    bounds, scores, names = [], [], set()
+    for own in configs:
+        config, seeds = validation_episodes(own, settings)
+        tuned = best_tuned(STRONGEST, own)
+        bounds.append(bound_of_peak(config, seeds).mean())
+        scores.append(heuristic_scores(tuned.name, config, tuned.setting, seeds).mean())
+        names.add(tuned.name)
+    name = names.pop() if len(names) == 1 else "tuned-heuristics"
+    return {BOUND: float(np.mean(bounds)), name: float(np.mean(scores))}

@@ -31,8 +31,8 @@ class Suite:
         agents: heuristics, controls (TUNED, `rollout`) and learning algorithms, likewise.
         seeds: training seeds of learned routers on entries tagged `main`; one on the others.
         episodes: test episodes; episode i of an entry is the same for everybody.
-        seed: of the test episodes. `paper` has one of its own: no default of a router was chosen
-            after a look at these.
+        seed: of the test episodes. `paper` and `generalist` have one of their own: no default of a
+            router was chosen after a look at these.
         rollout_on: entries on which `rollout` runs; it takes milliseconds a decision.
         rollout_episodes: of `rollout`: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
@@ -94,9 +94,16 @@ SUITES = {
             agents=("best-single", "largest-feasible", *LEARNED, *SB3),
         ),
         Suite(
+            "generalist",
+            "one router for everything beside those trained on each entry",
+            entries=tagged("main", "unseen"),
+            agents=("largest-feasible", "priced-pair", "rollout-pi", "generalist"),
+            seed=1000,
+        ),
+        Suite(
             "paper",
             "the results of arXiv 2401.07886: availability, windows near the peak, robustness",
-            entries=tuple(id for id in ENTRIES if not id.startswith("testing")),
+            entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen")),
             agents=(*HEURISTICS, *TUNED, "rollout", *LEARNED),
             seed=1000,
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),

@@ -47,6 +47,7 @@ FEATURES = (
     Feature("gpu_running", "gpu-model", 0, MOST_LOG, "log1p of the time until the model's batch on the GPU ends, in units of gpu_work"),
     Feature("batch", "model", 0, 10_000, "requests of the model, waiting and running / (GPUs x its largest batch limit)"),
     Feature("rate", "once", 0, 10_000, "arrival rate over the long window, in units of load 1"),
+    Feature("grace", "once", 0, MOST_LOG, "log1p of how long late answers still earn, in units of the deadline; 0 if it is hard"),
 )  # fmt: skip
 
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
@@ -56,7 +57,7 @@ PAIR_FEATURES = ("task", "fast_rate", "gpu_slack", "gpu_work")
 GPU_FEATURES = (*DEFAULT_FEATURES, "gpu_slack", "gpu_work", "gpu_backlog", "gpu_running")
 
 TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE = range(8)
-GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE = range(8, len(FEATURES))
+GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE, GRACE = range(8, len(FEATURES))
 
 
 def columns(feature: Feature, tasks: int, gpus: int, models: int) -> int:
@@ -136,6 +137,9 @@ def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None
     if at[DEADLINE] >= 0:
         bounded_s = min(max(env.deadline_s, 1e-6), 8e6)
         row[at[DEADLINE]] = math.log(bounded_s)
+    if at[GRACE] >= 0:
+        relative = rules.grace_s / max(env.deadline_s, 1e-6)
+        row[at[GRACE]] = min(math.log1p(relative), MOST_LOG)
     encode_models(cluster, s, e, row)
     if at[GPU_SLACK] >= 0:
         encode_slacks(cluster, s, e, row)

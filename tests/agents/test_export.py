@@ -55,6 +55,26 @@ def values_of(router: Router, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return network(torch.from_numpy(rows)).numpy()
 
 
+ROUNDING = 1e-6
+"""By which values differ between runtimes."""
+
+
+def decided(router: Guarded, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows in which no comparison with the width of a tie hangs on rounding: almost all."""
+    values, network = values_of(router, rows), router.network
+    if network.tie == 0.0:
+        return rows
+    number = np.arange(len(rows))
+    largest = values.max(axis=1, keepdims=True)
+    gain = values[number, network.best(values)] - values[number, router.usual(rows)]
+    hangs = np.abs(values - (largest - network.tie)).min(axis=1) < ROUNDING
+    for caution in (0.0, float(router.caution)):
+        hangs |= np.abs(gain - caution - network.tie) < ROUNDING
+    assert hangs.mean() < 0.01
+    kept: NDArray[np.float32] = rows[~hangs]
+    return kept
+
+
 LEARNED = ["rollout-pi", "rollout-pi-model", "ddqn", "ddqn-paper", "sb3-dqn"]
 
 
@@ -65,6 +85,8 @@ def test_same_decisions_on_the_way_of_the_router(tmp_path: Path, algorithm: str)
     if isinstance(agent.network, Guarded):
         agent.network.caution.fill_(0.05)
     rows = visited(agent, CONFIG, OBSERVATIONS)
+    if isinstance(agent.network, Guarded):
+        rows = decided(agent.network, rows)
     assert len(np.unique(rows, axis=0)) > OBSERVATIONS / 2
     expected = agent.act(rows)
     export(agent, tmp_path / "router.onnx")
@@ -84,7 +106,7 @@ def test_same_decisions_on_the_way_of_the_router(tmp_path: Path, algorithm: str)
 def test_the_guard_is_in_the_file(tmp_path: Path, algorithm: str):
     agent = untrained(algorithm, tmp_path)
     assert isinstance(agent.network, Guarded)
-    rows = visited(agent, configure("overload"), 4000)
+    rows = decided(agent.network, visited(agent, configure("overload"), 4000))
     usual, best = agent.network.usual(rows), agent.network.network.greedy(rows)
     values = values_of(agent.network, rows)
     gain = values[np.arange(len(rows)), best] - values[np.arange(len(rows)), usual]

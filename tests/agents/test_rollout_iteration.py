@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from agents.families import members
+from agents.grounds import Memory
 from agents.networks import GuardedNetwork, GuardedPairs
+from agents.plan import Plan
 from agents.rollout_iteration import RolloutIteration
 from agents.rollouts import Tried
 from agents.routers import compiled_router
 from agents.settings import RolloutSettings
 from agents.tuning import tune
 from agents.validation import validate
-from llmroute_env import EnvConfig, configure
-from llmroute_env.observation import DEFAULT_FEATURES
+from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
+from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, GPU_FEATURES, layout
 
 CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
 
@@ -25,7 +30,7 @@ def make_learner(config: EnvConfig = CONFIG, **changes: object) -> RolloutIterat
         **{"validation_episodes": 8, "validation_window_s": 5.0, **changes}  # type: ignore[arg-type]
     )
     config = replace(config, observation=settings.observation, action=settings.action)
-    return RolloutIteration(settings, config, budget=10_000_000, seed=0)
+    return RolloutIteration(settings, [config], budget=10_000_000, seed=0)
 
 
 NO_PICKS = np.zeros(0, np.int64)
@@ -33,14 +38,18 @@ MODEL = {"action": "model", "observation": DEFAULT_FEATURES}
 
 
 def test_remembers_centred_values_and_forgets_the_oldest() -> None:
-    learner = make_learner(capacity=5, envs=2, **MODEL)
+    memory = Memory(capacity=5, columns=16, actions=3)
     for number in range(4):
         rows = np.full((2, 16), number, np.float32)
-        learner.remember(Tried(rows, np.array([[1.0, 2.0, 6.0], [number, 0, 0]]), NO_PICKS))
-    assert learner.states == 8
-    assert sorted(learner.observations[:, 0]) == [1, 2, 2, 3, 3]
-    assert np.allclose(learner.values.sum(axis=1), 0, atol=1e-6)
-    assert any(np.allclose(row, [-2, -1, 3]) for row in learner.values)
+        memory.remember(Tried(rows, np.array([[1.0, 2.0, 6.0], [number, 0, 0]]), NO_PICKS))
+    assert (memory.states, len(memory)) == (8, 5)
+    assert sorted(memory.observations[:, 0]) == [1, 2, 2, 3, 3]
+    assert np.allclose(memory.values.sum(axis=1), 0, atol=1e-6)
+    assert any(np.allclose(row, [-2, -1, 3]) for row in memory.values)
+    other = Memory(capacity=5, columns=16, actions=3)
+    other.restore(memory.arrays())
+    assert other.states == 8
+    assert np.array_equal(other.values, memory.values)
 
 
 @pytest.mark.parametrize(("changes", "kind"), [({}, GuardedPairs), (MODEL, GuardedNetwork)])
@@ -49,7 +58,7 @@ def test_begins_as_the_tuned_heuristic(changes: dict, kind: type) -> None:
     router = learner.router
     assert isinstance(router, kind)
     assert np.isinf(float(router.caution))
-    heuristic = validate(router, learner.config, learner.settings)
+    heuristic = validate(router, learner.configs, learner.settings)
     assert learner.validate() >= heuristic
 
 
@@ -57,9 +66,10 @@ def test_rollouts_follow_the_heuristic_for_a_hard_deadline() -> None:
     soft = configure("soft", window_s=10.0)
     hard = configure("unpredictable-1", window_s=10.0)
     learner = make_learner(soft, **MODEL)
-    assert learner.base.margin == np.float32(tune("largest-feasible", hard))
+    base = learner.grounds[0].base
+    assert base.margin == np.float32(tune("largest-feasible", hard))
     assert float(learner.router.margin) == np.float32(tune("largest-feasible", soft))  # type: ignore[union-attr]
-    assert float(learner.router.margin) < learner.base.margin  # type: ignore[union-attr]
+    assert float(learner.router.margin) < base.margin  # type: ignore[union-attr]
 
 
 def test_improves_on_the_heuristic_within_seconds() -> None:
@@ -70,12 +80,82 @@ def test_improves_on_the_heuristic_within_seconds() -> None:
         validation_episodes=24,
         **MODEL,
     )
-    config = learner.config
-    heuristic = validate(learner.router, config, learner.settings)
+    heuristic = validate(learner.router, learner.configs, learner.settings)
     while learner.decisions < learner.budget:
         scalars = learner.iterate()
     assert learner.updates * 256 >= 20 * learner.states
     assert scalars["loss/values"] > 0
     assert learner.validate() > heuristic + 0.002
     assert 0 <= float(learner.router.caution) < np.inf  # type: ignore[union-attr]
-    assert compiled_router(learner.visitor, config).margin == learner.base.margin
+    (ground,) = learner.grounds
+    assert compiled_router(learner.visitor, ground.config).margin == ground.base.margin
+
+
+TOGETHER = (
+    replace(CONFIG, pools=(Pool(2),)),
+    replace(CONFIG, pools=(Pool(3),), deadline=Deadline(0.6)),
+    replace(CONFIG, deadline=Deadline(0.4, "linear", grace_s=0.2), pools=(Pool(3),)),
+)
+READS = (*GPU_FEATURES, "deadline", "grace")
+
+
+def make_generalist() -> RolloutIteration:
+    settings = RolloutSettings(
+        observation=READS,
+        envs=6,
+        states_per_round=60,
+        batch_size=64,
+        capacity=1000,
+        validation_episodes=2,
+        validation_window_s=1.0,
+    )
+    configs = [replace(c, observation=READS, action="gpu-model") for c in TOGETHER]
+    return RolloutIteration(settings, configs, budget=1_000_000, seed=0)
+
+
+def test_learns_in_several_environments_with_one_network() -> None:
+    learner = make_generalist()
+    learner.iterate()
+    assert {gpus: memory.states for gpus, memory in learner.memories.items()} == {2: 20, 3: 40}
+    assert all(ground.decisions > 0 for ground in learner.grounds)
+    column = layout(READS, 4, 3, 3)[FEATURE_NAMES.index("deadline")]
+    seen = np.unique(learner.memories[3].observations[:40, column])
+    assert np.allclose(np.exp(seen), [0.4, 0.6])
+    graces = np.unique(learner.memories[3].observations[:40, column + 1])
+    assert np.allclose(np.expm1(graces), [0.0, 0.5])
+    for _ in range(12):
+        learner.iterate()
+    for gpus, memory in learner.memories.items():
+        rows, values = memory.observations[: len(memory)], memory.values[: len(memory)]
+        with torch.inference_mode():
+            predicted = learner.network(torch.from_numpy(rows), learner.inputs[gpus]).numpy()
+        predicted = predicted - predicted.mean(axis=1, keepdims=True)
+        assert ((predicted - values) ** 2).mean() < 0.9 * (values**2).mean()
+    learner.router.caution.fill_(0.0)  # type: ignore[union-attr,operator]
+    alone = [validate(learner.router, [config], learner.settings) for config in learner.configs]
+    together = validate(learner.router, learner.configs, learner.settings)
+    assert together == pytest.approx(np.mean(alone))
+
+
+def test_a_generalist_continues_from_its_snapshot() -> None:
+    whole, cut = make_generalist(), make_generalist()
+    for learner in (whole, cut):
+        learner.iterate()
+    other = make_generalist()
+    other.restore(cut.snapshot())
+    for learner in (whole, other):
+        learner.validate()
+        learner.iterate()
+    assert other.decisions == whole.decisions
+    ours, theirs = other.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_only_rollout_iteration_learns_in_a_family(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, "any", algorithm="generalist")
+    assert len(plan.configs("train")) == len(members("any")) > 10
+    assert plan.config("train") == plan.configs("train")[0]
+    with pytest.raises(ConfigError, match="scenario: got 'any'; accepted: a single scenario"):
+        Plan(tmp_path, "any", algorithm="ddqn")
+    with pytest.raises(ConfigError, match="scenario: got 'all'; accepted: stable"):
+        Plan(tmp_path, "all", algorithm="generalist")

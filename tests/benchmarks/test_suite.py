@@ -1,11 +1,16 @@
 """Suites are data: ids, splits and references hold together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from agents.controls import CONTROLS
+from agents.families import configurations
 from agents.heuristics import HEURISTICS
 from agents.settings import PRESETS
+from benchmarks.bench import plan
+from benchmarks.cells import Train
 from benchmarks.entries import ENTRIES, MIXES, tagged
 from benchmarks.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
@@ -29,6 +34,20 @@ def test_only_shifts_and_stable_loads_learn_elsewhere():
     elsewhere = {id for id, entry in ENTRIES.items() if entry.trained_on not in ("", id)}
     shifts = set(tagged("mix-matrix", "arrival-matrix", "availability"))
     assert elsewhere == shifts - {f"mix-{mix}-to-{mix}" for mix in MIXES}
+
+
+def test_a_generalist_is_trained_once_and_meets_what_it_never_saw():
+    general = suite("generalist")
+    work = plan(general, Path("nowhere"))
+    trained = {cell.output for cell in work.prepare if isinstance(cell, Train)}
+    once = {name for name in trained if "generalist" in name}
+    assert once == {f"trained/any/generalist-{seed}/weights.safetensors" for seed in range(5)}
+    met = {cell.entry.id for cell in work.evaluate if cell.agent == "generalist"}
+    assert met == set(general.entries) >= set(tagged("unseen"))
+    learned_in = configurations("any", {})
+    for id in tagged("unseen"):
+        new = ENTRIES[id].config("train")
+        assert all(new.gpus != own.gpus or new.deadline != own.deadline for own in learned_in)
 
 
 def test_what_is_shifted_in_the_matrices():

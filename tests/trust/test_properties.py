@@ -16,8 +16,9 @@ from llmroute_env.simulation import Simulation, summary
 
 pytestmark = pytest.mark.parametrize("scenario", SCENARIOS)
 EPISODES = 16
-EVERYTHING = tuple(name for name in FEATURE_NAMES if name != "deadline")
-"""All features that may vary: a deadline that no scenario varies is left out by default."""
+FIXED = ("deadline", "grace")
+EVERYTHING = tuple(name for name in FEATURE_NAMES if name not in FIXED)
+"""All features that vary: the deadline does so only between environments."""
 
 
 def random_play(config: EnvConfig, seed: int, steps: int | None = None) -> Recording:
@@ -38,9 +39,10 @@ def test_no_feature_is_constant(scenario: str):
     rows = np.concatenate([random_play(config, seed).observations for seed in range(4)])
     names = np.repeat(EVERYTHING, [width_of(name, config) for name in EVERYTHING])
     assert names[rows.min(axis=0) == rows.max(axis=0)].tolist() == []
-    with_deadline = (*config.observation, "deadline")
-    rows = random_play(dataclasses.replace(config, observation=with_deadline), 0, 2).observations
-    assert rows[:, -1] == pytest.approx(np.log(config.deadline.deadline_s))
+    rows = random_play(dataclasses.replace(config, observation=FIXED), 0, 2).observations
+    deadline = config.deadline
+    assert rows[:, 0] == pytest.approx(np.log(deadline.deadline_s))
+    assert rows[:, 1] == pytest.approx(np.log1p(deadline.grace_s / deadline.deadline_s))
 
 
 def width_of(name: str, config: EnvConfig) -> int:
