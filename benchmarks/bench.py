@@ -27,7 +27,7 @@ from benchmarks.evaluation_cell import Evaluate
 from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.results import write_atomically
 from benchmarks.runners import Workers, run_cells
-from benchmarks.suite import TUNED, Suite
+from benchmarks.suite import FOLLOWED, TUNED, Suite
 from llmroute_env.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 
@@ -129,14 +129,13 @@ def plan(suite: Suite, out: Path) -> Work:
 def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[Evaluate]]:
     """What has to be prepared for one router on one entry, and the evaluations."""
     base = Evaluate(suite.name, entry, agent, 0, suite.episodes, suite.seed)
-    if agent == "rollout" and entry.id not in suite.rollout_on:
+    if agent in FOLLOWED and entry.id not in suite.rollout_on:
         return [], []
-    if agent in TUNED or agent == "rollout":
-        # The rollout follows the tuned heuristic and has no setting of its own.
-        control = "largest-feasible" if agent == "rollout" else agent
+    if agent in TUNED or agent in FOLLOWED:
+        control = FOLLOWED.get(agent, agent)
         source = ENTRIES[entry.tuned_on or entry.id]
         cell = Tune(source, control, suite.tuning_episodes, suite.tuning_window_s)
-        most = suite.rollout_episodes if agent == "rollout" else suite.episodes
+        most = suite.rollout_episodes if agent in FOLLOWED else suite.episodes
         episodes = min(most, suite.episodes)
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
     if agent in HEURISTICS or agent in CONTROLS:

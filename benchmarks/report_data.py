@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.entries import ENTRIES
 from benchmarks.results import Row
 from benchmarks.stats import Interval, bootstrap_mean, paired_difference
+from benchmarks.suite import FOLLOWED
 
 Floats = NDArray[np.float64]
 SEED = 0
@@ -179,7 +180,7 @@ class Results:
         tuned = {
             agent: self.cells[entry, agent].first["tuning"]["validation_score"]
             for agent in self.agents(entry)
-            if self.cells[entry, agent].first["tuning"] and agent != "rollout"
+            if self.cells[entry, agent].first["tuning"] and agent not in FOLLOWED
         }
         return max(tuned, key=lambda agent: tuned[agent]) if tuned else None
 

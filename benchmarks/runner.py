@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
-from agents.controls import SeesState
+from agents.lookahead import SeesState
 from benchmarks.metrics import THRESHOLDS, latencies_s, window_ratios
 from benchmarks.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig

@@ -18,6 +18,8 @@ TUNED = (
     "priced-pair",
 )
 """Controls whose setting is found on validation episodes."""
+FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
+"""Controls that look ahead, and the tuned control that they follow."""
 LEARNED = ("ddqn-paper", "ddqn", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 
@@ -28,13 +30,13 @@ class Suite:
 
     Attributes:
         entries: ids, in the order of the report.
-        agents: heuristics, controls (TUNED, `rollout`) and learning algorithms, likewise.
+        agents: heuristics, controls (TUNED, FOLLOWED) and learning algorithms, likewise.
         seeds: training seeds of learned routers on entries tagged `main`; one on the others.
         episodes: test episodes; episode i of an entry is the same for everybody.
         seed: of the test episodes. `paper` and `generalist` have one of their own: no default of a
             router was chosen after a look at these.
-        rollout_on: entries on which `rollout` runs; it takes milliseconds a decision.
-        rollout_episodes: of `rollout`: the first so many.
+        rollout_on: entries on which controls look ahead; `rollout` takes milliseconds a decision.
+        rollout_episodes: of theirs: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
         timesteps: decisions of a training; None for the algorithm's own.
     """
@@ -84,7 +86,7 @@ SUITES = {
             "standard",
             "every main entry, heuristics and learned routers",
             entries=tagged("main"),
-            agents=(*HEURISTICS, *TUNED, "rollout", *LEARNED),
+            agents=(*HEURISTICS, *TUNED, *FOLLOWED, *LEARNED),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
         ),
         Suite(
@@ -97,8 +99,9 @@ SUITES = {
             "generalist",
             "one router for everything beside those trained on each entry",
             entries=tagged("main", "unseen"),
-            agents=("largest-feasible", "priced-pair", "rollout-pi", "generalist"),
+            agents=("largest-feasible", "priced-pair", "hindsight", "rollout-pi", "generalist"),
             seed=1000,
+            rollout_on=tagged("main"),
         ),
         Suite(
             "paper",

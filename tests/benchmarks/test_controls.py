@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from agents import controls as routers
+from agents.controls import CONTROLS
 from agents.loading import load
 from benchmarks import controls
-from benchmarks.runner import evaluate
+from benchmarks.bounds import bound_of_peak
+from benchmarks.runner import episode_seeds, evaluate
+from benchmarks.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.observation import slack
 from llmroute_env.simulation import Simulation
@@ -98,3 +101,21 @@ def test_rollout_sees_what_the_heuristic_cannot():
         for name in ("largest-feasible", "rollout")
     )
     assert helped.mean() > blind.mean() + 0.02
+
+
+def test_hindsight_gains_by_what_comes():
+    config = configure("overload", split="test", window_s=1.0)
+    agent = routers.make("hindsight", config)
+    base, better = (
+        evaluate(routers.make(name, config), config, 4, seed=0).values("utility_of_peak")
+        for name in ("priced-pair", "hindsight")
+    )
+    assert (better > base).all()
+    assert (better < bound_of_peak(config, episode_seeds(0, 4))).all()
+    with pytest.raises(ConfigError, match="hindsight simulation: got None"):
+        agent.begin(1, np.random.default_rng(0))
+
+
+def test_who_looks_ahead_is_not_what_learning_has_to_beat():
+    assert set(FOLLOWED.values()) <= set(TUNED)
+    assert {name for name in CONTROLS if hasattr(CONTROLS[name], "attach")} == set(FOLLOWED)
