@@ -48,11 +48,12 @@ class QNetwork(nn.Module):
         dueling: bool,
         seed: int,
     ) -> None:
-        """`inputs`, shape (R, I), are columns of the observation, or there are so many, all read.
+        """`inputs`, shape (R, I), are columns for each GPU, or there are so many, all read at once.
 
         There are R x `models` actions.
         """
         super().__init__()
+        self.reads_gpus = not isinstance(inputs, int)
         if isinstance(inputs, int):
             inputs = np.arange(inputs)[None]
         generator = torch.Generator().manual_seed(seed)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.families import configurations, members
+from agents.presets import PRESETS, SETTINGS
 from agents.run_directory import Card
 from agents.sb3_settings import SB3Settings
-from agents.settings import PRESETS, RolloutSettings, Settings
+from agents.settings import RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 from llmroute_env.specs import require
@@ -47,7 +48,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
-        known = self.algorithm in PRESETS
+        known = self.algorithm in SETTINGS
         require(known, "algorithm", self.algorithm, ", ".join(PRESETS))
         require(self.budget >= 1, "decisions", self.decisions, ">= 1")
         period = self.checkpoint_period
@@ -63,7 +64,7 @@ class Plan:
     @property
     def resolved_settings(self) -> Settings:
         """The settings, or those of the preset."""
-        return self.settings or PRESETS[self.algorithm]
+        return self.settings or SETTINGS[self.algorithm]
 
     @property
     def budget(self) -> int:

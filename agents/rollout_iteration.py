@@ -73,7 +73,7 @@ class RolloutIteration:
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
         columns = {ground.config.gpus: ground.columns for ground in self.grounds}
-        self.inputs = {c.gpus: torch.from_numpy(network_inputs(c)) for c in configs}
+        self.inputs = {c.gpus: torch.from_numpy(network_inputs(self.network, c)) for c in configs}
         actions = {c.gpus: c.actions for c in configs}
         capacity = -(-settings.capacity // len(columns))
         self.memories = {g: Memory(capacity, columns[g], actions[g]) for g in columns}

@@ -22,14 +22,16 @@ def q_network(
     config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
-    return QNetwork(network_inputs(config), hidden, len(config.models), dueling, seed)
-
-
-def network_inputs(config: EnvConfig) -> NDArray[np.int64]:
-    """Columns of the observation of `config` that a network reads: QNetwork's `inputs`."""
+    inputs: NDArray[np.int64] | int = compiled_policies.observation_columns(config)
     if config.action == "gpu-model":
-        return gpu_inputs(*shape_of(config))
-    return np.arange(compiled_policies.observation_columns(config))[None]
+        inputs = gpu_inputs(*shape_of(config))
+    return QNetwork(inputs, hidden, len(config.models), dueling, seed)
+
+
+def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
+    """Columns of the observation of `config` that the network reads, whatever it was made for."""
+    inputs: NDArray[np.int64] = network.inputs.numpy()
+    return gpu_inputs(*shape_of(config)) if network.reads_gpus else inputs
 
 
 def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
@@ -43,7 +45,7 @@ def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     """The router as compiled code for `config`, whatever number of GPUs it was made for."""
     values = router if isinstance(router, QNetwork) else router.network
-    network = compiled_policies.network(config, values.layers(), network_inputs(config))
+    network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
     if isinstance(router, QNetwork):
         return network
     return compiled_policies.guarded(network, compiled_guard(router, config), float(router.caution))

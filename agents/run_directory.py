@@ -25,8 +25,9 @@ from agents.base import Actions, Observations
 from agents.checkpoint import CheckpointError, read_tensors, write_atomically
 from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.pairs import gpu_inputs, pair_columns
+from agents.presets import SETTINGS
 from agents.sb3_settings import SB3Settings
-from agents.settings import PRESETS, DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import bounds
 
@@ -57,7 +58,7 @@ class Card:
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
         load = self.fields.get("load", 1.0)
-        if self.settings != PRESETS[self.algorithm] or not isinstance(load, float | int):
+        if self.settings != SETTINGS[self.algorithm] or not isinstance(load, float | int):
             return None
         if set(self.fields) - {"load"}:
             return None
@@ -116,7 +117,7 @@ def read_card(directory: Path) -> Card:
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
         values = {name: as_tuple(entries[name]) for name in names}
-        values["settings"] = type(PRESETS[values["algorithm"]])(**settings)
+        values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
         return Card(**values)
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks the entry {error}") from None

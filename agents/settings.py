@@ -1,18 +1,17 @@
-"""Every hyper-parameter of every learner, and their presets; importing it does not import torch."""
+"""Every hyper-parameter of every learner; presets.py names values. Neither imports torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from agents.experience import CREDITS
-from agents.sb3_settings import SB3_PRESETS, SB3Settings
+from agents.sb3_settings import SB3Settings
 from llmroute_env.config import ACTIONS
 from llmroute_env.observation import (
     DEFAULT_FEATURES,
     FEATURE_NAMES,
     GPU_FEATURES,
     PAIR_FEATURES,
-    PAPER_FEATURES,
 )
 from llmroute_env.specs import require
 
@@ -210,47 +209,3 @@ def check_cautions(cautions: tuple[float, ...]) -> None:
 
 GuardedSettings = DoubleDQNSettings | RolloutSettings
 Settings = GuardedSettings | SB3Settings
-
-PRESETS: dict[str, Settings] = {
-    "rollout-pi": RolloutSettings(),
-    "rollout-pi-model": RolloutSettings(
-        action="model", observation=DEFAULT_FEATURES, horizon=1.25, decisions=200_000_000
-    ),
-    "generalist": RolloutSettings(
-        observation=(*GPU_FEATURES, "deadline", "grace"),
-        hidden=(128, 64),
-        decisions=200_000_000,
-        capacity=800_000,
-        states_per_round=2048,
-        batch_size=2048,
-        validation_episodes=12,
-    ),
-    "ddqn": DoubleDQNSettings(),
-    "ddqn-paper": DoubleDQNSettings(
-        decisions=1_000_000,
-        observation=PAPER_FEATURES,
-        dueling=False,
-        demonstrators=0.0,
-        guarded=False,
-        subtracts_peak=False,
-        discount_per_decision=0.99,
-        discount_rate_per_s=0.0,
-        n_step=1,
-        target_rate=1.0,
-        target_period=200,
-        average_rate=1.0,
-    ),
-    **SB3_PRESETS,
-}
-"""`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886); its numbers, which the paper does
-not give, are ours. `ddqn` is the improved one. `rollout-pi` is rollout policy iteration over
-(GPU, model) pairs, `rollout-pi-model` over models only. `generalist` is for the family `any`
-(families.py): one router for all loads, deadlines and numbers of GPUs, which it reads."""
-
-SCENARIO = {"generalist": "any"}
-"""What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
-
-
-def usual_scenario(algorithm: str) -> str:
-    """What `algorithm` is trained on unless a scenario is named."""
-    return SCENARIO.get(algorithm, "unpredictable-1")

@@ -99,7 +99,7 @@ class Train:
     @property
     def resolved_scenario(self) -> str:
         """The scenario, or the algorithm's usual one."""
-        from agents.settings import usual_scenario
+        from agents.presets import usual_scenario
 
         return self.scenario or usual_scenario(self.algorithm)
 

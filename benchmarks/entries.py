@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from agents.families import DEDICATED
-from agents.settings import SCENARIO
+from agents.presets import SCENARIO
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 from llmroute_env.serialization import config_sha256

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.plan import Plan
-from agents.settings import PRESETS
+from agents.presets import PRESETS
 from agents.training import train
 from llmroute_env.specs import require
 from traces.errors import InputError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agents.presets import ABLATIONS
 from benchmarks.entries import ENTRIES, tagged
 from llmroute_env.specs import ConfigError, require
 
@@ -33,8 +34,8 @@ class Suite:
         agents: heuristics, controls (TUNED, FOLLOWED) and learning algorithms, likewise.
         seeds: training seeds of learned routers on entries tagged `main`; one on the others.
         episodes: test episodes; episode i of an entry is the same for everybody.
-        seed: of the test episodes. `paper` and `generalist` have one of their own: no default of a
-            router was chosen after a look at these.
+        seed: of the test episodes. 1000 where learned routers are judged: no default of theirs was
+            chosen after a look at these.
         rollout_on: entries on which controls look ahead; `rollout` takes milliseconds a decision.
         rollout_episodes: of theirs: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
@@ -94,6 +95,13 @@ SUITES = {
             "the main entries: learned routers, Stable-Baselines3's among them, and what to beat",
             entries=tagged("main"),
             agents=("best-single", "largest-feasible", *LEARNED, *SB3),
+        ),
+        Suite(
+            "ablation",
+            "what each part of the Double DQN recipe is worth",
+            entries=("unpredictable-1",),
+            agents=("largest-feasible", "priced-pair", "ddqn-paper", "ddqn", *ABLATIONS),
+            seed=1000,
         ),
         Suite(
             "generalist",

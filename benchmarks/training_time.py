@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.plan import Plan
-from agents.settings import PRESETS, Settings
+from agents.presets import PRESETS
+from agents.settings import Settings
 from agents.training import Status, train
 from agents.tuning import STRONGEST, Tuned, best_tuned
 from agents.validation import validation_episodes

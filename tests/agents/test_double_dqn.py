@@ -9,8 +9,9 @@ import torch
 
 from agents.double_dqn import DoubleDQN, td_targets
 from agents.networks import QNetwork, follow
+from agents.presets import PRESETS
 from agents.replay import Transitions
-from agents.settings import PRESETS, DoubleDQNSettings
+from agents.settings import DoubleDQNSettings
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 

@@ -14,9 +14,9 @@ from agents.base import for_agent
 from agents.compiled_policies import episode_scores
 from agents.export import export
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
+from agents.presets import PRESETS
 from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
-from agents.settings import PRESETS
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse

@@ -12,6 +12,7 @@ import pytest
 from agents.checkpoint import CheckpointError
 from agents.networks import GuardedNetwork, QNetwork
 from agents.plan import Plan
+from agents.presets import PRESETS
 from agents.routers import guard
 from agents.run_directory import (
     CARD,
@@ -22,7 +23,6 @@ from agents.run_directory import (
     write_card,
     write_weights,
 )
-from agents.settings import PRESETS
 from llmroute_env import EnvConfig, Pool, configure, profiles
 
 OPT = profiles.load("opt-a100")

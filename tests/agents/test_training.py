@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents.checkpoint import CheckpointError, read_tensors
 from agents.plan import Plan
+from agents.presets import ABLATIONS, ALONE, PRESETS
 from agents.run_directory import CHECKPOINTS, WEIGHTS, load_agent
-from agents.settings import PRESETS, DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
 from agents.training import Status, train
 from llmroute_env import ConfigError
 
@@ -190,3 +191,27 @@ def test_bad_plans_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gpu_work among them"):
         RolloutSettings(observation=("task",))
     assert PRESETS["ddqn-paper"].observation == ("task", "batch", "rate")
+
+
+def changes(one: Settings, other: Settings) -> set[str]:
+    fields = dataclasses.asdict(one)
+    return {name for name, value in dataclasses.asdict(other).items() if fields[name] != value}
+
+
+def test_ablations_leave_out_one_thing_each() -> None:
+    assert changes(PRESETS["ddqn"], ALONE) == {"guarded"}
+    found = [changes(ALONE, settings) for name, settings in ABLATIONS.items() if settings != ALONE]
+    assert len({frozenset(names) for names in found}) == len(found) == len(ABLATIONS) - 1
+    together = ({"discount_per_decision", "discount_rate_per_s"}, {"target_rate", "target_period"})
+    more = ({"observation", "demonstrators"}, {"envs", "batch_size"})
+    assert all(len(names) == 1 or names in (*together, *more) for names in found)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_train(tmp_path: Path, name: str) -> None:
+    small = {f: getattr(TINY["ddqn"], f) for f in changes(PRESETS["ddqn"], TINY["ddqn"])}
+    plan = tiny(tmp_path, "ddqn")
+    settings = dataclasses.replace(ABLATIONS[name], **small)
+    plan = dataclasses.replace(plan, algorithm=name, settings=settings, decisions=512)
+    assert train(plan, shows_progress=False).decisions >= 512
+    assert load_agent(tmp_path).name == name

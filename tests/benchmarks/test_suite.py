@@ -8,7 +8,7 @@ import pytest
 from agents.controls import CONTROLS
 from agents.families import configurations
 from agents.heuristics import HEURISTICS
-from agents.settings import PRESETS
+from agents.presets import SETTINGS
 from benchmarks.bench import plan
 from benchmarks.cells import Train
 from benchmarks.entries import ENTRIES, MIXES, tagged
@@ -63,7 +63,7 @@ def test_what_is_shifted_in_the_matrices():
 def test_suites_name_entries(name: str):
     chosen = suite(name)
     assert set(chosen.entries) <= set(ENTRIES)
-    known = {*HEURISTICS, *CONTROLS, *TUNED, *PRESETS}
+    known = {*HEURISTICS, *CONTROLS, *TUNED, *SETTINGS}
     assert set(chosen.agents) <= known
     assert set(chosen.rollout_on) <= set(chosen.entries)
     assert chosen.restricted((chosen.entries[0],)).entries == (chosen.entries[0],)
