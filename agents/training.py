@@ -111,7 +111,8 @@ class Run:
     def _begin(self) -> None:
         path = self.plan.directory / CARD
         if path.exists():
-            raise ConfigError(f"directory: {path} exists; accepted: a new one, or resume=True")
+            accepted = "a new one, or resume=True (--resume)"
+            raise ConfigError(f"directory: {path} exists; accepted: {accepted}")
         write_card(self.plan.directory, self.plan.card())
         write_weights(self.plan.directory, self.best)
 

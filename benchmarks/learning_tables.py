@@ -27,13 +27,13 @@ def show_decisions(figures: Mapping[str, Any]) -> None:
 
 def show_training(figures: Mapping[str, Any]) -> None:
     """Print what benchmarks.training_time measured."""
-    name, score, gain = figures["heuristic"], figures["target"], figures["gain"]
-    title = f"{figures['scenario']}: seconds of training; tuned {name} has {score:.4f}"
+    title = f"{figures['scenario']}: seconds of training until the score of tuned heuristics"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("learner", "reached", f"by {gain:g} more", "best", "trained"):
+    levels = [f"{name} {score:.4f}" for name, score in figures["heuristics"].items()]
+    for column in ("learner", *levels, f"by {figures['gain']:g} more", "best", "trained"):
         table.add_column(column, justify="left" if column == "learner" else "right")
     for learner, run in figures["learners"].items():
-        times = [seconds(run["reached_s"]), seconds(run["exceeded_s"])]
+        times = [seconds(time) for time in (*run["reached_s"].values(), run["exceeded_s"])]
         table.add_row(learner, *times, f"{run['best']:.4f}", seconds(run["spent_s"]))
     Console().print(table)
     print(
