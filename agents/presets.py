@@ -16,11 +16,12 @@ PRESETS: dict[str, Settings] = {
     "generalist": RolloutSettings(
         observation=(*GPU_FEATURES, "deadline", "grace"),
         hidden=(128, 64),
-        decisions=200_000_000,
+        decisions=500_000_000,
         capacity=800_000,
         states_per_round=2048,
         batch_size=2048,
-        validation_episodes=12,
+        cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
+        validation_episodes=8,
     ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(

@@ -29,6 +29,7 @@ from llmroute_env.simulation import Simulation
 from llmroute_env.state import State
 
 ENVS = (1, 16, 256, 1024, 4096)
+MANY = ENVS[-1]
 LEARNERS = ("ddqn", "sb3-dqn", "ppo")
 PAGE_BYTES = 4096
 
@@ -51,10 +52,12 @@ def measure(effort: Effort) -> dict[str, Any]:
     for envs in ENVS:
         ours, theirs = vector("LLMRoute-v0", envs), vector("CartPole-v1", envs)
         pairs[str(envs)] = compare(ours, theirs, effort)
+    one_thread = vector("LLMRoute-v0", MANY)
     return {
         "env_steps_per_s": {name: pair[0] for name, pair in pairs.items()},
         "cartpole_steps_per_s": {name: pair[1] for name, pair in pairs.items()},
         "ratio": {name: pair[2] for name, pair in pairs.items()},
+        "two_threads": compare(vector("LLMRoute-v0", MANY, threads=2), one_thread, effort)[2],
         "heuristic_requests_per_s": statistics.median(
             rate(heuristic(), effort.seconds) for _ in range(effort.rounds)
         ),
@@ -101,9 +104,10 @@ def single(name: str) -> Stepper:
     return steps
 
 
-def vector(name: str, envs: int) -> Stepper:
+def vector(name: str, envs: int, **options: Any) -> Stepper:
     """16 steps of a native vector env through `gymnasium.make_vec`, random actions."""
-    env = gymnasium.make_vec(name, num_envs=envs, vectorization_mode="vector_entry_point")
+    mode = "vector_entry_point"
+    env = gymnasium.make_vec(name, num_envs=envs, vectorization_mode=mode, **options)
     env.reset(seed=0)
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(16)]

@@ -16,6 +16,7 @@ KEYS = {
     "env_steps_per_s",
     "cartpole_steps_per_s",
     "ratio",
+    "two_threads",
     "heuristic_requests_per_s",
     "train_steps_per_s",
     "bytes_per_env",
