@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from agents.base import Agent, for_agent
 from agents.compiled_decisions import CompiledRouter
 from agents.decisions import one_thread, ways_to_decide
+from agents.families import configurations
 from agents.loading import load_trained
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
-from llmroute_env.scenarios import configure
 from llmroute_env.simulation import Simulation
 
 DECISIONS = 20_000
@@ -59,11 +59,11 @@ def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
     """p50 and p99 in microseconds of each way, as `llmroute speed --decisions --json` prints them.
 
     Each way answers for the same observations, which the router itself visits in test episodes of
-    the scenario that it was trained on, one at a time.
+    the scenario that it was trained on, of a family in the first one, one at a time.
     """
     agent = load_trained(name)
-    fields = agent.card.fields
-    config = for_agent(configure(agent.card.scenario, split="test", **fields), agent)
+    fields = {**agent.card.fields, "split": "test"}
+    config = for_agent(configurations(agent.card.scenario, fields)[0], agent)
     rows = visited(agent, config, decisions)
     ways = {way: Way(decide, 1) for way, decide in ways_to_decide(agent, config).items()}
     ways["compiled loop"] = Way(CompiledRouter(agent, config).act, LOOP)

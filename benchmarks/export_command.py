@@ -17,6 +17,8 @@ class Export:
     """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
     out: Path = Path("router.onnx")
     """The file to write."""
+    gpus: int | None = None
+    """For how many GPUs, if the router decides pairs; as many as it was trained for by default."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -24,11 +26,14 @@ class Export:
         """Do it."""
         from agents.export import export
         from agents.loading import load_trained
+        from llmroute_env.scenarios import configure
+        from llmroute_env.specs import Pool
 
-        agent = load_trained(self.agent)
+        cluster = None if self.gpus is None else configure("stable", pools=(Pool(self.gpus),))
+        agent = load_trained(self.agent, cluster)
         export(agent, self.out)
         size_bytes = self.out.stat().st_size
-        columns, actions = agent.card.columns, agent.card.actions
+        columns, actions = agent.columns, agent.actions
         print(f"{self.out}: {columns} columns to one of {actions} actions, {size_bytes:,} bytes")
         if self.json:
             row = {"agent": self.agent, "out": str(self.out), "bytes": size_bytes}

@@ -75,7 +75,7 @@ def decided(router: Guarded, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return kept
 
 
-LEARNED = ["rollout-pi", "rollout-pi-model", "ddqn", "ddqn-paper", "sb3-dqn"]
+LEARNED = ["rollout-pi", "rollout-pi-model", "generalist", "ddqn", "ddqn-paper", "sb3-dqn"]
 
 
 @pytest.mark.parametrize("algorithm", ["pretrained", *LEARNED])
@@ -164,6 +164,16 @@ def test_the_file_says_what_it_is(tmp_path: Path):
     assert written["scenario"] == "unpredictable-1"
     assert written["action"] == agent.action
     assert written["command"] == agent.card.command
+
+
+def test_for_as_many_gpus_as_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = str(tmp_path / "router.onnx")
+    arguments = ["export", "pretrained:unpredictable", "--out", path, "--gpus"]
+    assert main([*arguments, "6", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["actions"] == 18
+    load(path, configure("stable", pools=(Pool(6),)))
+    assert main([*arguments, "0"]) == 2
+    assert "got 0" in capsys.readouterr().err
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
