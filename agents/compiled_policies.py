@@ -22,7 +22,7 @@ from agents.compiled_networks import (
     perceptron,
 )
 from agents.heuristics import column, largest_first
-from agents.pairs import accuracies, best_pair, pair_columns, shape_of
+from agents.pairs import accuracies, best_pair, leave_out, pair_columns, shape_of
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
@@ -49,11 +49,14 @@ class CompiledPolicy(NamedTuple):
     margin: np.float32
     price: float
     caution: np.float32
+    busiest: np.float32  # value of the feature `fast_rate` above which GUARDED never overrules
+    rate: int  # column of that feature; -1 if it is not observed
     order: NDArray[np.int64]  # (M,) models, largest first
     slack: int  # first column of the feature; -1 if it is not observed
     columns: NDArray[np.int64]  # (5,): pairs.pair_columns
     accuracy: NDArray[np.float64]  # (T, M)
     worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
+    tries: int  # how many pairs GUARDED may take, those of the most worth; 0 for all
     network: Perceptron
 
 
@@ -64,11 +67,14 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         margin=np.float32(margin),
         price=0.0,
         caution=np.float32(0),
+        busiest=np.float32(np.inf),
+        rate=column(config, "fast_rate", config.observation),
         order=np.array(largest_first(config), np.int64),
         slack=column(config, "slack", config.observation),
         columns=np.zeros(5, np.int64),
         accuracy=accuracies(config),
         worths=np.zeros(config.gpus * len(config.models)),
+        tries=0,
         network=no_network(1),
     )
 
@@ -100,9 +106,21 @@ def network(
     return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
 
 
-def guarded(network: CompiledPolicy, base: CompiledPolicy, caution: float) -> CompiledPolicy:
-    """The heuristic `base`, overruled where `network` gains more than `caution` by it."""
-    return base._replace(kind=GUARDED, caution=np.float32(caution), network=network.network)
+def guarded(
+    network: CompiledPolicy, base: CompiledPolicy, caution: float, busiest: float, tries: int
+) -> CompiledPolicy:
+    """The heuristic `base`, overruled where `network` gains more than `caution` by it.
+
+    Not where the feature `fast_rate` is above `busiest`. Of pairs only the `tries` that are worth
+    most to `base` are taken, any if it is 0.
+    """
+    return base._replace(
+        kind=GUARDED,
+        caution=np.float32(caution),
+        busiest=np.float32(busiest),
+        tries=tries,
+        network=network.network,
+    )
 
 
 def observation_columns(config: EnvConfig) -> int:
@@ -135,13 +153,18 @@ def decide_observed(policy: CompiledPolicy) -> int:
     """The policy's action for the observation in `policy.network`; largest-feasible needs none."""
     if policy.kind == PRICED_PAIR:
         return most_worth(policy)
-    evaluate(policy.network)
-    best = largest_output(policy.network)
     if policy.kind == NETWORK:
-        return best
-    outputs = policy.network.outputs
+        evaluate(policy.network)
+        return largest_output(policy.network)
     over_pairs = policy.columns[4] > 0
     usual = most_worth(policy) if over_pairs else feasible_observed(policy)
+    if policy.rate >= 0 and policy.network.observation[policy.rate] > policy.busiest:
+        return usual
+    evaluate(policy.network)
+    outputs = policy.network.outputs
+    if policy.tries > 0:
+        leave_out(outputs, policy.worths, policy.tries)
+    best = largest_output(policy.network)
     gain = outputs[best] - outputs[usual]
     return best if gain > policy.caution + policy.network.tie else usual
 

@@ -35,27 +35,36 @@ class Decision(nn.Module):
     """
 
     caution: Tensor
+    busiest: Tensor
 
     def __init__(self, router: Router) -> None:
         super().__init__()
+        self.rate = -1
         self.heuristic: Feasible | Priced | None = None
         self.network = router if isinstance(router, QNetwork) else router.network
         if isinstance(router, QNetwork):
             return
+        self.rate = int(router.rate)
         self.register_buffer("caution", router.caution)
+        self.register_buffer("busiest", router.busiest)
         self.heuristic = Priced(router) if isinstance(router, GuardedPairs) else Feasible(router)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """The actions, and the values that the network gives to all of them."""
         values: Tensor = self.network(observations)
-        largest = values.amax(dim=1, keepdim=True) - self.network.tie
+        taken = values
+        if isinstance(self.heuristic, Priced):
+            taken = torch.where(self.heuristic.left_out(observations), -torch.inf, values)
+        largest = taken.amax(dim=1, keepdim=True) - self.network.tie
         # argmax of truth values finds the first, but ONNX knows it for numbers only.
-        best = (values >= largest).int().argmax(dim=1)
+        best = (taken >= largest).int().argmax(dim=1)
         if self.heuristic is None:
             return best, values
         usual = self.heuristic(observations)
         promised = values.gather(1, torch.stack([best, usual], dim=1))
         overrules = promised[:, 0] - promised[:, 1] > self.caution + self.network.tie
+        if self.rate >= 0:
+            overrules = overrules & (observations[:, self.rate] <= self.busiest)
         return torch.where(overrules, best, usual), values
 
 
@@ -95,12 +104,24 @@ class Priced(nn.Module):
         self.register_buffer("price", guarded.price)
         self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
         tasks, models = guarded.accuracy.shape
-        self.tasks = tasks
+        self.tasks, self.tries = tasks, guarded.tries
         # Of every task on every pair.
         self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
 
     def forward(self, observations: Tensor) -> Tensor:
         """The heuristic's actions, shape (B,)."""
+        return self.worth(observations).argmax(dim=1)
+
+    def left_out(self, observations: Tensor) -> Tensor:
+        """The pairs that are never taken, shape (B, pairs): agents.pairs.leave_out."""
+        worth = self.worth(observations)
+        bar = torch.full_like(worth[:, :1], torch.inf)
+        for _ in range(self.tries):
+            bar = torch.where(worth < bar, worth, -torch.inf).amax(dim=1, keepdim=True)
+        return worth < bar if self.tries > 0 else torch.zeros_like(worth, dtype=torch.bool)
+
+    def worth(self, observations: Tensor) -> Tensor:
+        """What every pair is worth, shape (B, pairs)."""
         task = observations[:, self.task : self.task + self.tasks].argmax(dim=1)
         exact = observations.double()
         load = exact[:, self.rate : self.rate + 1].exp() - 1.0
@@ -108,8 +129,7 @@ class Priced(nn.Module):
         slack = exact[:, self.slack : self.slack + self.pairs]
         work = exact[:, self.work : self.work + self.pairs]
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
-        worth = self.accuracy[task] * chance - price_now * work + TIE_WEIGHT * slack
-        return worth.argmax(dim=1)
+        return self.accuracy[task] * chance - price_now * work + TIE_WEIGHT * slack
 
 
 def export(agent: TrainedRouter, path: Path) -> None:

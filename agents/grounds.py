@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from agents.compiled_policies import COMPILED, CompiledPolicy
 from agents.rollouts import Tried, visit_and_try
 from agents.routers import usual_heuristic
 from agents.settings import RolloutSettings
-from agents.tuning import setting_scores, tune
+from agents.tuning import tune
+from agents.validation import stressed
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation, summary
 from llmroute_env.specs import Deadline
@@ -23,17 +24,19 @@ class Ground:
     """One environment: envs side by side, and the base policy that the rollouts in them follow.
 
     Attributes:
-        heuristic: the usual one, by whose settings `scores` tells what it earns on validation
-            episodes.
         decisions: taken since the beginning; rollouts count.
     """
 
-    def __init__(self, settings: RolloutSettings, config: EnvConfig, envs: int, seed: int) -> None:
+    def __init__(
+        self,
+        settings: RolloutSettings,
+        config: EnvConfig,
+        envs: int,
+        seed: int,
+        base: CompiledPolicy,
+    ) -> None:
         """Begin an episode in each of `envs` envs."""
-        self.settings, self.config, self.envs = settings, config, envs
-        self.heuristic = usual_heuristic(config)
-        self.scores = setting_scores(self.heuristic, config)
-        self.base = self._base_policy()
+        self.settings, self.config, self.envs, self.base = settings, config, envs, base
         # One env more than visits: the rollouts run in it.
         self.simulation = Simulation(config, envs + 1, logs_completions=False)
         everyone = np.ones(envs + 1, np.bool_)
@@ -42,20 +45,6 @@ class Ground:
         self.simulation.reset(everyone)
         self.columns = self.simulation.outputs.observations.shape[1]
         self.decisions = 0
-
-    def _base_policy(self) -> CompiledPolicy:
-        """The heuristic with the setting that is best if the deadline is hard.
-
-        One that banks on late answers keeps a backlog in which no single decision helps, so that
-        following it hides what decisions are worth: with the margin that is best for the linear
-        deadline of `soft`, learning gained a fifth of what it gains with this one.
-        """
-        hard = Deadline(self.config.deadline.deadline_s)
-        if self.config.deadline == hard:
-            setting = max(self.scores, key=self.scores.__getitem__)
-        else:
-            setting = tune(self.heuristic, replace(self.config, deadline=hard))
-        return COMPILED[self.heuristic](self.config, setting)
 
     def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator) -> Tried:
         """Every env goes on for a while, then actions are tried in it."""
@@ -85,6 +74,45 @@ class Ground:
         out, names = self.simulation.outputs, self.config.model_names
         ended = np.flatnonzero(out.terminated)
         return [summary(out.final_envs[e], out.final_models[e], names) for e in ended]
+
+
+def base_policy(config: EnvConfig, scores: Mapping[float, float]) -> CompiledPolicy:
+    """The usual heuristic with the setting that is best if the deadline is hard.
+
+    `scores` tells what it earns with each setting on validation episodes, the deadline as it is.
+
+    A heuristic that banks on late answers keeps a backlog in which no single decision helps, so
+    that following it hides what decisions are worth: with the margin that is best for the linear
+    deadline of `soft`, learning gained a fifth of what it gains with this one.
+    """
+    usual, hard = usual_heuristic(config), Deadline(config.deadline.deadline_s)
+    if config.deadline == hard:
+        setting = max(scores, key=scores.__getitem__)
+    else:
+        setting = tune(usual, replace(config, deadline=hard))
+    return COMPILED[usual](config, setting)
+
+
+def make_grounds(
+    settings: RolloutSettings,
+    configs: Sequence[EnvConfig],
+    scores: Sequence[Mapping[float, float]],
+    seeds: NDArray[Any],
+) -> list[Ground]:
+    """Every environment and, if its load can be raised, the same at loads up to a multiple of it.
+
+    There an episode that is busier than all others is nothing new. `scores` are those of the
+    heuristic's settings in each environment (`base_policy`); two of `seeds` belong to each.
+    """
+    envs = -(-settings.envs // (2 * len(configs)))
+    grounds = []
+    for i, config in enumerate(configs):
+        base = base_policy(config, scores[i])
+        both = config, stressed(config, settings.stress)
+        for place, seed in zip(both, seeds[2 * i : 2 * i + 2], strict=True):
+            if place is not None:
+                grounds.append(Ground(settings, place, envs, int(seed), base))
+    return grounds
 
 
 class Memory:

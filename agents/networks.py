@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.compiled_networks import Layer, tie_of
 from agents.heuristics import most_feasible
-from agents.pairs import choose_pairs
+from agents.pairs import choose_pairs, leave_out_of_rows
 
 
 def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
@@ -122,26 +122,38 @@ class QNetwork(nn.Module):
 class GuardedNetwork(nn.Module):
     """Largest-feasible, overruled where a Q-network promises more than `caution` by it.
 
-    With infinite caution it is the heuristic, with none the network.
+    With infinite caution it is the heuristic, with none the network. Where the feature `fast_rate`
+    is above `busiest` it is the heuristic as well.
     """
 
     margin: Tensor
     caution: Tensor
+    busiest: Tensor
     slack: Tensor
+    rate: Tensor
     order: Tensor
 
-    def __init__(self, network: QNetwork, margin: float, slack: int, order: list[int]) -> None:
-        """Begin as the heuristic; `slack` is the first column of the feature it reads."""
+    def __init__(
+        self, network: QNetwork, margin: float, slack: int, rate: int, order: list[int]
+    ) -> None:
+        """Begin as the heuristic.
+
+        `slack` is the first column of the feature it reads, `rate` that of `fast_rate`, or -1.
+        """
         super().__init__()
         self.network = network
         self.register_buffer("margin", torch.tensor(margin, dtype=torch.float32))
         self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("busiest", torch.tensor(torch.inf))
         self.register_buffer("slack", torch.tensor(slack))
+        self.register_buffer("rate", torch.tensor(rate))
         self.register_buffer("order", torch.tensor(order))
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The action for every row."""
-        return overruled(self.usual(observations), self.network, observations, self.caution)
+        values, usual = self.network.preferences(observations), self.usual(observations)
+        actions = overruled(usual, self.network, values, self.caution)
+        return calm(observations, int(self.rate), self.busiest, actions, usual)
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.heuristics.LargestFeasible."""
@@ -151,10 +163,14 @@ class GuardedNetwork(nn.Module):
 
 
 class GuardedPairs(nn.Module):
-    """Priced-pair, overruled where a Q-network over pairs promises more than `caution` by it."""
+    """Priced-pair, overruled where a Q-network over pairs promises more than `caution` by it.
+
+    Where the feature `fast_rate` is above `busiest` it is the heuristic.
+    """
 
     price: Tensor
     caution: Tensor
+    busiest: Tensor
     accuracy: Tensor
     columns: Tensor
 
@@ -164,33 +180,66 @@ class GuardedPairs(nn.Module):
         price: float,
         columns: NDArray[np.int64],
         accuracy: NDArray[np.float64],
+        tries: int = 0,
     ) -> None:
-        """Begin as the heuristic; `columns` and `accuracy` are those of agents.pairs."""
+        """Begin as the heuristic; `columns` and `accuracy` are those of agents.pairs.
+
+        Only the `tries` pairs that the heuristic values most are taken, any if it is 0.
+        """
         super().__init__()
-        self.network = network
+        self.network, self.tries = network, tries
         self.register_buffer("price", torch.tensor(price, dtype=torch.float64))
         self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("busiest", torch.tensor(torch.inf))
         self.register_buffer("accuracy", torch.tensor(accuracy))
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """The action for every row."""
-        return overruled(self.usual(observations), self.network, observations, self.caution)
+        usual, worths = self.choose(observations)
+        values = self.network.preferences(observations)
+        if self.tries > 0:
+            leave_out_of_rows(values, worths, self.tries)
+        actions = overruled(usual, self.network, values, self.caution)
+        return calm(observations, self.rate, self.busiest, actions, usual)
+
+    @property
+    def rate(self) -> int:
+        """Column of the feature `fast_rate`."""
+        return int(self.columns[1])
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.pairs.PricedPair."""
+        return self.choose(observations)[0]
+
+    def choose(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The same, and what every pair is worth to it: agents.pairs.choose_pairs."""
         columns, accuracy = self.columns.numpy(), self.accuracy.numpy()
         return choose_pairs(observations, columns, accuracy, float(self.price))
 
 
 def overruled(
-    usual: NDArray[np.int64], network: QNetwork, observations: NDArray[np.float32], caution: Tensor
+    usual: NDArray[np.int64], network: QNetwork, values: NDArray[np.float32], caution: Tensor
 ) -> NDArray[np.int64]:
     """The usual action of every row, or the most valuable one if it gains more than `caution`."""
-    values = network.preferences(observations)
     rows, best = np.arange(len(values)), network.best(values)
     gain = values[rows, best] - values[rows, usual]
     return np.where(gain > float(caution) + network.tie, best, usual)
+
+
+def calm(
+    observations: NDArray[np.float32],
+    rate: int,
+    busiest: Tensor,
+    actions: NDArray[np.int64],
+    usual: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """`actions` where the load is not above `busiest`, else the usual ones."""
+    if rate < 0:
+        return actions
+    return np.where(observations[:, rate] > np.float32(busiest), usual, actions)
 
 
 Guarded = GuardedNetwork | GuardedPairs

@@ -48,7 +48,8 @@ class PricedPair:
 
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
-        return choose_pairs(observations, self.columns, self.accuracy, self.price)
+        actions, _ = choose_pairs(observations, self.columns, self.accuracy, self.price)
+        return actions
 
 
 def pair_columns(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
@@ -85,6 +86,12 @@ def shape_of(config: EnvConfig) -> tuple[tuple[str, ...], int, int, int]:
 
 
 @compiled
+def price_at(price: float, load: float) -> float:
+    """Of 1 / load 1 of GPU time at a short-term arrival rate of `load`."""
+    return price * math.sqrt(max(load, 0.0))
+
+
+@compiled
 def best_pair(
     row: NDArray[np.float32],
     columns: NDArray[np.int64],
@@ -102,8 +109,7 @@ def best_pair(
         if row[columns[0] + k] > 0.0:
             task = k
     # In float64 everywhere, so that other runtimes come to the same decisions.
-    load = math.exp(np.float64(row[columns[1]])) - 1.0
-    price_now = price * math.sqrt(max(load, 0.0))
+    price_now = price_at(price, math.exp(np.float64(row[columns[1]])) - 1.0)
     best = 0
     for pair in range(columns[4]):
         predicted = np.float64(row[slack + pair])
@@ -124,9 +130,9 @@ def best_pairs(
     worths: NDArray[np.float64],
     actions: NDArray[np.int64],
 ) -> None:
-    """Write `best_pair` of every row into `actions`."""
+    """Write `best_pair` of every row into `actions`, and what every pair is worth into `worths`."""
     for e in range(len(rows)):
-        actions[e] = best_pair(rows[e], columns, accuracy, price, worths)
+        actions[e] = best_pair(rows[e], columns, accuracy, price, worths[e])
 
 
 def choose_pairs(
@@ -134,8 +140,36 @@ def choose_pairs(
     columns: NDArray[np.int64],
     accuracy: NDArray[np.float64],
     price: float,
-) -> Actions:
-    """`best_pair` of every row, shape (B, F) -> (B,)."""
-    actions = np.empty(len(rows), np.int64)
-    best_pairs(rows, columns, accuracy, price, np.empty(columns[4]), actions)
-    return actions
+) -> tuple[Actions, NDArray[np.float64]]:
+    """`best_pair` of every row, shape (B, F) -> (B,), and the worths of all, (B, pairs)."""
+    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), columns[4]))
+    best_pairs(rows, columns, accuracy, price, worths, actions)
+    return actions, worths
+
+
+@compiled
+def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
+    """Make the value of every pair -inf but of the `tries` most worth; pairs that tie are one.
+
+    Where others are never tried, what a network makes of them was never learned: in a state that
+    no router visits, it once sent everything to one GPU while the other was idle.
+    """
+    bar = np.inf
+    for _ in range(tries):
+        below = -np.inf
+        for pair in range(len(worths)):
+            if below < worths[pair] < bar:
+                below = worths[pair]
+        if below == -np.inf:
+            return
+        bar = below
+    for pair in range(len(worths)):
+        if worths[pair] < bar:
+            values[pair] = -np.inf
+
+
+@compiled
+def leave_out_of_rows(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
+    """`leave_out` of every row, shape (B, pairs) of both."""
+    for e in range(len(values)):
+        leave_out(values[e], worths[e], tries)

@@ -11,11 +11,14 @@ from llmroute_env.observation import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATU
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
     "rollout-pi-model": RolloutSettings(
-        action="model", observation=DEFAULT_FEATURES, horizon=1.25, decisions=200_000_000
+        action="model",
+        observation=DEFAULT_FEATURES,
+        hidden=(64, 64),
+        horizon=1.25,
+        decisions=200_000_000,
     ),
     "generalist": RolloutSettings(
         observation=(*GPU_FEATURES, "deadline", "grace"),
-        hidden=(128, 64),
         decisions=500_000_000,
         capacity=800_000,
         states_per_round=2048,

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from agents.checkpoint import Snapshot, chosen, prefixed
 from agents.compiled_policies import CompiledPolicy
-from agents.grounds import Ground, Memory
+from agents.grounds import Ground, Memory, make_grounds
 from agents.networks import Router, follow, moments_of, restore_moments
-from agents.routers import compiled_router, guard, network_inputs, q_network
+from agents.routers import compiled_router, guard, network_inputs, q_network, usual_heuristic
 from agents.settings import RolloutSettings
+from agents.tuning import setting_scores
 from agents.validation import pick_caution
 from llmroute_env.config import EnvConfig
 from llmroute_env.state import State
@@ -41,7 +42,8 @@ class RolloutIteration:
         updates: counted since the beginning.
         episodes: summaries of finished episodes; whoever reads them clears the list.
         visitor: the best router so far, which visits states besides the heuristic.
-        grounds: the environments; memories: of their states, by the number of GPUs, which the
+        grounds: where states are visited: the environments, and the same at higher loads;
+            memories: of their states, by the number of GPUs, which the
             width of an observation depends on.
     """
 
@@ -57,19 +59,17 @@ class RolloutIteration:
         The router is made for the first of them.
         """
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
-        seeds = np.random.SeedSequence(seed).generate_state(3 + len(configs))
-        envs = -(-settings.envs // len(configs))
-        self.grounds = [
-            Ground(settings, config, envs, int(own))
-            for config, own in zip(configs, seeds[3:], strict=True)
-        ]
+        seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
         first = configs[0]
-        scores = [ground.scores for ground in self.grounds]
+        scores = [setting_scores(usual_heuristic(first), config) for config in configs]
+        self.grounds = make_grounds(settings, configs, scores, seeds[3:])
         setting = max(scores[0], key=lambda value: sum(own[value] for own in scores))
         self.network, average, visitor = (
             q_network(first, settings.hidden, seed=int(seeds[0])) for _ in range(3)
         )
-        self.average, self.visitor = (guard(n, first, setting) for n in (average, visitor))
+        self.average, self.visitor = (
+            guard(n, first, setting, settings.tries) for n in (average, visitor)
+        )
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
         columns = {ground.config.gpus: ground.columns for ground in self.grounds}

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled_policies import CompiledPolicy, decide, walk
+from agents.pairs import price_at
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
+from llmroute_env.dispatch import FINISH, queued_work_s
 from llmroute_env.dynamics import advance
 from llmroute_env.episode import Outputs, begin_episode, keep_final
 from llmroute_env.observation import encode
@@ -56,7 +58,8 @@ def try_actions(
 ) -> int:
     """Write the utility that each action and then `base` earn in `horizon_s` from env `e` on.
 
-    Requests in flight at the horizon are served to their end. Env `spare` is overwritten. Returns
+    Requests in flight at the horizon are served to their end, less the price of the GPU time that
+    they take from later ones (`price_of_backlog`). Env `spare` is overwritten. Returns
     the decisions taken.
     """
     taken = 0
@@ -84,10 +87,28 @@ def try_action(
     taken = walk(base, cluster, tape, s, spare, action, until_s, 2**62, log)
     value = s.envs[spare].utility - s.envs[e].utility
     if not s.envs[spare].over:
+        value -= price_of_backlog(base, cluster, s, spare)
         s.envs[spare].step_in_time, s.envs[spare].step_late = 0.0, 0.0
         advance(cluster, s, spare, math.inf, log)
         value += s.envs[spare].step_in_time + s.envs[spare].step_late
     return value, taken
+
+
+@compiled
+def price_of_backlog(base: CompiledPolicy, cluster: Cluster, s: State, e: int) -> float:
+    """What the work that env `e` has before it takes from the requests to come, in utility.
+
+    At the price of GPU time of priced-pair; nothing if the base policy is another.
+    """
+    rules = cluster.rules[0]
+    work_s = 0.0
+    for gpu in range(rules.gpus):
+        if s.gpus[e, gpu].running > 0:
+            work_s += s.contests[e, FINISH, gpu].key - s.envs[e].now_s
+        work_s += queued_work_s(cluster, s, e, gpu)
+    price = price_at(base.price, s.envs[e].fast_rate_per_s / rules.load_1_per_s)
+    cost: float = price * work_s * rules.load_1_per_s / rules.gpus
+    return cost
 
 
 @compiled

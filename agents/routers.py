@@ -34,12 +34,16 @@ def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
     return gpu_inputs(*shape_of(config)) if network.reads_gpus else inputs
 
 
-def guard(network: QNetwork, config: EnvConfig, setting: float) -> Guarded:
-    """The usual heuristic with `setting`, which `network` may overrule once it has a caution."""
+def guard(network: QNetwork, config: EnvConfig, setting: float, tries: int = 0) -> Guarded:
+    """The usual heuristic with `setting`, which `network` may overrule once it has a caution.
+
+    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0.
+    """
     if config.action == "gpu-model":
-        return GuardedPairs(network, setting, pair_columns(*shape_of(config)), accuracies(config))
-    slack = column(config, "slack", config.observation)
-    return GuardedNetwork(network, setting, slack, largest_first(config))
+        columns = pair_columns(*shape_of(config))
+        return GuardedPairs(network, setting, columns, accuracies(config), tries)
+    slack, rate = (column(config, name, config.observation) for name in ("slack", "fast_rate"))
+    return GuardedNetwork(network, setting, slack, rate, largest_first(config))
 
 
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
@@ -48,7 +52,9 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
     if isinstance(router, QNetwork):
         return network
-    return compiled_policies.guarded(network, compiled_guard(router, config), float(router.caution))
+    tries = router.tries if isinstance(router, GuardedPairs) else 0
+    limits = float(router.caution), float(router.busiest)
+    return compiled_policies.guarded(network, compiled_guard(router, config), *limits, tries)
 
 
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:

@@ -181,13 +181,16 @@ def make_router(card: Card, gpus: int | None = None) -> Router:
     if card.action != "gpu-model" or isinstance(s, SB3Settings):
         network = QNetwork(card.columns, s.hidden, card.actions, is_dueling, seed=0)
         order = list(range(card.actions))
-        return GuardedNetwork(network, 0.0, slack=0, order=order) if is_guarded else network
+        return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if is_guarded else network
     trained_for = card.actions // models
     rest, _ = bounds(s.observation, 0, trained_for, models)
     shape = s.observation, card.columns - len(rest), gpus or trained_for, models
     network = QNetwork(gpu_inputs(*shape), s.hidden, models, is_dueling, seed=0)
     accuracy = np.zeros((shape[1], models))
-    return GuardedPairs(network, 0.0, pair_columns(*shape), accuracy) if is_guarded else network
+    tries = s.tries if isinstance(s, RolloutSettings) else 0
+    if not is_guarded:
+        return network
+    return GuardedPairs(network, 0.0, pair_columns(*shape), accuracy, tries)
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:

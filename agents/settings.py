@@ -60,6 +60,8 @@ class DoubleDQNSettings:
             the best ones are kept.
         validation_episodes: per try.
         validation_window_s: their length, if shorter than the scenario's.
+        stress: multiple of the load up to which a guarded router must not do worse than its
+            heuristic on some more of them; else it leaves high loads to the heuristic.
     """
 
     decisions: int = 1_500_000
@@ -93,9 +95,11 @@ class DoubleDQNSettings:
     validations: int = 6
     validation_episodes: int = 48
     validation_window_s: float = 10.0
+    stress: float = 4.0
 
     def __post_init__(self) -> None:
         check_observation(self.observation)
+        require(self.stress >= 1, "stress", self.stress, ">= 1")
         require(self.credit in CREDITS, "credit", self.credit, ", ".join(CREDITS))
         for name in ("envs", "collect_steps", "n_step", "replay_capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
@@ -130,7 +134,7 @@ class RolloutSettings:
         envs: that visit states side by side.
         skipped_decisions: mean number of decisions between two states that are tried.
         tries: pairs that are tried in a state: those that the heuristic values most; of the others
-            its own valuation is learned. Models are all tried.
+            its own valuation is learned, and the router never takes them. Models are all tried.
         horizon: how long the base policy is followed after each action that is tried, in units of
             the longest latency that still earns something (deadline + grace).
         on_policy_share: share of the visits that follow the best router so far rather than the
@@ -151,12 +155,15 @@ class RolloutSettings:
             the best ones are kept.
         validation_episodes: per try.
         validation_window_s: their length, if shorter than the scenario's.
+        stress: multiple of the load up to which the router must not do worse than its heuristic on
+            some more of them, or else it leaves high loads to the heuristic; and up to which half
+            of the states are visited.
     """
 
     decisions: int = 40_000_000
     action: str = "gpu-model"
     observation: tuple[str, ...] = GPU_FEATURES
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (128, 64)
     envs: int = 32
     skipped_decisions: int = 100
     tries: int = 3
@@ -174,9 +181,11 @@ class RolloutSettings:
     validations: int = 6
     validation_episodes: int = 48
     validation_window_s: float = 10.0
+    stress: float = 4.0
 
     def __post_init__(self) -> None:
         check_observation(self.observation)
+        require(self.stress >= 1, "stress", self.stress, ">= 1")
         check_heuristic(self.action, self.observation)
         for name in ("envs", "tries", "states_per_round", "capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")

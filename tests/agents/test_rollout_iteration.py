@@ -87,7 +87,8 @@ def test_improves_on_the_heuristic_within_seconds() -> None:
     assert scalars["loss/values"] > 0
     assert learner.validate() > heuristic + 0.002
     assert 0 <= float(learner.router.caution) < np.inf  # type: ignore[union-attr]
-    (ground,) = learner.grounds
+    ground, busier = learner.grounds
+    assert busier.config == replace(ground.config, load=(2.5, 10.0))
     assert compiled_router(learner.visitor, ground.config).margin == ground.base.margin
 
 
