@@ -12,7 +12,7 @@ from agents import controls
 from agents.base import for_agent
 from agents.compiled_policies import episode_scores, priced_pair
 from agents.networks import GuardedPairs
-from agents.pairs import PricedPair, gpu_inputs, shape_of
+from agents.pairs import PricedPair, gpu_inputs, leave_out, shape_of
 from agents.plan import Plan
 from agents.rollouts import try_action, try_pairs
 from agents.routers import compiled_router, guard, q_network
@@ -85,6 +85,21 @@ def test_choosing_the_gpu_too_beats_choosing_the_model() -> None:
     assert pairs > validation_score("largest-feasible", config, 0.3, 8) + 0.02
 
 
+def test_only_pairs_that_are_tried_are_taken() -> None:
+    worths = np.array([0.3, 0.5, 0.5, 0.1, 0.4, -np.inf])
+    for tries, kept in ((1, [1, 2]), (2, [1, 2, 4]), (4, [0, 1, 2, 3, 4]), (9, range(6))):
+        values = np.arange(6, dtype=np.float32)
+        leave_out(values, worths, tries)
+        assert np.flatnonzero(np.isfinite(values)).tolist() == list(kept)
+    router = guard(q_network(CONFIG, (24, 8), seed=3), CONFIG, 0.02, tries=2)
+    router.caution.fill_(0.0)
+    simulation = begun(CONFIG, 300)
+    rows = simulation.outputs.observations
+    _, worths = router.choose(rows)  # type: ignore[union-attr]
+    second = [np.unique(row)[-2] for row in worths]
+    assert (worths[np.arange(len(rows)), router.greedy(rows)] >= second).all()
+
+
 class Greedy:
     """A router as an agent."""
 
@@ -101,11 +116,15 @@ class Greedy:
         return self.router.greedy(observations)
 
 
-@pytest.mark.parametrize("caution", [0.0, 0.1, np.inf])
-def test_guarded_pairs_compiled_and_not(caution: float) -> None:
+@pytest.mark.parametrize(
+    ("caution", "busiest", "tries"),
+    [(0.0, np.inf, 0), (0.1, np.inf, 3), (0.1, 8.0, 2), (np.inf, np.inf, 3)],
+)
+def test_guarded_pairs_compiled_and_not(caution: float, busiest: float, tries: int) -> None:
     for config in (CONFIG, MIXED):
-        router = guard(q_network(config, (24, 8), seed=3), config, 0.02)
+        router = guard(q_network(config, (24, 8), seed=3), config, 0.02, tries)
         router.caution.fill_(caution)
+        router.busiest.fill_(np.log1p(busiest))
         scores = episode_scores(compiled_router(router, config), config, SEEDS)
         assert np.allclose(scores, run_episodes(Greedy(router), config, SEEDS))  # type: ignore[arg-type]
         usual = episode_scores(priced_pair(config, 0.02), config, SEEDS)

@@ -92,10 +92,11 @@ def test_improves_on_the_heuristic_within_seconds() -> None:
     assert compiled_router(learner.visitor, ground.config).margin == ground.base.margin
 
 
+CALM = replace(CONFIG, load=(0.5, 2.0))
 TOGETHER = (
-    replace(CONFIG, pools=(Pool(2),)),
-    replace(CONFIG, pools=(Pool(3),), deadline=Deadline(0.6)),
-    replace(CONFIG, deadline=Deadline(0.4, "linear", grace_s=0.2), pools=(Pool(3),)),
+    replace(CALM, pools=(Pool(2),)),
+    replace(CALM, pools=(Pool(3),), deadline=Deadline(0.6)),
+    replace(CALM, deadline=Deadline(0.4, "linear", grace_s=0.2), pools=(Pool(3),)),
 )
 READS = (*GPU_FEATURES, "deadline", "grace")
 
@@ -112,6 +113,12 @@ def make_generalist() -> RolloutIteration:
     )
     configs = [replace(c, observation=READS, action="gpu-model") for c in TOGETHER]
     return RolloutIteration(settings, configs, budget=1_000_000, seed=0)
+
+
+def huber(errors: np.ndarray) -> float:
+    """What learning minimises: single futures have heavy tails."""
+    small = np.minimum(np.abs(errors), 1.0)
+    return float((small * (np.abs(errors) - small / 2)).mean())
 
 
 def test_learns_in_several_environments_with_one_network() -> None:
@@ -131,7 +138,7 @@ def test_learns_in_several_environments_with_one_network() -> None:
         with torch.inference_mode():
             predicted = learner.network(torch.from_numpy(rows), learner.inputs[gpus]).numpy()
         predicted = predicted - predicted.mean(axis=1, keepdims=True)
-        assert ((predicted - values) ** 2).mean() < 0.9 * (values**2).mean()
+        assert huber(predicted - values) < 0.9 * huber(values)
     learner.router.caution.fill_(0.0)  # type: ignore[union-attr,operator]
     alone = [validate(learner.router, [config], learner.settings) for config in learner.configs]
     together = validate(learner.router, learner.configs, learner.settings)

@@ -1,0 +1,62 @@
+"""Validation: which caution a guarded router gets, and at which loads it may use its network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.networks import Guarded
+from agents.routers import guard, q_network
+from agents.settings import RolloutSettings
+from agents.validation import BUSIEST, keep_to_safe_loads, pick_caution, stressed, validate
+from llmroute_env import EnvConfig, configure
+from llmroute_env.observation import DEFAULT_FEATURES
+
+CONFIG = configure("stable", load=1.5, window_s=3.0)
+SETTINGS = RolloutSettings(
+    action="model",
+    observation=DEFAULT_FEATURES,
+    cautions=(0.0, 0.1),
+    validation_episodes=6,
+    validation_window_s=3.0,
+)
+
+
+def always(model: int, config: EnvConfig = CONFIG) -> Guarded:
+    """A router whose network always wants one model, whatever it costs."""
+    router = guard(q_network(config, (4,)), config, 0.3)
+    with torch.no_grad():
+        for parameter in router.network.parameters():
+            parameter.zero_()
+        router.network.body[-1].bias[model] = 1.0
+    return router
+
+
+@pytest.mark.parametrize(("model", "safe"), [(0, True), (2, False)])
+def test_a_network_that_fails_when_it_is_busy_is_not_asked_then(model: int, safe: bool) -> None:
+    """In overload the smallest model is right, and the largest wrong."""
+    config = configure("stable", load=12.0, window_s=3.0)
+    router = always(model, config)
+    router.caution.fill_(0.0)
+    keep_to_safe_loads(router, [config], SETTINGS)
+    load = float(np.expm1(float(router.busiest)))
+    assert any(load == pytest.approx(known) or load == known for known in BUSIEST)
+    assert load >= 8.0 if safe else load <= 3.0
+    busy = [replace(config, load=(12.0, 48.0))]
+    heuristic = always(model, config)
+    assert validate(router, busy, SETTINGS) > validate(heuristic, busy, SETTINGS) - 0.01
+
+
+def test_a_network_that_knows_less_is_left_out() -> None:
+    router = always(0)
+    score = pick_caution(router, [CONFIG], SETTINGS)
+    assert np.isinf(float(router.caution))
+    assert score == pytest.approx(validate(router, [CONFIG], SETTINGS))
+
+
+def test_stress_raises_the_highest_load() -> None:
+    assert stressed(CONFIG, 4.0).load == (1.5, 6.0)  # type: ignore[union-attr]
+    assert stressed(replace(CONFIG, load=(1.0, 3.0)), 2.0).load == (1.0, 6.0)  # type: ignore[union-attr]
