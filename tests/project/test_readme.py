@@ -95,3 +95,14 @@ def every_command(commands: dict) -> list[list[str]]:
         inner = command.commands if isinstance(command, Group) else None
         found += [[name, *words] for words in every_command(inner)] if inner else [[name]]
     return found
+
+
+def test_the_papers_table_is_that_of_the_committed_report():
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "paper"
+    kept = (folder / "table.md").read_text().strip()
+    assert kept in section("Compare")
+    report = (folder / "report.md").read_text()
+    assert kept in report
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", report):
+        assert (folder / figure).stat().st_size > 1000
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1_000_000
