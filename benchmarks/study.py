@@ -47,7 +47,7 @@ SPACES: dict[str, Space] = {
     },
     "rollout-pi": {
         "learning_rate": Range(5e-4, 5e-3),
-        "hidden": ((32, 32), (64, 64), (128, 128)),
+        "hidden": ((64, 64), (128, 64), (128, 128)),
         "horizon": (0.25, 0.5, 0.75, 1.25),
         "skipped_decisions": (30, 100, 300),
     },
