@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from agents.loading import SHIPPED
 from agents.plan import Plan
@@ -17,25 +18,37 @@ from agents.run_directory import CARD, WEIGHTS
 from agents.training import train
 from llmroute_env.specs import require
 
-ALGORITHM, SEED = "rollout-pi", 0
+SEED = 0
 
-SCENARIOS = {
-    "unpredictable": "unpredictable-1",
-    "unpredictable-2": "unpredictable-2",
-    "soft": "soft",
-    "overload": "overload",
-    "azure-conv": "azure-conv",
-    "azure-code": "azure-code",
+
+class Recipe(NamedTuple):
+    """What a shipped router is trained on, how, and for how many decisions: the usual if None."""
+
+    scenario: str
+    algorithm: str = "rollout-pi"
+    timesteps: int | None = None
+
+
+RECIPES = {
+    "unpredictable": Recipe("unpredictable-1"),
+    "unpredictable-2": Recipe("unpredictable-2"),
+    "soft": Recipe("soft"),
+    "overload": Recipe("overload"),
+    "azure-conv": Recipe("azure-conv"),
+    "azure-code": Recipe("azure-code"),
+    "generalist": Recipe("any", "generalist", 300_000_000),
 }
-"""Name of a shipped router, and what it is trained on."""
+"""By the name of the router."""
 
 
 def retrain(name: str, shipped: Path = SHIPPED, timesteps: int | None = None) -> None:
     """Train the router called `name` anew and replace the shipped one."""
-    require(name in SCENARIOS, "name", name, ", ".join(SCENARIOS))
+    require(name in RECIPES, "name", name, ", ".join(RECIPES))
+    scenario, algorithm, usual = RECIPES[name]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / name
-        train(Plan(run, SCENARIOS[name], seed=SEED, decisions=timesteps, algorithm=ALGORITHM))
+        decisions = timesteps or usual
+        train(Plan(run, scenario, seed=SEED, decisions=decisions, algorithm=algorithm))
         (shipped / name).mkdir(parents=True, exist_ok=True)
         for file in (CARD, WEIGHTS):
             shutil.copyfile(run / file, shipped / name / file)
@@ -43,7 +56,7 @@ def retrain(name: str, shipped: Path = SHIPPED, timesteps: int | None = None) ->
 
 def main(names: Sequence[str]) -> None:
     """Train those of `names`, or all."""
-    for name in names or SCENARIOS:
+    for name in names or RECIPES:
         print(name)
         retrain(name)
 

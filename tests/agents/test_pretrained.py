@@ -28,6 +28,8 @@ MOST_BYTES = 5_000_000
 EPISODES = 8
 LEAST = 0.003
 """Utility of peak that so few episodes cannot tell apart."""
+LEAST_IN_A_FAMILY = 0.01
+"""What one router for everything may lose to a heuristic that is tuned to the environment."""
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -44,8 +46,9 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
 def test_shipped_routers_beat_a_tuned_heuristic(name: str):
     agent = load_trained(name)
     seeds = episode_seeds(11, EPISODES)
-    # Of a family every fourth environment.
-    for config in configurations(agent.card.scenario, {"split": "test"})[::4]:
+    configs = configurations(agent.card.scenario, {"split": "test"})
+    is_alone = len(configs) == 1
+    for config in configs[::4]:
         own = for_agent(config, agent)
         learned = episode_scores(compiled_router(agent.network, own), own, seeds)
         over_models, best = (
@@ -56,18 +59,18 @@ def test_shipped_routers_beat_a_tuned_heuristic(name: str):
             for tuned in (over_models, best)
         ]
         assert gains[0] > 0
-        assert gains[1] > -LEAST, "below the heuristic that guards it"
+        assert gains[1] > -(LEAST if is_alone else LEAST_IN_A_FAMILY), "below its own heuristic"
 
 
 def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():
-    assert shipped() == tuple(sorted(f"pretrained:{name}" for name in pretrained.SCENARIOS))
+    assert shipped() == tuple(sorted(f"pretrained:{name}" for name in pretrained.RECIPES))
     files = [path for path in SHIPPED.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {CARD, WEIGHTS}
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
 
 
 def test_they_are_trained_again_by_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pretrained, "SCENARIOS", {"calm": "stable"})
+    monkeypatch.setattr(pretrained, "RECIPES", {"calm": pretrained.Recipe("stable")})
     pretrained.retrain("calm", tmp_path, timesteps=1)
     assert load_agent(tmp_path / "calm").card.scenario == "stable"
     assert {path.name for path in (tmp_path / "calm").iterdir()} == {CARD, WEIGHTS}
@@ -100,7 +103,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()
 
 def test_the_document_names_them_all():
     rows = re.findall(r"^\| `(pretrained:[^`]+)` \| `([^`]+)` \|$", DOCUMENT, re.MULTILINE)
-    assert dict(rows) == {f"pretrained:{n}": s for n, s in pretrained.SCENARIOS.items()}
+    assert dict(rows) == {f"pretrained:{n}": r.scenario for n, r in pretrained.RECIPES.items()}
     assert all(f"`{algorithm}`" in DOCUMENT for algorithm in PRESETS)
 
 
