@@ -52,20 +52,22 @@ class Decision(nn.Module):
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """The actions, and the values that the network gives to all of them."""
         values: Tensor = self.network(observations)
-        taken = values
-        if isinstance(self.heuristic, Priced):
-            taken = torch.where(self.heuristic.left_out(observations), -torch.inf, values)
-        largest = taken.amax(dim=1, keepdim=True) - self.network.tie
-        # argmax of truth values finds the first, but ONNX knows it for numbers only.
-        best = (taken >= largest).int().argmax(dim=1)
         if self.heuristic is None:
-            return best, values
-        usual = self.heuristic(observations)
+            return self.best(values), values
+        usual, left_out = self.heuristic(observations)
+        taken = values if left_out is None else torch.where(left_out, -torch.inf, values)
+        best = self.best(taken)
         promised = values.gather(1, torch.stack([best, usual], dim=1))
         overrules = promised[:, 0] - promised[:, 1] > self.caution + self.network.tie
         if self.rate >= 0:
             overrules = overrules & (observations[:, self.rate] <= self.busiest)
         return torch.where(overrules, best, usual), values
+
+    def best(self, values: Tensor) -> Tensor:
+        """The largest of every row; of those that tie with it, the first."""
+        largest = values.amax(dim=1, keepdim=True) - self.network.tie
+        # argmax of truth values finds the first, but ONNX knows it for numbers only.
+        return (values >= largest).int().argmax(dim=1)
 
 
 class Feasible(nn.Module):
@@ -82,12 +84,12 @@ class Feasible(nn.Module):
         # Of the slack of each model, largest model first.
         self.register_buffer("columns", guarded.slack + guarded.order)
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """The heuristic's actions, shape (B,)."""
+    def forward(self, observations: Tensor) -> tuple[Tensor, None]:
+        """The heuristic's actions, shape (B,); any model may be taken."""
         slack = observations.index_select(1, self.columns)
         feasible = slack >= self.margin
         rank = torch.where(feasible.any(dim=1), feasible.int().argmax(dim=1), slack.argmax(dim=1))
-        return self.order[rank]
+        return self.order[rank], None
 
 
 class Priced(nn.Module):
@@ -108,17 +110,19 @@ class Priced(nn.Module):
         # Of every task on every pair.
         self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """The heuristic's actions, shape (B,)."""
-        return self.worth(observations).argmax(dim=1)
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The heuristic's actions, shape (B,), and which pairs are never taken, (B, pairs).
 
-    def left_out(self, observations: Tensor) -> Tensor:
-        """The pairs that are never taken, shape (B, pairs): agents.pairs.leave_out."""
+        The latter as agents.pairs.leave_out; None if any may be taken.
+        """
         worth = self.worth(observations)
+        usual = worth.argmax(dim=1)
+        if self.tries == 0:
+            return usual, None
         bar = torch.full_like(worth[:, :1], torch.inf)
         for _ in range(self.tries):
             bar = torch.where(worth < bar, worth, -torch.inf).amax(dim=1, keepdim=True)
-        return worth < bar if self.tries > 0 else torch.zeros_like(worth, dtype=torch.bool)
+        return usual, worth < bar
 
     def worth(self, observations: Tensor) -> Tensor:
         """What every pair is worth, shape (B, pairs)."""

@@ -119,16 +119,52 @@ class QNetwork(nn.Module):
         return actions
 
 
-class GuardedNetwork(nn.Module):
-    """Largest-feasible, overruled where a Q-network promises more than `caution` by it.
+class Guard(nn.Module):
+    """A heuristic, overruled where a Q-network promises more than `caution` by it.
 
     With infinite caution it is the heuristic, with none the network. Where the feature `fast_rate`
-    is above `busiest` it is the heuristic as well.
+    is above `busiest` it is the heuristic as well. Of pairs only the `tries` that the heuristic
+    values most are taken, any if it is 0.
     """
 
-    margin: Tensor
     caution: Tensor
     busiest: Tensor
+    rate: int | Tensor
+    tries = 0
+
+    def __init__(self, network: QNetwork) -> None:
+        """Begin as the heuristic."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("busiest", torch.tensor(torch.inf))
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The action for every row."""
+        usual, values = self.consider(observations)
+        rows, best = np.arange(len(values)), self.network.best(values)
+        gain = values[rows, best] - values[rows, usual]
+        overrules = gain > float(self.caution) + self.network.tie
+        rate = int(self.rate)
+        if rate >= 0:
+            overrules &= observations[:, rate] <= np.float32(self.busiest)
+        return np.where(overrules, best, usual)
+
+    def consider(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What the heuristic does, and the values of the actions; -inf where one is not taken."""
+        return self.usual(observations), self.network.preferences(observations)
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does."""
+        raise NotImplementedError
+
+
+class GuardedNetwork(Guard):
+    """Largest-feasible and a network over models."""
+
+    margin: Tensor
     slack: Tensor
     rate: Tensor
     order: Tensor
@@ -136,24 +172,12 @@ class GuardedNetwork(nn.Module):
     def __init__(
         self, network: QNetwork, margin: float, slack: int, rate: int, order: list[int]
     ) -> None:
-        """Begin as the heuristic.
-
-        `slack` is the first column of the feature it reads, `rate` that of `fast_rate`, or -1.
-        """
-        super().__init__()
-        self.network = network
+        """`slack` and `rate`: first columns of the features `slack` and `fast_rate`, or -1."""
+        super().__init__(network)
         self.register_buffer("margin", torch.tensor(margin, dtype=torch.float32))
-        self.register_buffer("caution", torch.tensor(torch.inf))
-        self.register_buffer("busiest", torch.tensor(torch.inf))
         self.register_buffer("slack", torch.tensor(slack))
         self.register_buffer("rate", torch.tensor(rate))
         self.register_buffer("order", torch.tensor(order))
-
-    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The action for every row."""
-        values, usual = self.network.preferences(observations), self.usual(observations)
-        actions = overruled(usual, self.network, values, self.caution)
-        return calm(observations, int(self.rate), self.busiest, actions, usual)
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.heuristics.LargestFeasible."""
@@ -162,15 +186,10 @@ class GuardedNetwork(nn.Module):
         return most_feasible(slack, float(self.margin), order)
 
 
-class GuardedPairs(nn.Module):
-    """Priced-pair, overruled where a Q-network over pairs promises more than `caution` by it.
-
-    Where the feature `fast_rate` is above `busiest` it is the heuristic.
-    """
+class GuardedPairs(Guard):
+    """Priced-pair and a network over pairs."""
 
     price: Tensor
-    caution: Tensor
-    busiest: Tensor
     accuracy: Tensor
     columns: Tensor
 
@@ -182,31 +201,22 @@ class GuardedPairs(nn.Module):
         accuracy: NDArray[np.float64],
         tries: int = 0,
     ) -> None:
-        """Begin as the heuristic; `columns` and `accuracy` are those of agents.pairs.
-
-        Only the `tries` pairs that the heuristic values most are taken, any if it is 0.
-        """
-        super().__init__()
-        self.network, self.tries = network, tries
+        """`columns` and `accuracy` are those of agents.pairs."""
+        super().__init__(network)
+        self.tries, self.rate = tries, int(columns[1])
         self.register_buffer("price", torch.tensor(price, dtype=torch.float64))
-        self.register_buffer("caution", torch.tensor(torch.inf))
-        self.register_buffer("busiest", torch.tensor(torch.inf))
         self.register_buffer("accuracy", torch.tensor(accuracy))
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
-    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The action for every row."""
+    def consider(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See Guard."""
         usual, worths = self.choose(observations)
         values = self.network.preferences(observations)
         if self.tries > 0:
             leave_out_of_rows(values, worths, self.tries)
-        actions = overruled(usual, self.network, values, self.caution)
-        return calm(observations, self.rate, self.busiest, actions, usual)
-
-    @property
-    def rate(self) -> int:
-        """Column of the feature `fast_rate`."""
-        return int(self.columns[1])
+        return usual, values
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: agents.pairs.PricedPair."""
@@ -218,28 +228,6 @@ class GuardedPairs(nn.Module):
         """The same, and what every pair is worth to it: agents.pairs.choose_pairs."""
         columns, accuracy = self.columns.numpy(), self.accuracy.numpy()
         return choose_pairs(observations, columns, accuracy, float(self.price))
-
-
-def overruled(
-    usual: NDArray[np.int64], network: QNetwork, values: NDArray[np.float32], caution: Tensor
-) -> NDArray[np.int64]:
-    """The usual action of every row, or the most valuable one if it gains more than `caution`."""
-    rows, best = np.arange(len(values)), network.best(values)
-    gain = values[rows, best] - values[rows, usual]
-    return np.where(gain > float(caution) + network.tie, best, usual)
-
-
-def calm(
-    observations: NDArray[np.float32],
-    rate: int,
-    busiest: Tensor,
-    actions: NDArray[np.int64],
-    usual: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """`actions` where the load is not above `busiest`, else the usual ones."""
-    if rate < 0:
-        return actions
-    return np.where(observations[:, rate] > np.float32(busiest), usual, actions)
 
 
 Guarded = GuardedNetwork | GuardedPairs

@@ -42,9 +42,9 @@ class RolloutIteration:
         updates: counted since the beginning.
         episodes: summaries of finished episodes; whoever reads them clears the list.
         visitor: the best router so far, which visits states besides the heuristic.
-        grounds: where states are visited: the environments, and the same at higher loads;
-            memories: of their states, by the number of GPUs, which the
-            width of an observation depends on.
+        grounds: where states are visited: the environments, and the same at higher loads.
+        memories: of their states, and inputs: what the network reads of them; both by the number
+            of GPUs, which the width of an observation depends on.
     """
 
     def __init__(
@@ -72,11 +72,16 @@ class RolloutIteration:
         )
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
-        columns = {ground.config.gpus: ground.columns for ground in self.grounds}
-        self.inputs = {c.gpus: torch.from_numpy(network_inputs(self.network, c)) for c in configs}
-        actions = {c.gpus: c.actions for c in configs}
-        capacity = -(-settings.capacity // len(columns))
-        self.memories = {g: Memory(capacity, columns[g], actions[g]) for g in columns}
+        shapes = {ground.config.gpus: ground for ground in self.grounds}
+        capacity = -(-settings.capacity // len(shapes))
+        self.memories = {
+            gpus: Memory(capacity, ground.columns, ground.config.actions)
+            for gpus, ground in shapes.items()
+        }
+        self.inputs = {
+            gpus: torch.from_numpy(network_inputs(self.network, ground.config))
+            for gpus, ground in shapes.items()
+        }
         self.episodes: list[dict[str, Any]] = []
         self.updates = 0
         self.best_score = 0.0

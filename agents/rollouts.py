@@ -59,8 +59,8 @@ def try_actions(
     """Write the utility that each action and then `base` earn in `horizon_s` from env `e` on.
 
     Requests in flight at the horizon are served to their end, less the price of the GPU time that
-    they take from later ones (`price_of_backlog`). Env `spare` is overwritten. Returns
-    the decisions taken.
+    they take from later ones (`price_of_backlog`). Env `spare` is overwritten. Returns the
+    decisions taken.
     """
     taken = 0
     for action in range(len(values)):

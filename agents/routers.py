@@ -52,9 +52,8 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
     if isinstance(router, QNetwork):
         return network
-    tries = router.tries if isinstance(router, GuardedPairs) else 0
-    limits = float(router.caution), float(router.busiest)
-    return compiled_policies.guarded(network, compiled_guard(router, config), *limits, tries)
+    limits = float(router.caution), float(router.busiest), router.tries
+    return compiled_policies.guarded(network, compiled_guard(router, config), *limits)
 
 
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:

@@ -115,7 +115,7 @@ def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
 
     None stands for never: neither within the budget of the training nor within `limit_s`.
     """
-    targets = heuristic_scores(configure(scenario))
+    targets = tuned_scores(configure(scenario))
     with one_core():
         races = {name: race(c, scenario, targets, limit_s) for name, c in CONTENDERS.items()}
     return {
@@ -135,7 +135,7 @@ def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
     }
 
 
-def heuristic_scores(config: EnvConfig) -> dict[str, float]:
+def tuned_scores(config: EnvConfig) -> dict[str, float]:
     """What the strongest ones earn, tuned on the very episodes that learners meet."""
     config, seeds = validation_episodes(config, PRESETS["rollout-pi"])
     return {name: best_tuned((name,), config, len(seeds)).score for name in STRONGEST}

@@ -113,11 +113,14 @@ def test_the_guard_is_in_the_file(tmp_path: Path, algorithm: str):
     agent = untrained(algorithm, tmp_path)
     assert isinstance(agent.network, Guarded)
     rows = decided(agent.network, visited(agent, configure("overload"), 4000))
-    usual, best = agent.network.usual(rows), agent.network.network.greedy(rows)
-    agent.network.caution.fill_(0.0)
-    overruled = agent.network.greedy(rows)
-    agent.network.busiest.fill_(np.inf)
-    anywhere = agent.network.greedy(rows)
+    usual, values = agent.network.usual(rows), values_of(agent.network, rows)
+    if isinstance(agent.network, GuardedPairs):
+        leave_out_of_rows(values, agent.network.choose(rows)[1], agent.network.tries)
+    best = agent.network.network.best(values)
+    gain = values[np.arange(len(rows)), best] - values[np.arange(len(rows)), usual]
+    anywhere = np.where(gain > agent.network.network.tie, best, usual)
+    calm = rows[:, int(agent.network.rate)] <= np.float32(1.5)
+    overruled = np.where(calm, anywhere, usual)
     assert 0 < (overruled != usual).sum() < (anywhere != usual).sum()
     for caution, busiest, expected in (
         (np.inf, np.inf, usual),

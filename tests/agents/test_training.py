@@ -209,9 +209,11 @@ def test_ablations_leave_out_one_thing_each() -> None:
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_train(tmp_path: Path, name: str) -> None:
-    small = {f: getattr(TINY["ddqn"], f) for f in changes(PRESETS["ddqn"], TINY["ddqn"])}
+    small = changes(PRESETS["ddqn"], TINY["ddqn"]) - changes(ALONE, ABLATIONS[name])
     plan = tiny(tmp_path, "ddqn")
-    settings = dataclasses.replace(ABLATIONS[name], **small)
+    settings = dataclasses.replace(
+        ABLATIONS[name], **{field: getattr(TINY["ddqn"], field) for field in small}
+    )
     plan = dataclasses.replace(plan, algorithm=name, settings=settings, decisions=512)
     assert train(plan, shows_progress=False).decisions >= 512
     assert load_agent(tmp_path).name == name
