@@ -1,6 +1,6 @@
 """Runs a suite into a directory, and what was run can be continued: `llmroute bench`.
 
-suite.json      what the directory holds: another suite is refused
+suite.json      what the directory holds: it may grow, another suite is refused
 bounds/         upper bounds of the test episodes
 tuned/          settings of the controls and how they were found
 trained/        run directories of learned routers
@@ -34,6 +34,10 @@ from llmroute_env.specs import ConfigError, require
 SUITE = "suite.json"
 SEVERAL_SEEDS = {"main", "testing"}
 """Tags of the entries on which learned routers are trained with all seeds of the suite."""
+
+GROWS = ("entries", "agents")
+SAYS = ("summary", "seeds", "main_only", "rollout_on")
+"""What of a suite may grow, and what of it no row depends on."""
 
 MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
 """Suites that also measure how loose their bounds are, and on how many instances per load."""
@@ -72,22 +76,31 @@ def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ())
 
 
 def write_suite(suite: Suite, out: Path) -> None:
-    """Say what the directory holds, or check that it is the same."""
-    content = json.dumps(definition(suite), indent=1).encode()
+    """Say what the directory holds, or check that it holds a part of the suite."""
+    wanted = definition(suite)
     path = out / SUITE
-    if not path.exists():
-        write_atomically(path, content)
-    elif path.read_bytes() != content:
+    if path.exists() and not is_part(json.loads(path.read_bytes()), wanted):
         raise ConfigError(
             f"out: got {str(out)!r}, which holds another suite or another version of "
-            f"{suite.name!r}; accepted: a new directory"
+            f"{suite.name!r}; accepted: a new directory, or one with a part of the suite"
         )
+    write_atomically(path, json.dumps(wanted, indent=1).encode())
+
+
+def is_part(held: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether `wanted` only adds seeds, routers or entries: all rows that are there remain."""
+    before, after = held["suite"], wanted["suite"]
+    lists = all(set(before[name]) <= set(after[name]) for name in GROWS)
+    same = all(value == after[n] for n, value in before.items() if n not in {*GROWS, *SAYS})
+    configs = wanted["test_configs"]
+    known = all(config == configs.get(id) for id, config in held["test_configs"].items())
+    return lists and same and known and before["seeds"] <= after["seeds"]
 
 
 def definition(suite: Suite) -> dict[str, Any]:
     """A suite as data, with the whole environment of every entry."""
     settings = {**dataclasses.asdict(suite), "entries": list(suite.entries)}
-    for name in ("agents", "rollout_on"):
+    for name in ("agents", "main_only", "rollout_on"):
         settings[name] = list(settings[name])
     configs = {id: to_plain(ENTRIES[id].config("test")) for id in suite.entries}
     return {"suite": settings, "test_configs": configs}
@@ -130,6 +143,8 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
     """What has to be prepared for one router on one entry, and the evaluations."""
     base = Evaluate(suite.name, entry, agent, 0, suite.episodes, suite.seed)
     if agent in FOLLOWED and entry.id not in suite.rollout_on:
+        return [], []
+    if agent in suite.main_only and "main" not in entry.tags:
         return [], []
     if agent in TUNED or agent in FOLLOWED:
         control = FOLLOWED.get(agent, agent)

@@ -21,7 +21,7 @@ TUNED = (
 """Controls whose setting is found on validation episodes."""
 FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
 """Controls that look ahead, and the tuned control that they follow."""
-LEARNED = ("ddqn-paper", "ddqn", "rollout-pi")
+LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 
 
@@ -36,6 +36,7 @@ class Suite:
         episodes: test episodes; episode i of an entry is the same for everybody.
         seed: of the test episodes. 1000 where learned routers are judged: no default of theirs was
             chosen after a look at these.
+        main_only: agents that are compared on entries tagged `main` only.
         rollout_on: entries on which controls look ahead; `rollout` takes milliseconds a decision.
         rollout_episodes: of theirs: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
@@ -49,6 +50,7 @@ class Suite:
     seeds: int = 5
     episodes: int = 32
     seed: int = 0
+    main_only: tuple[str, ...] = ()
     rollout_on: tuple[str, ...] = ()
     rollout_episodes: int = 8
     tuning_episodes: int = 24
@@ -117,6 +119,7 @@ SUITES = {
             entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen")),
             agents=(*HEURISTICS, *TUNED, "rollout", *LEARNED),
             seed=1000,
+            main_only=("ddqn-pairs",),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
         ),
     )

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,9 +100,32 @@ def test_finished_cells_are_never_run_again(
     assert bench(small, directory, HERE) == 0
 
 
-def test_a_directory_holds_one_suite(finished: Path, small: Suite):
+@pytest.mark.parametrize(
+    "changes", [{"episodes": 4}, {"seed": 1}, {"agents": ("random",)}, {"seeds": 0}]
+)
+def test_a_directory_holds_one_suite(finished: Path, small: Suite, changes: dict[str, Any]):
     with pytest.raises(ConfigError, match="holds another suite"):
-        bench(replace(small, episodes=small.episodes + 1), finished, HERE)
+        bench(replace(small, **changes), finished, HERE)
+
+
+def test_a_suite_may_grow_in_its_directory(finished: Path, small: Suite, tmp_path: Path):
+    directory = tmp_path / "copy"
+    shutil.copytree(finished, directory)
+    grown = replace(small, agents=(*small.agents, "opt-1.3b"))
+    assert bench(grown, directory, HERE) == len(small.entries)
+    assert bench(grown, directory, HERE) == 0
+    with pytest.raises(ConfigError, match="holds another suite"):
+        bench(small, directory, HERE)
+
+
+def test_an_environment_that_changed_is_another_suite(finished: Path, small: Suite, tmp_path: Path):
+    directory = tmp_path / "copy"
+    shutil.copytree(finished, directory)
+    held = json.loads((directory / "suite.json").read_text())
+    held["test_configs"]["testing-stable"]["window_s"] = 1.0
+    (directory / "suite.json").write_text(json.dumps(held))
+    with pytest.raises(ConfigError, match="holds another suite"):
+        bench(small, directory, HERE)
 
 
 def test_rows_that_are_none_are_refused(tmp_path: Path):

@@ -50,6 +50,13 @@ def test_a_generalist_is_trained_once_and_meets_what_it_never_saw():
         assert all(new.gpus != own.gpus or new.deadline != own.deadline for own in learned_in)
 
 
+def test_some_routers_are_compared_on_main_entries_only():
+    paper = suite("paper")
+    work = plan(paper, Path("nowhere"))
+    met = {cell.entry.id for cell in work.evaluate if cell.agent == "ddqn-pairs"}
+    assert met == set(tagged("main")) < set(paper.entries)
+
+
 def test_what_is_shifted_in_the_matrices():
     there, home = ENTRIES["mix-knowledge-to-choice"], ENTRIES["mix-knowledge-to-knowledge"]
     assert there.trained_on == there.tuned_on == home.id
