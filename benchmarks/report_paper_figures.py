@@ -32,8 +32,9 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     axis = axes[0, 0]
     values = [value for by_entry in found.values() for value in by_entry.values()]
     right = 1.1 * max(*(value.ci_high for value in values), 0.004)
-    # One router far below must not squeeze what the others differ by.
-    left = max(1.1 * min(*(value.ci_low for value in values), -0.002), -right)
+    lows = [value.ci_low for value in values]
+    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
+    left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
     for number, (agent, by_entry) in enumerate(found.items()):
         offset = (number - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
         color = style(results, agent)["color"]
@@ -45,7 +46,7 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
             axis.plot((value.ci_low, value.ci_high), (place, place), color=color, linewidth=1.5)
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)
-    axis.xaxis.set_major_formatter("{x:+.3f}")
+    axis.xaxis.set_major_formatter("{x:+g}")
     axis.set_yticks(np.arange(len(entries)), entries)
     axis.invert_yaxis()
     axis.grid(axis="y", color="#eeeeee")

@@ -15,8 +15,10 @@ from benchmarks.report_compact import write_compact
 from benchmarks.report_data import Results
 from benchmarks.report_page import Table
 from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
+from benchmarks.report_paper_figures import gains
 from benchmarks.report_summary import summary
 from benchmarks.report_text import load_text
+from benchmarks.stats import Interval
 
 
 def row(entry: str, agent: str, utility: float, **others: Any) -> dict[str, Any]:
@@ -133,6 +135,20 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
     assert second[4:] == ("+0.0000", "0.50", "0.0 %")
     assert every[0] == "all 2"
     assert every[4:] == ("+0.0250", f"{(0.75 + 0.5) / 2:.2f}", "12.5 %")
+
+
+@pytest.mark.parametrize(
+    ("means", "left"), [((0.005, 0.004, -0.3), -0.006), ((-0.05, -0.06, -0.3), -0.066)]
+)
+def test_the_figure_of_gains_shows_what_differs(means: tuple[float, ...], left: float):
+    pytest.importorskip("matplotlib")
+    found = {f"router-{k}": {"one": Interval(m, m, m)} for k, m in enumerate(means)}
+    rows = [row("one", name, 0.5, learned=True) for name in found]
+    axis = gains(Results(rows), found).axes[0]
+    assert axis.get_xlim()[0] == pytest.approx(left, rel=0.1)
+    ticks = axis.get_xticks()
+    labels = [axis.xaxis.get_major_formatter()(tick) for tick in ticks]
+    assert [float(label.replace("\N{MINUS SIGN}", "-")) for label in labels] == pytest.approx(ticks)
 
 
 def test_one_learned_router_stands_for_all_entries():
