@@ -35,9 +35,8 @@ SUITE = "suite.json"
 SEVERAL_SEEDS = {"main", "testing"}
 """Tags of the entries on which learned routers are trained with all seeds of the suite."""
 
-GROWS = ("entries", "agents")
-SAYS = ("summary", "seeds", "main_only", "rollout_on")
-"""What of a suite may grow, and what of it no row depends on."""
+ROWS_IGNORE = {"summary", "main_only", "rollout_on"}
+"""Fields of a suite on which no row depends."""
 
 MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
 """Suites that also measure how loose their bounds are, and on how many instances per load."""
@@ -79,22 +78,29 @@ def write_suite(suite: Suite, out: Path) -> None:
     """Say what the directory holds, or check that it holds a part of the suite."""
     wanted = definition(suite)
     path = out / SUITE
-    if path.exists() and not is_part(json.loads(path.read_bytes()), wanted):
+    held = json.loads(path.read_bytes()) if path.exists() else None
+    if held is not None and not is_part(held, wanted):
         raise ConfigError(
             f"out: got {str(out)!r}, which holds another suite or another version of "
             f"{suite.name!r}; accepted: a new directory, or one with a part of the suite"
         )
-    write_atomically(path, json.dumps(wanted, indent=1).encode())
+    if held != wanted:
+        write_atomically(path, json.dumps(wanted, indent=1).encode())
 
 
 def is_part(held: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether `wanted` only adds seeds, routers or entries: all rows that are there remain."""
     before, after = held["suite"], wanted["suite"]
-    lists = all(set(before[name]) <= set(after[name]) for name in GROWS)
-    same = all(value == after.get(n) for n, value in before.items() if n not in {*GROWS, *SAYS})
-    configs = wanted["test_configs"]
-    known = all(config == configs.get(id) for id, config in held["test_configs"].items())
-    return lists and same and known and before["seeds"] <= after["seeds"]
+    grows = before["seeds"] <= after["seeds"] and all(
+        set(before[name]) <= set(after[name]) for name in ("agents", "entries")
+    )
+    others = before.keys() - {"seeds", "agents", "entries"} - ROWS_IGNORE
+    configs = held["test_configs"].items()
+    return (
+        grows
+        and all(before[name] == after.get(name) for name in others)
+        and all(config == wanted["test_configs"].get(id) for id, config in configs)
+    )
 
 
 def definition(suite: Suite) -> dict[str, Any]:
