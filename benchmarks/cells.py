@@ -42,7 +42,7 @@ class Cell(Protocol):
         ...
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """The files to write, `output` among them; `scratch` is a folder that may be kept."""
+        """The files to write, `output` among them; `scratch`: its own, kept when interrupted."""
         ...
 
 
@@ -143,12 +143,11 @@ class Train:
         from agents.plan import Plan
         from agents.training import train
 
-        run = scratch / self.directory
-        resumes = any((run / "checkpoint").glob("*"))
-        if run.exists() and not resumes:
-            shutil.rmtree(run)
+        resumes = any((scratch / "checkpoint").glob("*"))
+        if scratch.exists() and not resumes:
+            shutil.rmtree(scratch)
         plan = Plan(
-            directory=run,
+            directory=scratch,
             scenario=self.entry.scenario,
             fields=self.entry.fields,
             seed=self.seed,
@@ -158,10 +157,10 @@ class Train:
         if train(plan, resume=resumes, shows_progress=False).interrupted:
             # Ctrl-C reaches workers too; what was learned so far is not the result.
             raise KeyboardInterrupt
-        kept = [path for path in sorted(run.iterdir()) if path.is_file()]
+        kept = [path for path in sorted(scratch.iterdir()) if path.is_file()]
         return {f"{self.directory}/{path.name}": path.read_bytes() for path in kept}
 
 
-def execute(cell: Cell, inputs: Mapping[str, bytes], scratch: str) -> Files:
+def execute(cell: Cell, inputs: Mapping[str, bytes], scratch: Path) -> Files:
     """Run a cell; at module level, so that other processes find it."""
-    return cell.run(inputs, Path(scratch))
+    return cell.run(inputs, scratch)

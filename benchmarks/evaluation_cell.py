@@ -82,11 +82,10 @@ class Evaluate:
             return controls.make(self.agent, config, tuned and tuned["setting"])
         from agents.loading import load
 
-        run = scratch / "loaded" / self.given
-        run.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "weights.safetensors"):
-            (run / name).write_bytes(inputs[f"{self.given}/{name}"])
-        return load(str(run), config)
+            (scratch / name).write_bytes(inputs[f"{self.given}/{name}"])
+        return load(str(scratch), config)
 
     def header(self, config: EnvConfig, tuned: Any, observed: EnvConfig) -> dict[str, Any]:
         """What all rows of the cell have in common."""

@@ -7,6 +7,7 @@ both runners leave the same files. Finished cells are never run again.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,10 @@ def run_cells(cells: Sequence[Cell], directory: Path, workers: Workers, title: s
 def run(cells: Sequence[Cell], directory: Path, workers: Workers) -> Results:
     """What each of `cells` returns, as they finish; nothing is written."""
     runner = RUN[workers.runner] if workers.count > 0 else in_this_process
-    return runner(list(cells), directory, workers)
+    for cell, files in runner(list(cells), directory, workers):
+        yield cell, files
+        # The caller has saved them. What is left of a training is its replay: some 100 MB each.
+        shutil.rmtree(scratch_of(cell, directory), ignore_errors=True)
 
 
 def unique(cells: Sequence[Cell]) -> list[Cell]:
@@ -88,15 +92,15 @@ def inputs_of(cell: Cell, directory: Path) -> Files:
     return {name: (directory / name).read_bytes() for name in cell.needs}
 
 
-def scratch_of(directory: Path) -> str:
-    """Where cells keep what survives an interruption."""
-    return str((directory / "scratch").absolute())
+def scratch_of(cell: Cell, directory: Path) -> Path:
+    """Where a cell keeps what survives an interruption; gone when the cell is finished."""
+    return directory.absolute() / "scratch" / cell.output
 
 
 def in_this_process(cells: list[Cell], directory: Path, workers: Workers) -> Results:
     """One after the other, here."""
     for cell in cells:
-        yield cell, execute(cell, inputs_of(cell, directory), scratch_of(directory))
+        yield cell, execute(cell, inputs_of(cell, directory), scratch_of(cell, directory))
 
 
 def local(cells: list[Cell], directory: Path, workers: Workers) -> Results:
@@ -123,9 +127,11 @@ def _pool(cells: list[Cell], directory: Path, workers: Workers) -> Results:
     # Not forked: a child of a process with threads, as numba's and torch's, may hang.
     context = get_context("spawn")
     with ProcessPoolExecutor(workers.count, context, initializer=begin_worker) as pool:
-        scratch = scratch_of(directory)
         futures: dict[Future[Files], Cell] = {
-            pool.submit(execute, cell, inputs_of(cell, directory), scratch): cell for cell in cells
+            pool.submit(
+                execute, cell, inputs_of(cell, directory), scratch_of(cell, directory)
+            ): cell
+            for cell in cells
         }
         try:
             for future in as_completed(futures):
@@ -178,20 +184,20 @@ def ray(cells: list[Cell], directory: Path, workers: Workers) -> Results:
 
 def _ray_results(cluster: Any, cells: list[Cell], directory: Path) -> Results:
     remote = cluster.remote(num_cpus=1, max_retries=RETRIES)(_on_ray)
-    scratch = scratch_of(directory)
-    left = {remote.remote(cell, inputs_of(cell, directory), scratch): cell for cell in cells}
+    folder = directory.absolute()
+    left = {remote.remote(cell, inputs_of(cell, folder), folder): cell for cell in cells}
     while left:
         (reference,), _ = cluster.wait(list(left), num_returns=1)
         yield left.pop(reference), cluster.get(reference)
 
 
-def _on_ray(cell: Cell, inputs: Files, scratch: str) -> Files:
+def _on_ray(cell: Cell, inputs: Files, directory: Path) -> Files:
     one_thread()
-    if Path(scratch).parent.exists():
-        return execute(cell, inputs, scratch)
+    if directory.exists():
+        return execute(cell, inputs, scratch_of(cell, directory))
     # Another machine, without the caller's directory.
     with tempfile.TemporaryDirectory() as folder:
-        return execute(cell, inputs, folder)
+        return execute(cell, inputs, Path(folder))
 
 
 RUN: dict[str, Callable[[list[Cell], Path, Workers], Results]] = {"local": local, "ray": ray}

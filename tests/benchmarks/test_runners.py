@@ -34,16 +34,16 @@ class Fake:
 
     def run(self, inputs, scratch):
         scratch.mkdir(parents=True, exist_ok=True)
-        died = len(list(scratch.glob(f"died-{self.number}-*")))
+        died = len(list(scratch.glob("died-*")))
         if died < self.deaths:
-            (scratch / f"died-{self.number}-{died}").touch()
+            (scratch / f"died-{died}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if self.number == 99:
             (scratch / "pid").write_text(str(os.getpid()))
             time.sleep(120)
         if self.number < 0:
             raise ValueError("broken")
-        return {self.output: str(self.number ** 2).encode()}
+        return {self.output: f"{self.number ** 2} after {died}".encode()}
 """
 
 
@@ -63,9 +63,13 @@ def check_that_a_death_loses_nothing(fake, directory: Path, workers: Workers) ->
     cells = [fake(number, deaths=1 if number == 2 else 0) for number in range(5)]
     assert run_cells(cells, directory, workers, "fake") == 5
     found = {path.name: path.read_text() for path in (directory / "fake").iterdir()}
-    assert found == {f"{n}.txt": str(n * n) for n in range(5)}
-    assert (directory / "scratch" / "died-2-0").exists()
+    assert found == {f"{n}.txt": f"{n * n} after {int(n == 2)}" for n in range(5)}
+    assert files_below(directory / "scratch") == [], "a finished cell leaves nothing behind"
     assert run_cells(cells, directory, workers, "fake") == 0
+
+
+def files_below(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
 
 
 def test_a_killed_worker_is_replaced(fake, tmp_path: Path):
@@ -140,7 +144,7 @@ def until(condition, patience_s: float = 60.0) -> bool:
 
 
 def test_workers_end_with_a_caller_that_is_killed(fake, tmp_path: Path):
-    program, pid = tmp_path / "endless.py", tmp_path / "out" / "scratch" / "pid"
+    program, pid = tmp_path / "endless.py", tmp_path / "out" / "scratch" / "fake" / "99.txt" / "pid"
     program.write_text(ENDLESS)
     caller = subprocess.Popen(
         [sys.executable, str(program), str(tmp_path / "out")], stderr=subprocess.DEVNULL
@@ -172,6 +176,7 @@ def test_a_suite_killed_half_way_resumes(finished: Path, tmp_path: Path):
     for path, written in half.items():
         assert path.stat().st_mtime_ns == written
     assert lines(tmp_path) == lines(finished)
+    assert files_below(tmp_path / "scratch") == [], "of an interrupted training neither"
 
 
 def lines(directory: Path) -> list[str]:
