@@ -30,6 +30,8 @@ PRESETS: dict[str, Settings] = {
     "ddqn-paper": DoubleDQNSettings(
         decisions=1_000_000,
         observation=PAPER_FEATURES,
+        envs=64,
+        batch_size=2048,
         dueling=False,
         demonstrators=0.0,
         guarded=False,
@@ -41,7 +43,9 @@ PRESETS: dict[str, Settings] = {
         target_period=200,
         average_rate=1.0,
     ),
-    "ddqn-pairs": DoubleDQNSettings(action="gpu-model", observation=GPU_FEATURES),
+    "ddqn-pairs": DoubleDQNSettings(
+        action="gpu-model", observation=GPU_FEATURES, envs=64, batch_size=2048
+    ),
     **SB3_PRESETS,
 }
 """`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886); its numbers, which the paper does
@@ -77,13 +81,13 @@ ABLATIONS: dict[str, Settings] = {
     "ddqn-alone-online-weights": replace(ALONE, average_rate=1.0),
     "ddqn-alone-last-weights": replace(ALONE, validations=1),
     "ddqn-alone-hard-target": replace(ALONE, target_rate=1.0, target_period=200),
-    "ddqn-alone-few-envs": replace(ALONE, envs=8, batch_size=256),
+    "ddqn-alone-many-envs": replace(ALONE, envs=64, batch_size=2048),
 }
 """`ddqn` without its guard, which would hide differences, and then without one thing more each:
 discounts by seconds, reward for the decision that earned it, rewards less the peak, features that
 do not saturate in overload, predicted slack (and so no demonstrations), returns of 32 steps, a
 dueling network, demonstrations, averaged weights, the best weights on validation episodes rather
-than the last, a soft target, many envs and large batches."""
+than the last, a soft target, few envs and so small batches and updates often."""
 
 SETTINGS = PRESETS | ABLATIONS
 """All that can be trained by name."""

@@ -69,7 +69,7 @@ class DoubleDQNSettings:
     observation: tuple[str, ...] = DEFAULT_FEATURES
     hidden: tuple[int, ...] = (64, 64)
     dueling: bool = True
-    envs: int = 64
+    envs: int = 16
     collect_steps: int = 64
     warmup_decisions: int = 50_000
     exploration_start: float = 1.0
@@ -84,7 +84,7 @@ class DoubleDQNSettings:
     discount_rate_per_s: float = 2.0
     n_step: int = 32
     replay_capacity: int = 262_144
-    batch_size: int = 2048
+    batch_size: int = 512
     replay_ratio: float = 1.0
     learning_rate: float = 1e-3
     learning_rate_end: float = 1e-4
