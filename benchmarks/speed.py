@@ -29,7 +29,9 @@ from llmroute_env.simulation import Simulation
 from llmroute_env.state import State
 
 ENVS = (1, 16, 256, 1024, 4096)
-MANY = ENVS[-1]
+SHARED = (1024, 4096, 16384)
+"""Envs that two threads share: waking the other one costs as much as some hundred envs."""
+
 LEARNERS = ("ddqn", "sb3-dqn", "ppo")
 PAGE_BYTES = 4096
 
@@ -52,12 +54,11 @@ def measure(effort: Effort) -> dict[str, Any]:
     for envs in ENVS:
         ours, theirs = vector("LLMRoute-v0", envs), vector("CartPole-v1", envs)
         pairs[str(envs)] = compare(ours, theirs, effort)
-    one_thread = vector("LLMRoute-v0", MANY)
     return {
         "env_steps_per_s": {name: pair[0] for name, pair in pairs.items()},
         "cartpole_steps_per_s": {name: pair[1] for name, pair in pairs.items()},
         "ratio": {name: pair[2] for name, pair in pairs.items()},
-        "two_threads": compare(vector("LLMRoute-v0", MANY, threads=2), one_thread, effort)[2],
+        "two_threads": {str(envs): gain_of_two_threads(envs, effort) for envs in SHARED},
         "heuristic_requests_per_s": statistics.median(
             rate(heuristic(), effort.seconds) for _ in range(effort.rounds)
         ),
@@ -85,6 +86,12 @@ def compare(ours: Stepper, theirs: Stepper, effort: Effort) -> tuple[float, floa
     ]
     mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
     return mine, other, statistics.median(a / b for a, b in pairs)
+
+
+def gain_of_two_threads(envs: int, effort: Effort) -> float:
+    """Steps/s with two threads over those with one."""
+    two, one = (vector("LLMRoute-v0", envs, threads=threads) for threads in (2, 1))
+    return compare(two, one, effort)[2]
 
 
 def single(name: str) -> Stepper:

@@ -73,7 +73,8 @@ def show_speed(figures: Mapping[str, Any]) -> None:
         other, ratio = figures["cartpole_steps_per_s"][envs], figures["ratio"][envs]
         table.add_row(envs, f"{rate:,.0f}", f"{other:,.0f}", f"{ratio:.2f}")
     Console().print(table)
-    print(f"two threads         {figures['two_threads']:.2f} times the steps/s of 4096 envs on one")
+    gains = ", ".join(f"{gain:.2f} at {n}" for n, gain in figures["two_threads"].items())
+    print(f"two threads         times the steps/s of one: {gains} envs")
     print(f"compiled heuristic  {figures['heuristic_requests_per_s']:,.0f} requests/s")
     for name, rate in figures["train_steps_per_s"].items():
         print(f"training {name:10} {'not installed' if rate is None else f'{rate:,.0f} steps/s'}")

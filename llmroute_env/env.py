@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmroute_env.rendering import RENDER_FPS, RENDER_MODES, Frame, Renderer, check_mode
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation import Simulation, as_integer, summary
-from llmroute_env.state import Completion, State
+from llmroute_env.state import State
 
 Observation = NDArray[np.float32]
 
@@ -148,12 +148,11 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         out = self.simulation.outputs
-        ended = self.simulation.ended()
         return {
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
-            "completions": list(map(Completion._make, ended)) if ended else ended,
+            "completions": self.simulation.ended(),
         }
 
     def summary(self) -> dict[str, Any]:

@@ -203,8 +203,11 @@ def step_envs(
     log: Log,
     first: int,
     last: int,
+    logged: int,
 ) -> int:
     """Step envs first..last-1; returns where it stopped lest the log overflow, else last.
+
+    The log holds `logged` completions of this step already; all others are overwritten.
 
     If the action of an env e among them is out of range, nothing changes, and it returns -1 - e.
     """
@@ -214,6 +217,7 @@ def step_envs(
     for e in range(first, last):
         if actions[e] < 0 or actions[e] >= most:
             return -1 - e
+    log.used[0] = logged
     for e in range(first, last):
         in_flight = s.envs[e].waiting + s.envs[e].running
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):

@@ -30,7 +30,17 @@ from llmroute_env.episode import (
 )
 from llmroute_env.observation import bounds
 from llmroute_env.specs import ConfigError, require
-from llmroute_env.state import Log, Records, State, allocate, allocate_log
+from llmroute_env.state import (
+    COMPLETION,
+    COMPLETION_STRUCT,
+    OPAQUE,
+    Completion,
+    Log,
+    Records,
+    State,
+    allocate,
+    allocate_log,
+)
 from llmroute_env.workloads import build, take_split
 from traces.trace import Trace
 
@@ -115,6 +125,7 @@ class Simulation:
         self._action = np.zeros(1, np.int64)
         self._step_envs: Callable[..., int] | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._logged: memoryview | None = None
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of every observation column."""
@@ -151,9 +162,13 @@ class Simulation:
         invalid = np.flatnonzero((actions < 0) | (actions >= self.actions))
         if len(invalid) > 0:
             raise self._refusal(int(invalid[0]), actions)
+        mine, *others = self.parts
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(len(self.parts))
-        for _ in self._pool.map(self._step_part, self.parts, repeat(actions)):
+            self._pool = ThreadPoolExecutor(len(others))
+        # This thread takes a share too: waking one more would cost as much as hundreds of envs.
+        left = self._pool.map(self._step_part, others, repeat(actions))
+        self._step_part(mine, actions)
+        for _ in left:
             pass
 
     def step_one(self, action: int) -> None:
@@ -163,19 +178,22 @@ class Simulation:
             ConfigError: out of range; nothing has changed then.
         """
         self._action[0] = action
-        self._step_part(self.parts[0], self._action)
+        step, log = self._step_envs, self.parts[0].log
+        if step is None or step(self._action, log, 0, 1, 0) != 1:
+            # The first step, an action out of range, or a log that must grow.
+            self._step_part(self.parts[0], self._action)
 
     def _step_part(self, part: Part, actions: NDArray[np.int64]) -> None:
-        part.log.used[0] = 0
-        done = part.first
+        done, logged = part.first, 0
         while done < part.last:
             if self._step_envs is None:
                 arrays = self.cluster, self.tape, self.state, self.outputs
-                fastest = entry_point(step_envs, *arrays, actions, part.log, done, done)
+                fastest = entry_point(step_envs, *arrays, actions, part.log, done, done, logged)
                 self._step_envs = partial(fastest, *arrays)
-            done = self._step_envs(actions, part.log, done, part.last)
+            done = self._step_envs(actions, part.log, done, part.last, logged)
             if done < 0:
                 raise self._refusal(-1 - done, actions)
+            logged = int(part.log.used[0])
             if done < part.last:
                 self._grow_log(part, done)
 
@@ -184,8 +202,8 @@ class Simulation:
         return ConfigError(f"action of env {env}: got {actions[env]}; accepted: {accepted}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without threads and the compiled function, which no other process could use."""
-        return {**self.__dict__, "_step_envs": None, "_pool": None}
+        """Without threads, memory and compiled code, which no other process could use."""
+        return {**self.__dict__, "_step_envs": None, "_pool": None, "_logged": None}
 
     def _grow_log(self, part: Part, env: int) -> None:
         count = int(part.log.used[0])
@@ -194,6 +212,7 @@ class Simulation:
         grown.records[:count] = part.log.records[:count]
         grown.used[0] = count
         part.log = grown
+        self._logged = None
 
     def _clear_logs(self) -> None:
         for part in self.parts:
@@ -208,12 +227,20 @@ class Simulation:
     def completions(self) -> Records:
         """The requests that ended in the last step, of all envs: overwritten by the next."""
         first, *others = (part.log.records[: part.log.used.item()] for part in self.parts)
-        return np.concatenate([first, *others]) if others else first
+        if not others:
+            return first
+        return np.concatenate([part.view(OPAQUE) for part in (first, *others)]).view(COMPLETION)
 
-    def ended(self) -> list[tuple[Any, ...]]:
-        """The completions of the first part as tuples: quicker than an array of few records."""
-        used = self.parts[0].log.used.item()
-        return self.parts[0].log.records[:used].tolist() if used else []
+    def ended(self) -> list[Completion]:
+        """The completions of the first part: if they are few, quicker than as an array."""
+        log = self.parts[0].log
+        used = log.used.item()
+        if used == 0:
+            return []
+        if self._logged is None:
+            self._logged = memoryview(log.records).cast("B")  # type: ignore[arg-type]
+        records = COMPLETION_STRUCT.iter_unpack(self._logged[: COMPLETION_STRUCT.size * used])
+        return list(map(Completion._make, records))
 
     def snapshot(self) -> State:
         """A copy of everything that changes."""

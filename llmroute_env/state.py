@@ -6,6 +6,7 @@ depend on the cluster's shape, so one compilation of the dynamics serves every c
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,16 @@ class Completion(NamedTuple):
     start_s: float
     finish_s: float
     utility: float
+
+
+OPAQUE = np.dtype((np.void, COMPLETION.itemsize))
+"""A COMPLETION as bytes: NumPy copies records field by field, at ten times the cost."""
+
+CODES = {"i4": "i", "i8": "q", "f8": "d"}
+COMPLETION_STRUCT = struct.Struct(
+    "=" + "".join(CODES[COMPLETION[name].str[1:]] for name in COMPLETION.names or ())
+)
+"""A COMPLETION record as the standard library reads it: in half of NumPy's time."""
 
 
 IN_TIME, LATE, REJECTED, SHED = range(4)

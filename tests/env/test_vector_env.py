@@ -8,6 +8,7 @@ from llmroute_env import SCENARIOS, ConfigError
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation import Simulation
+from llmroute_env.state import allocate_log
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 ENVS = 3
@@ -144,6 +145,30 @@ def test_results_do_not_depend_on_the_number_of_threads():
         np.testing.assert_array_equal(mine[4]["completions"], theirs[4]["completions"])
         ended += len(theirs[4]["completions"])
     assert ended > 5000
+
+
+@pytest.mark.parametrize(("envs", "threads"), [(1, 1), (5, 1), (5, 2)])
+def test_a_log_that_is_too_small_loses_nothing(envs: int, threads: int):
+    config = configure("overload")
+    roomy, tight = (Simulation(config, envs, threads=threads) for _ in range(2))
+    for part in tight.parts:
+        part.log = allocate_log(1)
+    for simulation in (roomy, tight):
+        simulation.seed(np.ones(envs, np.bool_), np.arange(envs, dtype=np.uint64))
+        simulation.reset(np.ones(envs, np.bool_))
+    ended = 0
+    for step in range(600):
+        for simulation in (roomy, tight):
+            if envs == 1:
+                simulation.step_one(scripted(step, 0))
+            else:
+                simulation.step(np.array([scripted(step, e) for e in range(envs)]))
+        np.testing.assert_array_equal(roomy.completions, tight.completions)
+        if threads == 1:
+            assert [*map(tuple, tight.ended())] == tight.completions.tolist()
+        ended += len(tight.completions)
+    assert ended > 100 * envs
+    assert all(len(part.log.records) > 1 for part in tight.parts)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -65,6 +65,7 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.Monke
 def test_what_is_kept_is_complete():
     assert KEPT.keys() == KEYS
     assert set(KEPT["ratio"]) == {"single", *map(str, speed.ENVS)}
+    assert set(KEPT["two_threads"]) == {*map(str, speed.SHARED)}
 
 
 @pytest.mark.verify
@@ -73,3 +74,5 @@ def test_no_ratio_has_fallen_by_more_than_a_third():
     assert figures.keys() == KEYS
     for size, kept in KEPT["ratio"].items():
         assert figures["ratio"][size] > kept * 2 / 3, size
+    for size, kept in KEPT["two_threads"].items():
+        assert figures["two_threads"][size] > kept * 2 / 3, size
