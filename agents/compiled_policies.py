@@ -22,7 +22,15 @@ from agents.compiled_networks import (
     perceptron,
 )
 from agents.heuristics import column, largest_first
-from agents.pairs import accuracies, best_pair, leave_out, pair_columns, shape_of
+from agents.pairs import (
+    ROOT,
+    Price,
+    accuracies,
+    best_pair,
+    leave_out,
+    pair_columns,
+    shape_of,
+)
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
@@ -47,7 +55,7 @@ class CompiledPolicy(NamedTuple):
 
     kind: int
     margin: np.float32
-    price: float
+    price: Price
     caution: np.float32
     busiest: np.float32  # value of the feature `fast_rate` above which GUARDED never overrules
     rate: int  # column of that feature; -1 if it is not observed
@@ -65,7 +73,7 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
     return CompiledPolicy(
         kind=LARGEST_FEASIBLE,
         margin=np.float32(margin),
-        price=0.0,
+        price=Price(0.0),
         caution=np.float32(0),
         busiest=np.float32(np.inf),
         rate=column(config, "fast_rate", config.observation),
@@ -79,12 +87,14 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
     )
 
 
-def priced_pair(config: EnvConfig, price: float) -> CompiledPolicy:
-    """The pair with the best accuracy at `price`; reads the observation of `config`."""
+def priced_pair(config: EnvConfig, price: float, growth: float = ROOT) -> CompiledPolicy:
+    """The pair with the best accuracy at Price(price, growth), by the observation of `config`."""
     empty = largest_feasible(config, 0.0)
     columns = pair_columns(*shape_of(config))
     network = no_network(observation_columns(config))
-    return empty._replace(kind=PRICED_PAIR, price=float(price), columns=columns, network=network)
+    return empty._replace(
+        kind=PRICED_PAIR, price=Price(float(price), growth), columns=columns, network=network
+    )
 
 
 def network(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agents.checkpoint import write_atomically
 from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.pairs import SAFE_SLACK, TIE_WEIGHT
+from agents.pairs import ROOT, SAFE_SLACK, TIE_WEIGHT
 from agents.run_directory import TrainedRouter
 from llmroute_env.specs import require
 from traces.errors import InputError
@@ -106,7 +106,7 @@ class Priced(nn.Module):
         self.register_buffer("price", guarded.price)
         self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
         tasks, models = guarded.accuracy.shape
-        self.tasks, self.tries = tasks, guarded.tries
+        self.tasks, self.tries, self.growth = tasks, guarded.tries, guarded.growth
         # Of every task on every pair.
         self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
 
@@ -129,7 +129,8 @@ class Priced(nn.Module):
         task = observations[:, self.task : self.task + self.tasks].argmax(dim=1)
         exact = observations.double()
         load = exact[:, self.rate : self.rate + 1].exp() - 1.0
-        price_now = self.price * load.clamp(min=0.0).sqrt()
+        load = load.clamp(min=0.0)
+        price_now = self.price * (load.sqrt() if self.growth == ROOT else load**self.growth)
         slack = exact[:, self.slack : self.slack + self.pairs]
         work = exact[:, self.work : self.work + self.pairs]
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)

@@ -19,10 +19,11 @@ PRESETS: dict[str, Settings] = {
     ),
     "generalist": RolloutSettings(
         observation=(*GPU_FEATURES, "deadline", "grace"),
-        decisions=500_000_000,
+        decisions=300_000_000,
         capacity=800_000,
         states_per_round=2048,
         batch_size=2048,
+        price_growth=0.75,
         cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
         validation_episodes=8,
     ),

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import compiled_policies
-from agents.compiled_policies import COMPILED, CompiledPolicy
+from agents.compiled_policies import CompiledPolicy
 from agents.heuristics import column, largest_first
 from agents.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
+from agents.pairs import ROOT, accuracies, gpu_inputs, pair_columns, shape_of
 from llmroute_env.config import EnvConfig
 
 
@@ -34,14 +34,17 @@ def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
     return gpu_inputs(*shape_of(config)) if network.reads_gpus else inputs
 
 
-def guard(network: QNetwork, config: EnvConfig, setting: float, tries: int = 0) -> Guarded:
+def guard(
+    network: QNetwork, config: EnvConfig, setting: float, tries: int = 0, growth: float = ROOT
+) -> Guarded:
     """The usual heuristic with `setting`, which `network` may overrule once it has a caution.
 
-    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0.
+    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0; their
+    price has that `growth`.
     """
     if config.action == "gpu-model":
         columns = pair_columns(*shape_of(config))
-        return GuardedPairs(network, setting, columns, accuracies(config), tries)
+        return GuardedPairs(network, setting, columns, accuracies(config), tries, growth)
     slack, rate = (column(config, name, config.observation) for name in ("slack", "fast_rate"))
     return GuardedNetwork(network, setting, slack, rate, largest_first(config))
 
@@ -58,5 +61,6 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
 
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
     """The heuristic that guards the router, alone: what the router is with infinite caution."""
-    setting = float(router.price if isinstance(router, GuardedPairs) else router.margin)
-    return COMPILED[usual_heuristic(config)](config, setting)
+    if isinstance(router, GuardedPairs):
+        return compiled_policies.priced_pair(config, float(router.price), router.growth)
+    return compiled_policies.largest_feasible(config, float(router.margin))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents import controls
 from agents.base import Agent, for_agent
-from agents.compiled_policies import COMPILED, episode_scores
+from agents.compiled_policies import COMPILED, episode_scores, priced_pair
 from agents.controls import TUNABLE
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
@@ -67,6 +67,15 @@ def setting_scores(name: str, config: EnvConfig, episodes: int = 48) -> dict[flo
     """What heuristic `name` earns on the validation split of `config` with each of its settings."""
     grid = TUNABLE[name].grid
     return {value: validation_score(name, config, value, episodes) for value in grid}
+
+
+def price_scores(config: EnvConfig, growth: float, episodes: int = 48) -> dict[float, float]:
+    """The same of `priced-pair` with prices of another growth; `config` observes what it reads."""
+    config, seeds = replace(config, split="validation"), validation_seeds(episodes)
+    return {
+        price: float(episode_scores(priced_pair(config, price, growth), config, seeds).mean())
+        for price in TUNABLE["priced-pair"].grid
+    }
 
 
 def validation_score(name: str, config: EnvConfig, setting: float, episodes: int) -> float:

@@ -22,11 +22,10 @@ SEED = 0
 
 
 class Recipe(NamedTuple):
-    """What a shipped router is trained on, how, and for how many decisions: the usual if None."""
+    """What a shipped router is trained on, and how."""
 
     scenario: str
     algorithm: str = "rollout-pi"
-    timesteps: int | None = None
 
 
 RECIPES = {
@@ -36,7 +35,7 @@ RECIPES = {
     "overload": Recipe("overload"),
     "azure-conv": Recipe("azure-conv"),
     "azure-code": Recipe("azure-code"),
-    "generalist": Recipe("any", "generalist", 300_000_000),
+    "generalist": Recipe("any", "generalist"),
 }
 """By the name of the router."""
 
@@ -44,11 +43,10 @@ RECIPES = {
 def retrain(name: str, shipped: Path = SHIPPED, timesteps: int | None = None) -> None:
     """Train the router called `name` anew and replace the shipped one."""
     require(name in RECIPES, "name", name, ", ".join(RECIPES))
-    scenario, algorithm, usual = RECIPES[name]
+    scenario, algorithm = RECIPES[name]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / name
-        decisions = timesteps or usual
-        train(Plan(run, scenario, seed=SEED, decisions=decisions, algorithm=algorithm))
+        train(Plan(run, scenario, seed=SEED, decisions=timesteps, algorithm=algorithm))
         (shipped / name).mkdir(parents=True, exist_ok=True)
         for file in (CARD, WEIGHTS):
             shutil.copyfile(run / file, shipped / name / file)

@@ -109,9 +109,8 @@ SUITES = {
             "generalist",
             "one router for everything beside those trained on each entry",
             entries=tagged("main", "unseen"),
-            agents=("largest-feasible", "priced-pair", "hindsight", "rollout-pi", "generalist"),
+            agents=("largest-feasible", "priced-pair", "rollout-pi", "generalist"),
             seed=1000,
-            rollout_on=tagged("main"),
         ),
         Suite(
             "paper",

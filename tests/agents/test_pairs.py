@@ -12,12 +12,12 @@ from agents import controls
 from agents.base import for_agent
 from agents.compiled_policies import episode_scores, priced_pair
 from agents.networks import GuardedPairs
-from agents.pairs import PricedPair, gpu_inputs, leave_out, shape_of
+from agents.pairs import Price, PricedPair, gpu_inputs, leave_out, price_at, shape_of
 from agents.plan import Plan
 from agents.rollouts import try_action, try_pairs
 from agents.routers import compiled_router, guard, q_network
 from agents.run_directory import load_agent, make_router, write_card, write_weights
-from agents.tuning import run_episodes, validation_score
+from agents.tuning import price_scores, run_episodes, setting_scores, validation_score
 from benchmarks.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.observation import FEATURE_NAMES, GPU_FEATURES, PAIR_FEATURES, layout
@@ -117,18 +117,35 @@ class Greedy:
 
 
 @pytest.mark.parametrize(
-    ("caution", "busiest", "tries"),
-    [(0.0, np.inf, 0), (0.1, np.inf, 3), (0.1, 8.0, 2), (np.inf, np.inf, 3)],
+    ("caution", "busiest", "tries", "growth"),
+    [
+        (0.0, np.inf, 0, 0.5),
+        (0.1, np.inf, 3, 0.75),
+        (0.1, 8.0, 2, 0.5),
+        (np.inf, np.inf, 3, 0.75),
+    ],
 )
-def test_guarded_pairs_compiled_and_not(caution: float, busiest: float, tries: int) -> None:
+def test_guarded_pairs_compiled_and_not(
+    caution: float, busiest: float, tries: int, growth: float
+) -> None:
     for config in (CONFIG, MIXED):
-        router = guard(q_network(config, (24, 8), seed=3), config, 0.02, tries)
+        router = guard(q_network(config, (24, 8), seed=3), config, 0.02, tries, growth)
         router.caution.fill_(caution)
         router.busiest.fill_(np.log1p(busiest))
         scores = episode_scores(compiled_router(router, config), config, SEEDS)
         assert np.allclose(scores, run_episodes(Greedy(router), config, SEEDS))  # type: ignore[arg-type]
-        usual = episode_scores(priced_pair(config, 0.02), config, SEEDS)
+        usual = episode_scores(priced_pair(config, 0.02, growth), config, SEEDS)
         assert np.array_equal(scores, usual) == np.isinf(caution)
+
+
+def test_the_price_grows_with_a_power_of_the_load() -> None:
+    assert price_at(Price(0.02), 16.0) == pytest.approx(0.08)
+    assert price_at(Price(0.02, 0.75), 16.0) == pytest.approx(0.16)
+    assert price_at(Price(0.02, 0.75), -1e-9) == 0.0
+    scores = [price_scores(CONFIG, growth, episodes=2) for growth in (0.5, 0.75)]
+    assert scores[0][0.0] == scores[1][0.0]
+    assert scores[0][0.02] != scores[1][0.02]
+    assert scores[0] == setting_scores("priced-pair", CONFIG, episodes=2)
 
 
 @pytest.mark.parametrize("dueling", [False, True])

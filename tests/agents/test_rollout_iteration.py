@@ -16,8 +16,9 @@ from agents.plan import Plan
 from agents.rollout_iteration import RolloutIteration
 from agents.rollouts import Tried
 from agents.routers import compiled_router
+from agents.run_directory import make_router
 from agents.settings import RolloutSettings
-from agents.tuning import tune
+from agents.tuning import price_scores, tune
 from agents.validation import validate
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
 from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, GPU_FEATURES, layout
@@ -104,6 +105,7 @@ READS = (*GPU_FEATURES, "deadline", "grace")
 def make_generalist() -> RolloutIteration:
     settings = RolloutSettings(
         observation=READS,
+        price_growth=0.75,
         envs=6,
         states_per_round=60,
         batch_size=64,
@@ -143,6 +145,18 @@ def test_learns_in_several_environments_with_one_network() -> None:
     alone = [validate(learner.router, [config], learner.settings) for config in learner.configs]
     together = validate(learner.router, learner.configs, learner.settings)
     assert together == pytest.approx(np.mean(alone))
+
+
+def test_the_guard_of_a_generalist_has_the_price_that_is_best_for_all() -> None:
+    learner = make_generalist()
+    router = learner.router
+    assert isinstance(router, GuardedPairs)
+    scores = [price_scores(config, 0.75) for config in learner.configs]
+    means = {price: np.mean([own[price] for own in scores]) for price in scores[0]}
+    assert means[float(router.price)] == max(means.values())
+    assert router.growth == 0.75
+    card = Plan(Path(), "any", algorithm="generalist").card()
+    assert make_router(card).growth == 0.75  # type: ignore[union-attr]
 
 
 def test_a_generalist_continues_from_its_snapshot() -> None:
