@@ -8,6 +8,7 @@ The heuristics here are exactly agents.heuristics.LargestFeasible and agents.pai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from agents.compiled_networks import (
 from agents.heuristics import column, largest_first
 from agents.pairs import (
     ROOT,
+    STEEP,
     Price,
     accuracies,
     best_pair,
@@ -142,6 +144,7 @@ def observation_columns(config: EnvConfig) -> int:
 COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
     "largest-feasible": largest_feasible,
     "priced-pair": priced_pair,
+    "steep-pair": partial(priced_pair, growth=STEEP),
 }
 """Heuristics that run compiled, by name, from their setting."""
 

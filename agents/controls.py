@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from agents import heuristics
 from agents.base import Actions, Agent, Observations
 from agents.heuristics import Heuristic, Setting, column
 from agents.lookahead import Hindsight, Rollout
-from agents.pairs import PricedPair
+from agents.pairs import STEEP, PricedPair
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
 
@@ -47,20 +48,22 @@ def latency_of(slack: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(1.0 - np.where(value >= -1.0, value, compressed))
 
 
+PRICES = (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
+
 CONTROLS: dict[str, Callable[..., Agent]] = {
     "route-balance": RouteBalance,
     "rollout": Rollout,
     "hindsight": Hindsight,
     "priced-pair": PricedPair,
+    "steep-pair": partial(PricedPair, growth=STEEP),
 }
 
 TUNABLE = heuristics.TUNABLE | {
     "route-balance": Setting(
         "weight", 0.3, (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0)
     ),
-    "priced-pair": Setting(
-        "price", 0.02, (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
-    ),
+    "priced-pair": Setting("price", 0.02, PRICES),
+    "steep-pair": Setting("price", 0.02, PRICES),
 }
 
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.checkpoint import Snapshot, chosen, prefixed
+from agents.compiled_policies import COMPILED
 from agents.experience import Experience
 from agents.networks import Guarded, QNetwork, Router, follow, moments_of, restore_moments
 from agents.replay import Replay, Transitions
-from agents.routers import guard, q_network, usual_heuristic
+from agents.routers import guard, q_network, usual_heuristics
 from agents.settings import DoubleDQNSettings
-from agents.tuning import tune
+from agents.tuning import best_tuned
 from agents.validation import pick_caution, validate
 from llmroute_env.config import EnvConfig
 from llmroute_env.state import State
@@ -87,7 +88,8 @@ class DoubleDQN:
 
     def _guard(self) -> Guarded:
         config = self.env.config
-        return guard(self.average, config, tune(usual_heuristic(config), config))
+        name, setting, _ = best_tuned(usual_heuristics(config), config)
+        return guard(self.average, config, COMPILED[name](config, setting))
 
     def iterate(self) -> dict[str, float]:
         """One round: act, store, learn, sync; returns what TensorBoard shows."""

@@ -106,7 +106,7 @@ class Priced(nn.Module):
         self.register_buffer("price", guarded.price)
         self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
         tasks, models = guarded.accuracy.shape
-        self.tasks, self.tries, self.growth = tasks, guarded.tries, guarded.growth
+        self.tasks, self.tries, self.growth = tasks, guarded.tries, float(guarded.growth)
         # Of every task on every pair.
         self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
 

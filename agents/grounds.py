@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from agents.compiled_policies import COMPILED, CompiledPolicy
 from agents.rollouts import Tried, visit_and_try
-from agents.routers import usual_heuristic
+from agents.routers import usual_heuristics
 from agents.settings import RolloutSettings
-from agents.tuning import tune
+from agents.tuning import Choice, setting_scores
 from agents.validation import stressed
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation, summary
@@ -76,27 +76,26 @@ class Ground:
         return [summary(out.final_envs[e], out.final_models[e], names) for e in ended]
 
 
-def base_policy(config: EnvConfig, scores: Mapping[float, float]) -> CompiledPolicy:
-    """The usual heuristic with the setting that is best if the deadline is hard.
+def base_policy(config: EnvConfig, scores: Mapping[Choice, float]) -> CompiledPolicy:
+    """The usual heuristic and its setting that are best if the deadline is hard.
 
-    `scores` tells what it earns with each setting on validation episodes, the deadline as it is.
+    `scores` tells what each earns on validation episodes, the deadline as it is.
 
     A heuristic that banks on late answers keeps a backlog in which no single decision helps, so
     that following it hides what decisions are worth: with the margin that is best for the linear
     deadline of `soft`, learning gained a fifth of what it gains with this one.
     """
-    usual, hard = usual_heuristic(config), Deadline(config.deadline.deadline_s)
-    if config.deadline == hard:
-        setting = max(scores, key=scores.__getitem__)
-    else:
-        setting = tune(usual, replace(config, deadline=hard))
-    return COMPILED[usual](config, setting)
+    hard = Deadline(config.deadline.deadline_s)
+    if config.deadline != hard:
+        scores = setting_scores(usual_heuristics(config), replace(config, deadline=hard))
+    name, setting = max(scores, key=scores.__getitem__)
+    return COMPILED[name](config, setting)
 
 
 def make_grounds(
     settings: RolloutSettings,
     configs: Sequence[EnvConfig],
-    scores: Sequence[Mapping[float, float]],
+    scores: Sequence[Mapping[Choice, float]],
     seeds: NDArray[Any],
 ) -> list[Ground]:
     """Every environment and, if its load can be raised, the same at loads up to a multiple of it.

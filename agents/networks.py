@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.compiled_networks import Layer, tie_of
 from agents.heuristics import most_feasible
-from agents.pairs import ROOT, Price, choose_pairs, leave_out_of_rows
+from agents.pairs import Price, choose_pairs, leave_out_of_rows
 
 
 def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
@@ -190,22 +190,23 @@ class GuardedPairs(Guard):
     """Priced-pair and a network over pairs."""
 
     price: Tensor
+    growth: Tensor
     accuracy: Tensor
     columns: Tensor
 
     def __init__(
         self,
         network: QNetwork,
-        price: float,
+        price: Price,
         columns: NDArray[np.int64],
         accuracy: NDArray[np.float64],
         tries: int = 0,
-        growth: float = ROOT,
     ) -> None:
-        """`columns`, `accuracy`, `price` and its `growth` are those of agents.pairs."""
+        """`price`, `columns` and `accuracy` are those of agents.pairs."""
         super().__init__(network)
-        self.tries, self.rate, self.growth = tries, int(columns[1]), growth
-        self.register_buffer("price", torch.tensor(price, dtype=torch.float64))
+        self.tries, self.rate = tries, int(columns[1])
+        self.register_buffer("price", torch.tensor(price.at_load_1, dtype=torch.float64))
+        self.register_buffer("growth", torch.tensor(price.growth, dtype=torch.float64))
         self.register_buffer("accuracy", torch.tensor(accuracy))
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
@@ -228,8 +229,12 @@ class GuardedPairs(Guard):
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The same, and what every pair is worth to it: agents.pairs.choose_pairs."""
         columns, accuracy = self.columns.numpy(), self.accuracy.numpy()
-        price = Price(float(self.price), self.growth)
-        return choose_pairs(observations, columns, accuracy, price)
+        return choose_pairs(observations, columns, accuracy, self.price_of_time)
+
+    @property
+    def price_of_time(self) -> Price:
+        """What the heuristic charges for GPU time."""
+        return Price(float(self.price), float(self.growth))
 
 
 Guarded = GuardedNetwork | GuardedPairs

@@ -24,7 +24,8 @@ SAFE_SLACK = 0.5
 """Predicted slack from which a request counts as sure to be in time; below, proportionally less:
 what arrives later delays it, and deadlines are missed by predictions that were almost true."""
 
-ROOT = 0.5
+ROOT, STEEP = GROWTHS = (0.5, 0.75)
+"""Powers of the load by which the price of GPU time rises in `priced-pair` and `steep-pair`."""
 
 TIE_WEIGHT = 1e-3
 """What the slack adds to a pair's worth: it decides between pairs that are otherwise alike."""
@@ -33,8 +34,9 @@ TIE_WEIGHT = 1e-3
 class Price(NamedTuple):
     """Of GPU time: `at_load_1` for 1 / load 1 of it at load 1, and load to the power of `growth`.
 
-    Tuned to one environment, the power hardly matters. One price for many needs a steeper one: at
-    the best single price a root loses 0.009 on `unpredictable-2`, a power of 0.75 loses 0.0002.
+    The burstier the arrivals, the sooner they exceed the rate that is observed, and the less the
+    price should depend on it: a steep one loses 0.008 on `azure-code`. But one price for many
+    environments needs it: the best single one costs the root 0.009 on `unpredictable-2`.
     """
 
     at_load_1: float
@@ -44,16 +46,18 @@ class Price(NamedTuple):
 class PricedPair:
     """The pair with the best accuracy x chance to be in time - price x GPU time that it adds.
 
-    The chance is the predicted slack in units of SAFE_SLACK. The price rises with the square root
-    of the short-term arrival rate; `price` is Price.at_load_1.
+    The chance is the predicted slack in units of SAFE_SLACK. The price is Price(price, growth), at
+    the short-term arrival rate.
     """
 
     observation: tuple[str, ...] = PAIR_FEATURES
     action = "gpu-model"
 
-    def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
+    def __init__(
+        self, name: str, config: EnvConfig, price: float = 0.02, growth: float = ROOT
+    ) -> None:
         require(price >= 0, f"{name} price", price, ">= 0")
-        self.name, self.price = name, price
+        self.name, self.price = name, Price(price, growth)
         self.columns = pair_columns(self.observation, *shape_of(config)[1:])
         self.accuracy = accuracies(config)
 
@@ -62,7 +66,7 @@ class PricedPair:
 
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
-        actions, _ = choose_pairs(observations, self.columns, self.accuracy, Price(self.price))
+        actions, _ = choose_pairs(observations, self.columns, self.accuracy, self.price)
         return actions
 
 

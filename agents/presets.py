@@ -23,7 +23,6 @@ PRESETS: dict[str, Settings] = {
         capacity=800_000,
         states_per_round=2048,
         batch_size=2048,
-        price_growth=0.75,
         cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
         validation_episodes=8,
     ),

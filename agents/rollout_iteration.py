@@ -22,13 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from agents.checkpoint import Snapshot, chosen, prefixed
-from agents.compiled_policies import CompiledPolicy
+from agents.compiled_policies import COMPILED, CompiledPolicy
 from agents.grounds import Ground, Memory, make_grounds
 from agents.networks import Router, follow, moments_of, restore_moments
-from agents.pairs import ROOT
-from agents.routers import compiled_router, guard, network_inputs, q_network, usual_heuristic
+from agents.routers import compiled_router, guard, network_inputs, q_network, usual_heuristics
 from agents.settings import RolloutSettings
-from agents.tuning import price_scores, setting_scores
+from agents.tuning import setting_scores
 from agents.validation import pick_caution
 from llmroute_env.config import EnvConfig
 from llmroute_env.state import State
@@ -62,17 +61,15 @@ class RolloutIteration:
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
         seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
         first = configs[0]
-        scores = [setting_scores(usual_heuristic(first), config) for config in configs]
+        scores = [setting_scores(usual_heuristics(first), config) for config in configs]
         self.grounds = make_grounds(settings, configs, scores, seeds[3:])
-        growth = settings.price_growth
-        if first.action == "gpu-model" and growth != ROOT:
-            scores = [price_scores(config, growth) for config in configs]
-        setting = max(scores[0], key=lambda value: sum(own[value] for own in scores))
+        name, setting = max(scores[0], key=lambda choice: sum(own[choice] for own in scores))
+        usual = COMPILED[name](first, setting)
         self.network, average, visitor = (
             q_network(first, settings.hidden, seed=int(seeds[0])) for _ in range(3)
         )
         self.average, self.visitor = (
-            guard(n, first, setting, settings.tries, growth) for n in (average, visitor)
+            guard(n, first, usual, settings.tries) for n in (average, visitor)
         )
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])

@@ -9,13 +9,13 @@ from agents import compiled_policies
 from agents.compiled_policies import CompiledPolicy
 from agents.heuristics import column, largest_first
 from agents.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.pairs import ROOT, accuracies, gpu_inputs, pair_columns, shape_of
+from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
 from llmroute_env.config import EnvConfig
 
 
-def usual_heuristic(config: EnvConfig) -> str:
-    """The heuristic that guards a router with the actions of `config`."""
-    return "priced-pair" if config.action == "gpu-model" else "largest-feasible"
+def usual_heuristics(config: EnvConfig) -> tuple[str, ...]:
+    """The heuristics of which the best, tuned, guards a router with the actions of `config`."""
+    return ("priced-pair", "steep-pair") if config.action == "gpu-model" else ("largest-feasible",)
 
 
 def q_network(
@@ -34,19 +34,16 @@ def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
     return gpu_inputs(*shape_of(config)) if network.reads_gpus else inputs
 
 
-def guard(
-    network: QNetwork, config: EnvConfig, setting: float, tries: int = 0, growth: float = ROOT
-) -> Guarded:
-    """The usual heuristic with `setting`, which `network` may overrule once it has a caution.
+def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: int = 0) -> Guarded:
+    """The heuristic `usual`, which `network` may overrule once it has a caution.
 
-    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0; their
-    price has that `growth`.
+    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0.
     """
     if config.action == "gpu-model":
         columns = pair_columns(*shape_of(config))
-        return GuardedPairs(network, setting, columns, accuracies(config), tries, growth)
+        return GuardedPairs(network, usual.price, columns, accuracies(config), tries)
     slack, rate = (column(config, name, config.observation) for name in ("slack", "fast_rate"))
-    return GuardedNetwork(network, setting, slack, rate, largest_first(config))
+    return GuardedNetwork(network, float(usual.margin), slack, rate, largest_first(config))
 
 
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
@@ -62,5 +59,5 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
     """The heuristic that guards the router, alone: what the router is with infinite caution."""
     if isinstance(router, GuardedPairs):
-        return compiled_policies.priced_pair(config, float(router.price), router.growth)
+        return compiled_policies.priced_pair(config, *router.price_of_time)
     return compiled_policies.largest_feasible(config, float(router.margin))

@@ -24,7 +24,7 @@ from torch import Tensor
 from agents.base import Actions, Observations
 from agents.checkpoint import CheckpointError, read_tensors, write_atomically
 from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.pairs import ROOT, gpu_inputs, pair_columns
+from agents.pairs import Price, gpu_inputs, pair_columns
 from agents.presets import SETTINGS
 from agents.sb3_settings import SB3Settings
 from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
@@ -189,8 +189,8 @@ def make_router(card: Card, gpus: int | None = None) -> Router:
     accuracy = np.zeros((shape[1], models))
     if not is_guarded:
         return network
-    tries, growth = (s.tries, s.price_growth) if isinstance(s, RolloutSettings) else (0, ROOT)
-    return GuardedPairs(network, 0.0, pair_columns(*shape), accuracy, tries, growth)
+    tries = s.tries if isinstance(s, RolloutSettings) else 0
+    return GuardedPairs(network, Price(0.0), pair_columns(*shape), accuracy, tries)
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:

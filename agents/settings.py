@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.experience import CREDITS
-from agents.pairs import ROOT
 from agents.sb3_settings import SB3Settings
 from llmroute_env.config import ACTIONS
 from llmroute_env.observation import (
@@ -136,8 +135,6 @@ class RolloutSettings:
         skipped_decisions: mean number of decisions between two states that are tried.
         tries: pairs that are tried in a state: those that the heuristic values most; of the others
             its own valuation is learned, and the router never takes them. Models are all tried.
-        price_growth: power of the arrival rate by which the price of GPU time rises in the guard
-            over pairs (agents.pairs.Price).
         horizon: how long the base policy is followed after each action that is tried, in units of
             the longest latency that still earns something (deadline + grace).
         on_policy_share: share of the visits that follow the best router so far rather than the
@@ -170,7 +167,6 @@ class RolloutSettings:
     envs: int = 32
     skipped_decisions: int = 100
     tries: int = 3
-    price_growth: float = ROOT
     horizon: float = 0.5
     on_policy_share: float = 0.5
     states_per_round: int = 1024

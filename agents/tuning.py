@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents import controls
 from agents.base import Agent, for_agent
-from agents.compiled_policies import COMPILED, episode_scores, priced_pair
+from agents.compiled_policies import COMPILED, episode_scores
 from agents.controls import TUNABLE
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
@@ -20,8 +20,11 @@ from llmroute_env.specs import require
 SEED = 0x5EED
 """The validation episodes are the same for everybody."""
 
-STRONGEST = ("largest-feasible", "priced-pair")
+STRONGEST = ("largest-feasible", "priced-pair", "steep-pair")
 """Heuristics of which one, tuned, is what learning has to beat: over models and over pairs."""
+
+Choice = tuple[str, float]
+"""A heuristic and its setting."""
 
 
 def validation_seeds(episodes: int) -> NDArray[np.uint64]:
@@ -55,26 +58,19 @@ def best_tuned(names: Sequence[str], config: EnvConfig, episodes: int = 48) -> T
     accepted = ", ".join(TUNABLE)
     for name in names:
         require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
-    candidates = [
-        Tuned(name, setting, score)
-        for name in names
-        for setting, score in setting_scores(name, config, episodes).items()
-    ]
-    return max(candidates, key=lambda tuned: tuned.score)
+    scores = setting_scores(names, config, episodes)
+    best = max(scores, key=scores.__getitem__)
+    return Tuned(*best, scores[best])
 
 
-def setting_scores(name: str, config: EnvConfig, episodes: int = 48) -> dict[float, float]:
-    """What heuristic `name` earns on the validation split of `config` with each of its settings."""
-    grid = TUNABLE[name].grid
-    return {value: validation_score(name, config, value, episodes) for value in grid}
-
-
-def price_scores(config: EnvConfig, growth: float, episodes: int = 48) -> dict[float, float]:
-    """The same of `priced-pair` with prices of another growth; `config` observes what it reads."""
-    config, seeds = replace(config, split="validation"), validation_seeds(episodes)
+def setting_scores(
+    names: Sequence[str], config: EnvConfig, episodes: int = 48
+) -> dict[Choice, float]:
+    """What `names` earn on the validation split of `config` with each of their settings."""
     return {
-        price: float(episode_scores(priced_pair(config, price, growth), config, seeds).mean())
-        for price in TUNABLE["priced-pair"].grid
+        (name, setting): validation_score(name, config, setting, episodes)
+        for name in names
+        for setting in TUNABLE[name].grid
     }
 
 

@@ -25,7 +25,7 @@ from llmroute_env.scenarios import configure
 
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
-CONTENDERS = (*heuristics.HEURISTICS, "priced-pair")
+CONTENDERS = (*heuristics.HEURISTICS, "priced-pair", "steep-pair")
 
 TUNING_EPISODES = 24
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from agents.presets import ABLATIONS
+from agents.tuning import STRONGEST
 from benchmarks.entries import ENTRIES, tagged
 from llmroute_env.specs import ConfigError, require
 
@@ -17,6 +18,7 @@ TUNED = (
     "route-balance",
     "largest-feasible",
     "priced-pair",
+    "steep-pair",
 )
 """Controls whose setting is found on validation episodes."""
 FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
@@ -102,14 +104,14 @@ SUITES = {
             "ablation",
             "what each part of the Double DQN recipe is worth",
             entries=("unpredictable-1",),
-            agents=("largest-feasible", "priced-pair", "ddqn-paper", "ddqn", *ABLATIONS),
+            agents=(*STRONGEST, "ddqn-paper", "ddqn", *ABLATIONS),
             seed=1000,
         ),
         Suite(
             "generalist",
             "one router for everything beside those trained on each entry",
             entries=tagged("main", "unseen"),
-            agents=("largest-feasible", "priced-pair", "rollout-pi", "generalist"),
+            agents=(*STRONGEST, "rollout-pi", "generalist"),
             seed=1000,
         ),
         Suite(

@@ -68,7 +68,7 @@ def test_compiled_network_is_the_torch_one(dueling: bool) -> None:
 @pytest.mark.parametrize("caution", [0.0, 0.05, np.inf])
 def test_guarded_network_compiled_and_not(caution: float) -> None:
     network = QNetwork(16, (24,), 3, False, seed=3)
-    guarded = guard(network, CONFIG, 0.3)
+    guarded = guard(network, CONFIG, largest_feasible(CONFIG, 0.3))
     guarded.caution.fill_(caution)
     scores = episode_scores(compiled_router(guarded, CONFIG), CONFIG, SEEDS)
     assert np.allclose(scores, run_episodes(Greedy(guarded), CONFIG, SEEDS))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agents.checkpoint import CheckpointError
 from agents.compiled_decisions import CompiledRouter
+from agents.compiled_policies import COMPILED
 from agents.decisions import ways_to_decide
 from agents.export import export
 from agents.loading import load, load_trained
@@ -34,8 +35,12 @@ from llmroute_env import ConfigError, EnvConfig, Pool, configure
 
 OBSERVATIONS = 10_000
 CONFIG = configure("unpredictable-1", split="test")
-SETTINGS = {"gpu-model": 0.02, "model": 0.3}
-"""Of the heuristic that guards a router, by what it decides."""
+GUARDS = {
+    "gpu-model": ("priced-pair", 0.02),
+    "model": ("largest-feasible", 0.3),
+    "generalist": ("steep-pair", 0.02),
+}
+"""The heuristic that guards a router and its setting, by its name or what it decides."""
 
 
 def untrained(algorithm: str, folder: Path) -> TrainedRouter:
@@ -45,7 +50,8 @@ def untrained(algorithm: str, folder: Path) -> TrainedRouter:
     if isinstance(router, Guarded):
         network = q_network(config, plan.resolved_settings.hidden, router.network.dueling, seed=1)
         tries = getattr(plan.resolved_settings, "tries", 0)
-        router = guard(network, config, SETTINGS[config.action], tries)
+        name, setting = GUARDS.get(algorithm, GUARDS[config.action])
+        router = guard(network, config, COMPILED[name](config, setting), tries)
         router.caution.fill_(0.05)
         router.busiest.fill_(1.5)
     return TrainedRouter(plan.card(), router)

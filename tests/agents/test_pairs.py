@@ -10,14 +10,14 @@ import pytest
 
 from agents import controls
 from agents.base import for_agent
-from agents.compiled_policies import episode_scores, priced_pair
+from agents.compiled_policies import COMPILED, episode_scores, priced_pair
 from agents.networks import GuardedPairs
 from agents.pairs import Price, PricedPair, gpu_inputs, leave_out, price_at, shape_of
 from agents.plan import Plan
 from agents.rollouts import try_action, try_pairs
 from agents.routers import compiled_router, guard, q_network
 from agents.run_directory import load_agent, make_router, write_card, write_weights
-from agents.tuning import price_scores, run_episodes, setting_scores, validation_score
+from agents.tuning import best_tuned, run_episodes, setting_scores, validation_score
 from benchmarks.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.observation import FEATURE_NAMES, GPU_FEATURES, PAIR_FEATURES, layout
@@ -63,13 +63,15 @@ def test_a_waiting_batch_is_joined_and_a_late_pair_avoided() -> None:
 
 
 @pytest.mark.parametrize("config", [CONFIG, MIXED])
-@pytest.mark.parametrize("price", [0.0, 0.02])
-def test_compiled_heuristic_is_the_python_one(config: EnvConfig, price: float) -> None:
-    agent = controls.make("priced-pair", config, price)
+@pytest.mark.parametrize(
+    ("name", "price"), [("priced-pair", 0.0), ("priced-pair", 0.02), ("steep-pair", 0.02)]
+)
+def test_compiled_heuristic_is_the_python_one(config: EnvConfig, name: str, price: float) -> None:
+    agent, compiled = controls.make(name, config, price), COMPILED[name]
     expected = run_episodes(agent, config, SEEDS)
-    assert np.array_equal(episode_scores(priced_pair(config, price), config, SEEDS), expected)
+    assert np.array_equal(episode_scores(compiled(config, price), config, SEEDS), expected)
     own = for_agent(config, agent)
-    assert np.array_equal(episode_scores(priced_pair(own, price), own, SEEDS), expected)
+    assert np.array_equal(episode_scores(compiled(own, price), own, SEEDS), expected)
 
 
 def test_only_hosts_are_chosen_and_bad_prices_refused() -> None:
@@ -91,7 +93,7 @@ def test_only_pairs_that_are_tried_are_taken() -> None:
         values = np.arange(6, dtype=np.float32)
         leave_out(values, worths, tries)
         assert np.flatnonzero(np.isfinite(values)).tolist() == list(kept)
-    router = guard(q_network(CONFIG, (24, 8), seed=3), CONFIG, 0.02, tries=2)
+    router = guard(q_network(CONFIG, (24, 8), seed=3), CONFIG, priced_pair(CONFIG, 0.02), 2)
     router.caution.fill_(0.0)
     simulation = begun(CONFIG, 300)
     rows = simulation.outputs.observations
@@ -129,12 +131,13 @@ def test_guarded_pairs_compiled_and_not(
     caution: float, busiest: float, tries: int, growth: float
 ) -> None:
     for config in (CONFIG, MIXED):
-        router = guard(q_network(config, (24, 8), seed=3), config, 0.02, tries, growth)
+        heuristic = priced_pair(config, 0.02, growth)
+        router = guard(q_network(config, (24, 8), seed=3), config, heuristic, tries)
         router.caution.fill_(caution)
         router.busiest.fill_(np.log1p(busiest))
         scores = episode_scores(compiled_router(router, config), config, SEEDS)
         assert np.allclose(scores, run_episodes(Greedy(router), config, SEEDS))  # type: ignore[arg-type]
-        usual = episode_scores(priced_pair(config, 0.02, growth), config, SEEDS)
+        usual = episode_scores(heuristic, config, SEEDS)
         assert np.array_equal(scores, usual) == np.isinf(caution)
 
 
@@ -142,10 +145,10 @@ def test_the_price_grows_with_a_power_of_the_load() -> None:
     assert price_at(Price(0.02), 16.0) == pytest.approx(0.08)
     assert price_at(Price(0.02, 0.75), 16.0) == pytest.approx(0.16)
     assert price_at(Price(0.02, 0.75), -1e-9) == 0.0
-    scores = [price_scores(CONFIG, growth, episodes=2) for growth in (0.5, 0.75)]
-    assert scores[0][0.0] == scores[1][0.0]
-    assert scores[0][0.02] != scores[1][0.02]
-    assert scores[0] == setting_scores("priced-pair", CONFIG, episodes=2)
+    scores = setting_scores(("priced-pair", "steep-pair"), CONFIG, episodes=2)
+    assert scores["priced-pair", 0.0] == scores["steep-pair", 0.0]
+    assert scores["priced-pair", 0.02] != scores["steep-pair", 0.02]
+    assert best_tuned(("priced-pair", "steep-pair"), CONFIG, 2).score == max(scores.values())
 
 
 @pytest.mark.parametrize("dueling", [False, True])

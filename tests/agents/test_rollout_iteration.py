@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from agents.compiled_policies import COMPILED
 from agents.families import members
 from agents.grounds import Memory
 from agents.networks import GuardedNetwork, GuardedPairs
+from agents.pairs import Price
 from agents.plan import Plan
 from agents.rollout_iteration import RolloutIteration
 from agents.rollouts import Tried
 from agents.routers import compiled_router
-from agents.run_directory import make_router
 from agents.settings import RolloutSettings
-from agents.tuning import price_scores, tune
+from agents.tuning import setting_scores, tune
 from agents.validation import validate
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
 from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, GPU_FEATURES, layout
@@ -105,7 +106,6 @@ READS = (*GPU_FEATURES, "deadline", "grace")
 def make_generalist() -> RolloutIteration:
     settings = RolloutSettings(
         observation=READS,
-        price_growth=0.75,
         envs=6,
         states_per_round=60,
         batch_size=64,
@@ -147,16 +147,18 @@ def test_learns_in_several_environments_with_one_network() -> None:
     assert together == pytest.approx(np.mean(alone))
 
 
-def test_the_guard_of_a_generalist_has_the_price_that_is_best_for_all() -> None:
+def test_each_environment_follows_its_best_heuristic_and_the_guard_is_best_for_all() -> None:
     learner = make_generalist()
     router = learner.router
     assert isinstance(router, GuardedPairs)
-    scores = [price_scores(config, 0.75) for config in learner.configs]
-    means = {price: np.mean([own[price] for own in scores]) for price in scores[0]}
-    assert means[float(router.price)] == max(means.values())
-    assert router.growth == 0.75
-    card = Plan(Path(), "any", algorithm="generalist").card()
-    assert make_router(card).growth == 0.75  # type: ignore[union-attr]
+    scores = [setting_scores(("priced-pair", "steep-pair"), c) for c in learner.configs]
+    means = {choice: np.mean([own[choice] for own in scores]) for choice in scores[0]}
+    name, price = max(means, key=means.__getitem__)
+    assert router.price_of_time == Price(price, {"priced-pair": 0.5, "steep-pair": 0.75}[name])
+    for ground in learner.grounds[:4]:
+        own = scores[learner.configs.index(replace(ground.config, load=CALM.load))]
+        name, price = max(own, key=own.__getitem__)
+        assert ground.base.price == COMPILED[name](ground.config, price).price
 
 
 def test_a_generalist_continues_from_its_snapshot() -> None:

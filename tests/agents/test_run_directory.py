@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents.checkpoint import CheckpointError
+from agents.compiled_policies import largest_feasible
 from agents.networks import GuardedNetwork, QNetwork
 from agents.plan import Plan
 from agents.presets import PRESETS
@@ -87,7 +88,9 @@ def test_broken_cards_are_refused(tmp_path: Path, content: str | dict, message: 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     written(tmp_path)
     network = QNetwork(5, (4,), 3, True, seed=0)
-    write_weights(tmp_path, guard(network, EnvConfig(), 0.0).state_dict())
+    write_weights(
+        tmp_path, guard(network, EnvConfig(), largest_feasible(EnvConfig(), 0.0)).state_dict()
+    )
     with pytest.raises(CheckpointError, match=r"got shape \(4,\); accepted: \(64,\)"):
         load_agent(tmp_path)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.compiled_policies import largest_feasible
 from agents.networks import Guarded
 from agents.routers import guard, q_network
 from agents.settings import RolloutSettings
@@ -27,7 +28,7 @@ SETTINGS = RolloutSettings(
 
 def always(model: int, config: EnvConfig = CONFIG) -> Guarded:
     """A router whose network always wants one model, whatever it costs."""
-    router = guard(q_network(config, (4,)), config, 0.3)
+    router = guard(q_network(config, (4,)), config, largest_feasible(config, 0.3))
     with torch.no_grad():
         for parameter in router.network.parameters():
             parameter.zero_()

@@ -119,6 +119,6 @@ def test_the_heuristic_to_beat_is_tuned_on_the_same_episodes():
     scores = training_time.tuned_scores(configure("overload"))
     config = replace(configure("overload", split="validation"), window_s=10.0)
     for name, good, bad in (("largest-feasible", 0.4, -0.1), ("priced-pair", 0.02, 0.0)):
-        assert scores[name] == max(setting_scores(name, config, 48).values())
+        assert scores[name] == max(setting_scores((name,), config, 48).values())
         assert scores[name] >= validation_score(name, config, good, 48)
         assert scores[name] > validation_score(name, config, bad, 48)
