@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.tuning import STRONGEST
 from benchmarks import report_paper, report_windows
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Section, Table
@@ -12,7 +11,7 @@ from benchmarks.report_paper import MATRICES, SCORE, same_rates, worst_transfer
 from benchmarks.report_text import load_text
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 
-BESIDE = STRONGEST
+BESIDE = ("largest-feasible", "priced-pair")
 """Tuned heuristics that are set beside the learned router."""
 
 Line = tuple[str, str, str]

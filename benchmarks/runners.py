@@ -94,7 +94,7 @@ def inputs_of(cell: Cell, directory: Path) -> Files:
 
 def scratch_of(cell: Cell, directory: Path) -> Path:
     """Where a cell keeps what survives an interruption; gone when the cell is finished."""
-    return directory.absolute() / "scratch" / cell.output
+    return directory.absolute() / "scratch" / cell.output.replace("/", "-")
 
 
 def in_this_process(cells: list[Cell], directory: Path, workers: Workers) -> Results:

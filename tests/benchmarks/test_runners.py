@@ -144,7 +144,7 @@ def until(condition, patience_s: float = 60.0) -> bool:
 
 
 def test_workers_end_with_a_caller_that_is_killed(fake, tmp_path: Path):
-    program, pid = tmp_path / "endless.py", tmp_path / "out" / "scratch" / "fake" / "99.txt" / "pid"
+    program, pid = tmp_path / "endless.py", tmp_path / "out" / "scratch" / "fake-99.txt" / "pid"
     program.write_text(ENDLESS)
     caller = subprocess.Popen(
         [sys.executable, str(program), str(tmp_path / "out")], stderr=subprocess.DEVNULL
