@@ -24,7 +24,7 @@ SAFE_SLACK = 0.5
 """Predicted slack from which a request counts as sure to be in time; below, proportionally less:
 what arrives later delays it, and deadlines are missed by predictions that were almost true."""
 
-ROOT, STEEP = GROWTHS = (0.5, 0.75)
+ROOT, STEEP = 0.5, 0.75
 """Powers of the load by which the price of GPU time rises in `priced-pair` and `steep-pair`."""
 
 TIE_WEIGHT = 1e-3

@@ -35,8 +35,8 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     lows = [value.ci_low for value in values]
     # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
     left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
-    for number, (agent, by_entry) in enumerate(found.items()):
-        offset = (number - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
+    offsets = (np.arange(len(found)) - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
+    for offset, (agent, by_entry) in zip(offsets, found.items(), strict=True):
         color = style(results, agent)["color"]
         axis.plot([], [], "o", color=color, markersize=4, label=agent)
         for entry, value in by_entry.items():
@@ -47,11 +47,16 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)
     axis.xaxis.set_major_formatter("{x:+g}")
-    axis.set_yticks(np.arange(len(entries)), entries)
     axis.invert_yaxis()
     axis.grid(axis="y", color="#eeeeee")
     axis.set(xlabel="utility of peak, minus the best tuned heuristic's")
-    put_legend(figure, axis)
+    if len(entries) == 1:
+        # Of many routers on one entry the names say more than a legend of repeated colours.
+        axis.set_yticks(offsets, list(found))
+        axis.set_title(entries[0])
+    else:
+        axis.set_yticks(np.arange(len(entries)), entries)
+        put_legend(figure, axis)
     return figure
 
 

@@ -145,6 +145,7 @@ def test_the_figure_of_gains_shows_what_differs(means: tuple[float, ...], left: 
     found = {f"router-{k}": {"one": Interval(m, m, m)} for k, m in enumerate(means)}
     rows = [row("one", name, 0.5, learned=True) for name in found]
     axis = gains(Results(rows), found).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(found)
     assert axis.get_xlim()[0] == pytest.approx(left, rel=0.1)
     ticks = axis.get_xticks()
     labels = [axis.xaxis.get_major_formatter()(tick) for tick in ticks]
