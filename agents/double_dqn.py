@@ -18,8 +18,8 @@ from agents.compiled_policies import COMPILED
 from agents.experience import Experience
 from agents.networks import Guarded, QNetwork, Router, follow, moments_of, restore_moments
 from agents.replay import Replay, Transitions
-from agents.routers import guard, q_network, usual_heuristics
-from agents.settings import DoubleDQNSettings
+from agents.routers import guard, q_network
+from agents.settings import USUAL, DoubleDQNSettings
 from agents.tuning import best_tuned
 from agents.validation import pick_caution, validate
 from llmroute_env.config import EnvConfig
@@ -88,7 +88,7 @@ class DoubleDQN:
 
     def _guard(self) -> Guarded:
         config = self.env.config
-        name, setting, _ = best_tuned(usual_heuristics(config), config)
+        name, setting, _ = best_tuned(USUAL[config.action], config)
         return guard(self.average, config, COMPILED[name](config, setting))
 
     def iterate(self) -> dict[str, float]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from agents.compiled_policies import COMPILED, CompiledPolicy
 from agents.rollouts import Tried, visit_and_try
-from agents.routers import usual_heuristics
-from agents.settings import RolloutSettings
+from agents.settings import USUAL, RolloutSettings
 from agents.tuning import Choice, setting_scores
 from agents.validation import stressed
 from llmroute_env.config import EnvConfig
@@ -76,8 +75,10 @@ class Ground:
         return [summary(out.final_envs[e], out.final_models[e], names) for e in ended]
 
 
-def base_policy(config: EnvConfig, scores: Mapping[Choice, float]) -> CompiledPolicy:
-    """The usual heuristic and its setting that are best if the deadline is hard.
+def base_policy(
+    config: EnvConfig, scores: Mapping[Choice, float], names: Sequence[str]
+) -> CompiledPolicy:
+    """The heuristic of `names` and its setting that are best if the deadline is hard.
 
     `scores` tells what each earns on validation episodes, the deadline as it is.
 
@@ -87,8 +88,8 @@ def base_policy(config: EnvConfig, scores: Mapping[Choice, float]) -> CompiledPo
     """
     hard = Deadline(config.deadline.deadline_s)
     if config.deadline != hard:
-        scores = setting_scores(usual_heuristics(config), replace(config, deadline=hard))
-    name, setting = max(scores, key=scores.__getitem__)
+        scores = setting_scores(names, replace(config, deadline=hard))
+    name, setting = max((c for c in scores if c[0] in names), key=scores.__getitem__)
     return COMPILED[name](config, setting)
 
 
@@ -106,7 +107,8 @@ def make_grounds(
     envs = -(-settings.envs // (2 * len(configs)))
     grounds = []
     for i, config in enumerate(configs):
-        base = base_policy(config, scores[i])
+        names = (settings.follows,) if settings.follows else USUAL[config.action]
+        base = base_policy(config, scores[i], names)
         both = config, stressed(config, settings.stress)
         for place, seed in zip(both, seeds[2 * i : 2 * i + 2], strict=True):
             if place is not None:

@@ -20,6 +20,7 @@ PRESETS: dict[str, Settings] = {
     "generalist": RolloutSettings(
         observation=(*GPU_FEATURES, "deadline", "grace"),
         decisions=300_000_000,
+        follows="priced-pair",
         capacity=800_000,
         states_per_round=2048,
         batch_size=2048,

@@ -25,8 +25,8 @@ from agents.checkpoint import Snapshot, chosen, prefixed
 from agents.compiled_policies import COMPILED, CompiledPolicy
 from agents.grounds import Ground, Memory, make_grounds
 from agents.networks import Router, follow, moments_of, restore_moments
-from agents.routers import compiled_router, guard, network_inputs, q_network, usual_heuristics
-from agents.settings import RolloutSettings
+from agents.routers import compiled_router, guard, network_inputs, q_network
+from agents.settings import USUAL, RolloutSettings
 from agents.tuning import setting_scores
 from agents.validation import pick_caution
 from llmroute_env.config import EnvConfig
@@ -61,7 +61,7 @@ class RolloutIteration:
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
         seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
         first = configs[0]
-        scores = [setting_scores(usual_heuristics(first), config) for config in configs]
+        scores = [setting_scores(USUAL[first.action], config) for config in configs]
         self.grounds = make_grounds(settings, configs, scores, seeds[3:])
         name, setting = max(scores[0], key=lambda choice: sum(own[choice] for own in scores))
         usual = COMPILED[name](first, setting)

@@ -13,11 +13,6 @@ from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
 from llmroute_env.config import EnvConfig
 
 
-def usual_heuristics(config: EnvConfig) -> tuple[str, ...]:
-    """The heuristics of which the best, tuned, guards a router with the actions of `config`."""
-    return ("priced-pair", "steep-pair") if config.action == "gpu-model" else ("largest-feasible",)
-
-
 def q_network(
     config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
 ) -> QNetwork:

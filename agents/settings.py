@@ -15,6 +15,9 @@ from llmroute_env.observation import (
 )
 from llmroute_env.specs import require
 
+USUAL = {"model": ("largest-feasible",), "gpu-model": ("priced-pair", "steep-pair")}
+"""The heuristics of which the best, tuned, guards a router, by what it decides."""
+
 
 @dataclass(frozen=True)
 class DoubleDQNSettings:
@@ -135,6 +138,8 @@ class RolloutSettings:
         skipped_decisions: mean number of decisions between two states that are tried.
         tries: pairs that are tried in a state: those that the heuristic values most; of the others
             its own valuation is learned, and the router never takes them. Models are all tried.
+        follows: the heuristic that rollouts follow, tuned to each environment; empty for the best.
+            In several environments it should be one: what an action is worth depends on it.
         horizon: how long the base policy is followed after each action that is tried, in units of
             the longest latency that still earns something (deadline + grace).
         on_policy_share: share of the visits that follow the best router so far rather than the
@@ -167,6 +172,7 @@ class RolloutSettings:
     envs: int = 32
     skipped_decisions: int = 100
     tries: int = 3
+    follows: str = ""
     horizon: float = 0.5
     on_policy_share: float = 0.5
     states_per_round: int = 1024
@@ -187,6 +193,8 @@ class RolloutSettings:
         check_observation(self.observation)
         require(self.stress >= 1, "stress", self.stress, ">= 1")
         check_heuristic(self.action, self.observation)
+        accepted = USUAL[self.action]
+        require(self.follows in ("", *accepted), "follows", self.follows, ", ".join(accepted))
         for name in ("envs", "tries", "states_per_round", "capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
         for name in ("horizon", "uses_per_state", "huber_delta", "learning_rate"):

@@ -11,7 +11,7 @@ import torch
 
 from agents.compiled_policies import COMPILED
 from agents.families import members
-from agents.grounds import Memory
+from agents.grounds import Memory, base_policy
 from agents.networks import GuardedNetwork, GuardedPairs
 from agents.pairs import Price
 from agents.plan import Plan
@@ -159,6 +159,17 @@ def test_each_environment_follows_its_best_heuristic_and_the_guard_is_best_for_a
         own = scores[learner.configs.index(replace(ground.config, load=CALM.load))]
         name, price = max(own, key=own.__getitem__)
         assert ground.base.price == COMPILED[name](ground.config, price).price
+
+
+def test_rollouts_may_follow_another_heuristic_than_the_guard() -> None:
+    config = replace(TOGETHER[2], observation=READS, action="gpu-model")
+    scores = {("priced-pair", 0.02): 0.5, ("steep-pair", 0.02): 0.6}
+    base = base_policy(replace(config, deadline=Deadline(0.4)), scores, ("priced-pair",))
+    assert base.price == Price(0.02)
+    # Of a soft deadline it is the one that is best if it were hard.
+    assert base_policy(config, scores, ("steep-pair",)).price.growth == 0.75
+    with pytest.raises(ConfigError, match="follows: got 'rollout'; accepted: priced-pair, steep"):
+        RolloutSettings(follows="rollout")
 
 
 def test_a_generalist_continues_from_its_snapshot() -> None:
