@@ -13,6 +13,7 @@ from agents import controls
 from agents.base import Agent, for_agent
 from agents.compiled_policies import COMPILED, episode_scores
 from agents.controls import TUNABLE
+from agents.settings import USUAL
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import require
@@ -20,7 +21,7 @@ from llmroute_env.specs import require
 SEED = 0x5EED
 """The validation episodes are the same for everybody."""
 
-STRONGEST = ("largest-feasible", "priced-pair", "steep-pair")
+STRONGEST = (*USUAL["model"], *USUAL["gpu-model"])
 """Heuristics of which one, tuned, is what learning has to beat: over models and over pairs."""
 
 Choice = tuple[str, float]

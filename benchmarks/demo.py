@@ -14,6 +14,7 @@ from agents import controls, heuristics
 from agents.base import Agent
 from agents.loading import load
 from agents.plan import Plan
+from agents.settings import USUAL
 from agents.training import train
 from agents.tuning import tune
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
@@ -25,7 +26,7 @@ from llmroute_env.scenarios import configure
 
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
-CONTENDERS = (*heuristics.HEURISTICS, "priced-pair", "steep-pair")
+CONTENDERS = (*heuristics.HEURISTICS, *USUAL["gpu-model"])
 
 TUNING_EPISODES = 24
 

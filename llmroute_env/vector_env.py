@@ -26,7 +26,6 @@ _MODES = {
     AutoresetMode.DISABLED: DISABLED,
 }
 
-
 Array = TypeVar("Array", bound=NDArray[Any])
 
 Batch = tuple[
