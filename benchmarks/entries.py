@@ -135,13 +135,14 @@ def _arrival_matrix(entries: list[Entry]) -> list[Entry]:
 
 
 def _unseen() -> list[Entry]:
-    """Numbers of GPUs, deadlines and mixes that are not among those a generalist learns on."""
+    """Numbers of GPUs, deadlines, mixes and latencies that a generalist does not learn on."""
     regimes = "unpredictable-2"
     return [
         _entry("unseen-gpus-3", regimes, "unseen", pools=(Pool(3),), mix=MIXES["knowledge"]),
         _entry("unseen-gpus-6", "azure-code", "unseen", pools=(Pool(6),)),
         _entry("unseen-deadline", "azure-conv", "unseen", deadline=Deadline(0.3)),
         _entry("unseen-soft", regimes, "unseen", deadline=Deadline(0.5, "linear", grace_s=0.2)),
+        _entry("unseen-h100", "unpredictable-1", "unseen", profile="opt-h100"),
     ]
 
 

@@ -142,7 +142,9 @@ def canonical(data: Any) -> bytes:
 
 def config_sha256(config: EnvConfig) -> str:
     """Fingerprint of a configuration, with the figures of its profile rather than its name."""
-    resolved = dataclasses.replace(config, profile=config.resolved_profile)
+    profile = config.resolved_profile
+    pools = tuple(dataclasses.replace(p, gpu=profile.gpu(p.gpu).name) for p in config.pools)
+    resolved = dataclasses.replace(config, profile=profile, pools=pools)
     # Load 2 and load 2.0 are equal configurations.
     numbers_alike = json.loads(canonical(to_plain(resolved)), parse_int=float)
     return hashlib.sha256(canonical(numbers_alike)).hexdigest()

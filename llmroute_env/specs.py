@@ -96,6 +96,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         require(len(self.models) > 0, f"profile {self.name!r} models", (), "at least one model")
+        require(len(self.gpus) > 0, f"profile {self.name!r} gpus", (), "at least one GPU")
         for model in self.models:
             accepted = f"one per task, {len(self.tasks)}"
             where = f"model {model.name!r} accuracy"
@@ -106,8 +107,8 @@ class Profile:
         return _named(self.models, name, "model")
 
     def gpu(self, name: str) -> GpuSpec:
-        """The GPU called `name`, or a ConfigError."""
-        return _named(self.gpus, name, "gpu")
+        """The GPU called `name`, the first for an empty one, or a ConfigError."""
+        return self.gpus[0] if name == "" else _named(self.gpus, name, "gpu")
 
 
 Spec = TypeVar("Spec", ModelSpec, GpuSpec)
@@ -122,11 +123,14 @@ def _named(specs: Sequence[Spec], name: str, field: str) -> Spec:
 
 @dataclass(frozen=True)
 class Pool:
-    """Consecutive GPUs of one kind that host the same models."""
+    """Consecutive GPUs of one kind that host the same models.
+
+    `gpu` is the kind's name in the profile; empty for the profile's first.
+    """
 
     gpus: int
     models: tuple[str, ...] = ("opt-125m", "opt-1.3b", "opt-6.7b")
-    gpu: str = "a100-80gb"
+    gpu: str = ""
 
     def __post_init__(self) -> None:
         require(1 <= self.gpus <= 4096, "pool gpus", self.gpus, "1 to 4096")

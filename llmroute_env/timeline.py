@@ -66,7 +66,8 @@ def _names(config: EnvConfig, title: str) -> Iterable[Event]:
     for process, name in ((GPUS, title), (COUNTERS, f"{title}: queues and arrivals")):
         yield _metadata("process_name", process, 0, name=name)
         yield _metadata("process_sort_index", process, 0, sort_index=process)
-    kinds = [pool.gpu for pool in config.pools for _ in range(pool.gpus)]
+    profile = config.resolved_profile
+    kinds = [profile.gpu(pool.gpu).name for pool in config.pools for _ in range(pool.gpus)]
     for gpu, kind in enumerate(kinds):
         yield _metadata("thread_name", GPUS, gpu, name=f"GPU {gpu} ({kind})")
         yield _metadata("thread_sort_index", GPUS, gpu, sort_index=gpu)

@@ -1,4 +1,7 @@
-"""Latency and accuracy tables as data: one TOML file per profile, each figure with its source."""
+"""Latency and accuracy tables as data: one TOML file per profile, each figure with its source.
+
+A file that `extends` another says only what differs: its own keys, and of models those named alike.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,24 @@ def load(name: str) -> Profile:
     Raises:
         ConfigError: no such profile.
     """
+    return _profile(tables(name))
+
+
+def tables(name: str) -> dict[str, Any]:
+    """The tables of the profile called `name`, completed by what it extends.
+
+    Raises:
+        ConfigError: no such profile.
+    """
     if name not in names():
         raise ConfigError(f"profile: {name!r} is unknown; accepted: {', '.join(names())}")
     text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return _profile(tomllib.loads(text))
+    own = tomllib.loads(text)
+    if "extends" not in own:
+        return own
+    base, changes = tables(own["extends"]), {row["name"]: row for row in own["models"]}
+    models = [row | changes.get(row["name"], {}) for row in base["models"]]
+    return base | own | {"models": models}
 
 
 def _profile(table: dict[str, Any]) -> Profile:

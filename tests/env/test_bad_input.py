@@ -20,6 +20,10 @@ CASES = {
     "profile": (lambda: EnvConfig(profile="h100"), "'h100' is unknown; accepted: opt-a100"),
     "model": (lambda: EnvConfig(pools=(Pool(1, ("opt-9b",)),)), "'opt-9b' is unknown"),
     "gpu": (lambda: EnvConfig(pools=(Pool(1, gpu="t4"),)), "'t4' is unknown; accepted: a100-80gb"),
+    "gpu of another": (
+        lambda: EnvConfig(profile="opt-h100", pools=(Pool(1, gpu="a100-80gb"),)),
+        "'a100-80gb' is unknown; accepted: h100-80gb",
+    ),
     "no pool": (lambda: EnvConfig(pools=()), "pools: got"),
     "no gpu": (lambda: Pool(0), "pool gpus: got 0; accepted: 1 to 4096"),
     "twice": (lambda: Pool(1, ("opt-125m", "opt-125m")), "accepted: each model once"),
