@@ -45,7 +45,7 @@ class Bench:
     """
 
     suite: tyro.conf.Positional[str]
-    """Name of a suite: testing, heuristics, standard, learning or paper."""
+    """Name of a suite: testing, heuristics, standard, learning, ablation, generalist or paper."""
     out: Path | None = None
     """Directory of its rows; runs/bench/SUITE by default."""
     agent: tuple[Path, ...] = ()
