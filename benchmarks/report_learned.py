@@ -21,23 +21,27 @@ Against = Mapping[str, str]
 FIELD = "largest-feasible"
 """The largest model predicted in time: what learned routers are usually asked to beat."""
 
+UNSEEN = "The same on environments that no generalist learns in"
+
 
 def sections(results: Results) -> list[Section]:
     """The chapter, where there are learned routers and tuned heuristics."""
-    best = compared(results)
+    best = compared(results, results.tagged("main") or results.entries)
     if not best:
         return []
     parts: list[Part] = [figure(results, best), table(results, best)]
+    unseen = compared(results, results.tagged("unseen"))
+    if unseen:
+        parts.append(replace(table(results, unseen), title=UNSEEN))
     field = {entry: FIELD for entry in best if (entry, FIELD) in results.cells}
     if field and field != best:
         parts.append(replace(table(results, field), title=f"The same against tuned {FIELD}"))
     return [Section("Learned against the best tuned heuristic", tuple(parts))]
 
 
-def compared(results: Results) -> dict[str, str]:
-    """Main entries, or all if none is, with a learned router; and their best tuned heuristic."""
-    main = results.tagged("main") or results.entries
-    best = {entry: results.best_tuned(entry) for entry in main if results.learned(entry)}
+def compared(results: Results, entries: Sequence[str]) -> dict[str, str]:
+    """Those of the entries with a learned router, and their best tuned heuristic."""
+    best = {entry: results.best_tuned(entry) for entry in entries if results.learned(entry)}
     return {entry: heuristic for entry, heuristic in best.items() if heuristic}
 
 

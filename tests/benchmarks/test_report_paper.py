@@ -137,6 +137,19 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
     assert every[4:] == ("+0.0250", f"{(0.75 + 0.5) / 2:.2f}", "12.5 %")
 
 
+def test_what_a_generalist_never_saw_is_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(stats, "RESAMPLES", 20)
+    seen = learned_rows("one", 0.7, (0.8, 0.8))
+    new = [{**r, "tags": ["unseen"]} for r in learned_rows("unseen-one", 0.7, (0.6, 0.6))]
+    (section,) = report_learned.sections(Results([*seen, *new]))
+    tables = {part.title: part.rows for part in section.parts if isinstance(part, Table)}
+    assert [rows[0][0] for rows in tables.values()] == ["one", "unseen-one"]
+    assert tables[report_learned.UNSEEN][0][4] == "-0.1000"
+    (section,) = report_learned.sections(Results(seen))
+    assert len([part for part in section.parts if isinstance(part, Table)]) == 1
+
+
 @pytest.mark.parametrize(
     ("means", "left"), [((0.005, 0.004, -0.3), -0.006), ((-0.05, -0.06, -0.3), -0.066)]
 )
