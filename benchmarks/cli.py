@@ -10,7 +10,13 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import bench_command, commands, export_command, replay_command
+from benchmarks import (
+    bench_command,
+    commands,
+    export_command,
+    latency_command,
+    replay_command,
+)
 from benchmarks.trace_command import TRACE_COMMANDS
 from traces.errors import InputError
 
@@ -35,6 +41,7 @@ COMMANDS: dict[str, Any] = {
     "replay": replay_command.Replay,
     "timeline": replay_command.Timeline,
     "speed": commands.Speed,
+    "latency": latency_command.Latency,
     "trace": Group("Read, convert, synthesise and draw traces.", TRACE_COMMANDS),
 }
 

@@ -1,7 +1,5 @@
 """Measure on a GPU how long batches of a profile's models take: what a new profile is made of.
 
-    python -m benchmarks.latency --out latency.json
-
 Networks of the models' shapes with random weights (their values do not change the time) run batches
 to completion as a static-batching server does: all prompts at once, then one token per request and
 step, greedily, with cached keys and values. The whole batch is one CUDA graph, so Python and kernel
@@ -10,24 +8,26 @@ launches cost nothing; tokenizers and networks in front of a server are not incl
 
 from __future__ import annotations
 
-import json
+import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional
 
 from llmroute_env import profiles
+from llmroute_env.specs import require
 
 VOCABULARY, POSITIONS = 50272, 2050
 """OPT's embeddings: tokens, and places, of which the first two are never used."""
+
+DEVICES = {"cuda": torch.float16, "cpu": torch.float32}
+"""Where it can be measured, and with what numbers."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class Shape:
     layers: int
     heads: int
     hidden: int
+
+
+class AffineFit(NamedTuple):
+    """T(b) = base_s + per_request_s b, and its largest relative error."""
+
+    base_s: float
+    per_request_s: float
+    largest_error: float
 
 
 @dataclass
@@ -153,61 +161,90 @@ def _as_graph(work: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def affine_fit(batches: Sequence[int], times_s: Sequence[float]) -> dict[str, float]:
-    """`base_s` and `per_request_s` of the least squares line, and its largest relative error."""
+def affine_fit(batches: Sequence[int], times_s: Sequence[float]) -> AffineFit:
+    """The least squares line."""
     slope, base = np.polyfit(batches, times_s, 1)
     error = np.abs(base + slope * np.asarray(batches) - times_s) / times_s
-    return {"base_s": base, "per_request_s": slope, "largest_error": float(error.max())}
+    return AffineFit(float(base), float(slope), float(error.max()))
 
 
 def measure(
-    profile: str = "opt-a100",
-    models: tuple[str, ...] = (),
-    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64),
-    repeats: int = 10,
-    out: Path | None = None,
-    device: str = "cuda",
-) -> dict[str, Any]:
-    """Measure how long a GPU takes for batches of a profile's models, with random weights.
+    profile: str, models: Sequence[str], batches: Sequence[int], repeats: int, device: str
+) -> dict[str, list[float]]:
+    """Median times of batches, by model: those of the profile, or only `models`.
 
-    Args:
-        profile: Its models' shapes, and the tokens of a request.
-        models: Only these of them.
-        batches: Batch sizes.
-        repeats: Of which the median counts.
-        out: JSON file to write; printed otherwise.
-        device: `cuda`, or `cpu` to try it.
+    Raises:
+        ConfigError: no such profile, model or device, or a number that is not positive.
     """
+    require(device in DEVICES, "device", device, ", ".join(DEVICES))
+    usable = device == "cpu" or torch.cuda.is_available()
+    require(usable, "device", device, "cpu, as torch finds no CUDA GPU here")
+    require(repeats >= 1, "repeats", repeats, ">= 1")
+    require(len(batches) > 1 and min(batches) >= 1, "batches", batches, "two sizes or more, >= 1")
+    require(profile in profiles.names(), "profile", profile, ", ".join(profiles.names()))
+    wanted = [profiles.load(profile).model(name).name for name in models]
     table = profiles.tables(profile)
     tokens = table["prompt_tokens"], table["output_tokens"]
-    dtype = torch.float16 if device == "cuda" else torch.float32
-    wanted = [profiles.load(profile).model(name).name for name in models]
-    measured = {}
-    for row in table["models"]:
-        if wanted and row["name"] not in wanted:
-            continue
-        shape = Shape(row["layers"], row["heads"], row["hidden"])
-        with torch.inference_mode():
-            decoder = random_decoder(shape, device, dtype)
-            times_s = [batch_latency_s(decoder, b, *tokens, repeats) for b in batches]
-        measured[row["name"]] = {"measured_s": times_s, **affine_fit(batches, times_s)}
-        del decoder
-    result = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "torch": torch.__version__,
-        "dtype": str(dtype),
-        "prompt_tokens": tokens[0],
-        "output_tokens": tokens[1],
-        "measured_batch": batches,
-        "models": measured,
+    return {
+        row["name"]: measure_model(
+            Shape(row["layers"], row["heads"], row["hidden"]), batches, *tokens, repeats, device
+        )
+        for row in table["models"]
+        if row["name"] in wanted or not wanted
     }
-    text = json.dumps(result, indent=1)
-    if out is None:
-        print(text)
-    else:
-        out.write_text(text + "\n", encoding="utf-8")
-    return result
 
 
-if __name__ == "__main__":
-    tyro.cli(measure)
+def measure_model(
+    shape: Shape,
+    batches: Sequence[int],
+    prompt_tokens: int,
+    output_tokens: int,
+    repeats: int,
+    device: str,
+) -> list[float]:
+    """Median time of a batch of each size."""
+    with torch.inference_mode():
+        decoder = random_decoder(shape, device, DEVICES[device])
+        return [batch_latency_s(decoder, b, prompt_tokens, output_tokens, repeats) for b in batches]
+
+
+def as_profile(
+    base: str, batches: Sequence[int], measured_s: Mapping[str, Sequence[float]], device: str
+) -> str:
+    """The text of a profile that extends `base` by what `measure` found on this machine.
+
+    Models that were not measured keep their figures.
+    """
+    kind, memory_bytes = hardware(device)
+    lines = [
+        f'name = "{base} on {kind}"',
+        f'extends = "{base}"',
+        "",
+        "[[gpus]]",
+        f'name = "{kind}"',
+        f"memory_bytes = {memory_bytes}",
+        "relative_speed = 1.0",
+        f'source = "torch {torch.__version__}"',
+    ]
+    for name, times_s in measured_s.items():
+        fit = affine_fit(batches, times_s)
+        lines += [
+            "",
+            "[[models]]",
+            f'name = "{name}"',
+            f"base_s = {fit.base_s:.4g}",
+            f"per_request_s = {fit.per_request_s:.4g}",
+            f'latency_source = "llmroute latency, {kind}, torch {torch.__version__}"',
+            "latency_is_estimate = false",
+            f"measured_batch = {list(batches)}",
+            f"measured_s = [{', '.join(f'{time_s:.4g}' for time_s in times_s)}]",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def hardware(device: str) -> tuple[str, int]:
+    """Name and memory of what was measured."""
+    if device == "cpu":
+        return device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = torch.cuda.get_device_properties(device)
+    return found.name, found.total_memory

@@ -1,6 +1,7 @@
 """Latency and accuracy tables as data: one TOML file per profile, each figure with its source.
 
 A file that `extends` another says only what differs: its own keys, and of models those named alike.
+Files of your own are named by their path, which ends in `.toml`; `llmroute latency` writes one.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import tomllib
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from llmroute_env.specs import ConfigError, GpuSpec, ModelSpec, Profile
+from llmroute_env.specs import ConfigError, GpuSpec, ModelSpec, Profile, require
 
 
 def names() -> tuple[str, ...]:
@@ -21,29 +23,44 @@ def names() -> tuple[str, ...]:
 
 @lru_cache
 def load(name: str) -> Profile:
-    """The shipped profile called `name`.
+    """The shipped profile called `name`, or that of a `.toml` file.
 
     Raises:
-        ConfigError: no such profile.
+        ConfigError: no such profile, or not one.
     """
-    return _profile(tables(name))
+    try:
+        return _profile(tables(name))
+    except (KeyError, TypeError) as error:
+        accepted = "the form of llmroute_env/profiles/opt-a100.toml"
+        raise ConfigError(f"profile {name!r}: {error!r}; accepted: {accepted}") from error
 
 
 def tables(name: str) -> dict[str, Any]:
     """The tables of the profile called `name`, completed by what it extends.
 
     Raises:
-        ConfigError: no such profile.
+        ConfigError: no such profile, or no TOML.
     """
-    if name not in names():
-        raise ConfigError(f"profile: {name!r} is unknown; accepted: {', '.join(names())}")
-    text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    own = tomllib.loads(text)
+    try:
+        own = tomllib.loads(_text(name))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"profile {name!r}: {error}; accepted: a TOML file") from error
     if "extends" not in own:
         return own
-    base, changes = tables(own["extends"]), {row["name"]: row for row in own["models"]}
+    extended = own["extends"]
+    require(extended in names(), f"profile {name!r} extends", extended, ", ".join(names()))
+    base, changes = tables(extended), {row["name"]: row for row in own["models"]}
     models = [row | changes.get(row["name"], {}) for row in base["models"]]
     return base | own | {"models": models}
+
+
+def _text(name: str) -> str:
+    if name.endswith(".toml"):
+        return Path(name).read_text(encoding="utf-8")
+    if name not in names():
+        accepted = f"{', '.join(names())}, or the path of a .toml file"
+        raise ConfigError(f"profile: {name!r} is unknown; accepted: {accepted}")
+    return resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _profile(table: dict[str, Any]) -> Profile:

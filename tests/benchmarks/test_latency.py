@@ -1,10 +1,14 @@
 """Measured latencies: the network does the work it is said to do; fits are of the figures."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from benchmarks.latency import Shape, affine_fit, measure, random_decoder
-from llmroute_env import ConfigError, profiles
+from benchmarks.latency import Shape, affine_fit, random_decoder
+from benchmarks.latency_command import Latency
+from llmroute_env import ConfigError, EnvConfig, profiles
 
 TINY = Shape(layers=2, heads=2, hidden=16)
 
@@ -43,17 +47,39 @@ def test_networks_have_as_many_parameters_as_the_models(row):
     assert count == pytest.approx(row["parameters"], rel=1e-4)
 
 
-def test_measures_a_model_on_a_processor():
-    result = measure(models=("opt-125m",), batches=(1, 2), repeats=1, device="cpu")
-    assert list(result["models"]) == ["opt-125m"]
-    times_s = result["models"]["opt-125m"]["measured_s"]
-    assert len(times_s) == 2
-    assert min(times_s) > 0
+def test_what_was_measured_is_a_profile(tmp_path: Path):
+    out = tmp_path / "mine.toml"
+    Latency(models=("opt-125m",), batches=(1, 2), repeats=1, device="cpu", out=out).run()
+    mine = EnvConfig(profile=str(out)).resolved_profile
+    base = profiles.load("opt-a100")
+    small, *others = mine.models
+    one_s, two_s = profiles.tables(str(out))["models"][0]["measured_s"]
+    assert small.batch_latency_s[:2] == pytest.approx((one_s, two_s), rel=0.01)
+    assert small.accuracy == base.models[0].accuracy
+    assert others == list(base.models[1:])
+    assert [gpu.name for gpu in mine.gpus] == ["cpu"]
 
 
-def test_an_unknown_model_is_refused():
-    with pytest.raises(ConfigError, match="'opt-9b' is unknown; accepted: opt-125m"):
-        measure(models=("opt-9b",), device="cpu")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"profile": "mine.toml"}, "profile: got 'mine.toml'; accepted: opt-a100, opt-h100"),
+        ({"models": ("opt-9b",)}, "'opt-9b' is unknown; accepted: opt-125m"),
+        ({"batches": (1, 0)}, r"batches: got \(1, 0\); accepted: two sizes or more, >= 1"),
+        ({"batches": (4,)}, "batches: got"),
+        ({"repeats": 0}, "repeats: got 0; accepted: >= 1"),
+        ({"device": "tpu"}, "device: got 'tpu'; accepted: cuda, cpu"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Latency(**{"device": "cpu", **changes}).run()
+
+
+def test_a_machine_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="accepted: cpu, as torch finds no CUDA GPU here"):
+        Latency().run()
 
 
 @pytest.mark.parametrize("name", profiles.names())
@@ -61,6 +87,6 @@ def test_a_profile_is_the_fit_of_its_measured_latencies(name):
     for row in profiles.tables(name)["models"]:
         if row["measured_s"]:
             fit = affine_fit(row["measured_batch"], row["measured_s"])
-            assert row["base_s"] == pytest.approx(fit["base_s"], rel=0.01)
-            assert row["per_request_s"] == pytest.approx(fit["per_request_s"], rel=0.01)
-            assert fit["largest_error"] < 0.07
+            assert row["base_s"] == pytest.approx(fit.base_s, rel=0.01)
+            assert row["per_request_s"] == pytest.approx(fit.per_request_s, rel=0.01)
+            assert fit.largest_error < 0.07

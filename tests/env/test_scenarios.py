@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llmroute_env import SCENARIOS, TESTING, profiles
+from llmroute_env import SCENARIOS, TESTING
 from llmroute_env.scenarios import configure, rate_spread
 from llmroute_env.simulation import Simulation
 
@@ -34,16 +34,3 @@ def test_splits_do_not_overlap_and_leave_nothing_out():
 def test_the_testing_subset_is_part_of_the_scenarios():
     assert set(TESTING) <= set(SCENARIOS)
     assert len(TESTING) >= 2
-
-
-def test_a_profile_that_extends_another_changes_only_what_it_says():
-    fast, base = profiles.load("opt-h100"), profiles.load("opt-a100")
-    assert fast.tasks == base.tasks
-    for new, old in zip(fast.models, base.models, strict=True):
-        assert (new.name, new.accuracy, new.parameters) == (old.name, old.accuracy, old.parameters)
-        assert max(new.batch_latency_s) < max(old.batch_latency_s)
-
-
-def test_every_scenario_runs_on_the_gpus_of_another_profile():
-    config = configure("unpredictable-1", profile="opt-h100")
-    assert config.load_1_per_s > 4 * configure("unpredictable-1").load_1_per_s

@@ -1,0 +1,44 @@
+"""Profiles: those that ship, and files of one's own."""
+
+from pathlib import Path
+
+import pytest
+
+from llmroute_env import ConfigError, EnvConfig, profiles
+from llmroute_env.scenarios import configure
+
+
+def test_a_profile_that_extends_another_changes_only_what_it_says():
+    fast, base = profiles.load("opt-h100"), profiles.load("opt-a100")
+    assert fast.tasks == base.tasks
+    for new, old in zip(fast.models, base.models, strict=True):
+        assert (new.name, new.accuracy, new.parameters) == (old.name, old.accuracy, old.parameters)
+        assert max(new.batch_latency_s) < max(old.batch_latency_s)
+
+
+def test_every_scenario_runs_on_the_gpus_of_another_profile():
+    config = configure("unpredictable-1", profile="opt-h100")
+    assert config.load_1_per_s > 4 * configure("unpredictable-1").load_1_per_s
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file or directory: '.*mine.toml'; accepted: a TOML file"),
+        ("name = ", "Invalid value .*; accepted: a TOML file"),
+        ("name = 'mine'", "KeyError.'tasks'.; accepted: the form of llmroute_env/profiles"),
+        ("extends = 'opt-a100'", "KeyError.'models'.; accepted: the form of"),
+        ("extends = 'opt-a100'\nmodels = [1]", "TypeError.*; accepted: the form of"),
+        ("extends = 'mine.toml'", "extends: got 'mine.toml'; accepted: opt-a100, opt-h100"),
+        (
+            "extends = 'opt-a100'\nmodels = []\ngpus = []",
+            "gpus: got .*; accepted: at least one GPU",
+        ),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused(text: str | None, message: str, tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        EnvConfig(profile=str(path))
