@@ -57,12 +57,11 @@ class Card:
     @property
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
-        load = self.fields.get("load", 1.0)
-        if self.settings != SETTINGS[self.algorithm] or not isinstance(load, float | int):
+        said = {"load": float | int, "profile": str}
+        known = all(isinstance(value, said.get(name, ())) for name, value in self.fields.items())
+        if self.settings != SETTINGS[self.algorithm] or not known:
             return None
-        if set(self.fields) - {"load"}:
-            return None
-        chosen = f" --load {load}" if self.fields else ""
+        chosen = "".join(f" --{name} {value}" for name, value in self.fields.items())
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
         return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
 

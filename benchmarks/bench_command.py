@@ -146,6 +146,8 @@ class Tune:
     """Name of a scenario."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
+    profile: str | None = None
+    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
     trials: int = 20
     """In all: the same command goes on with what is missing."""
     timesteps: int | None = None
@@ -166,7 +168,7 @@ class Tune:
             directory=out,
             algorithm=self.algorithm,
             scenario=self.scenario,
-            fields=env_fields(self.load),
+            fields=env_fields(self.load, self.profile),
             trials=self.trials,
             timesteps=self.timesteps,
             seed=self.seed,

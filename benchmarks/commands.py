@@ -49,6 +49,8 @@ class Train:
     `any` for that one and `unpredictable-1` for all others."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
+    profile: str | None = None
+    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
     seed: int = 0
     """Of everything random."""
     timesteps: int | None = None
@@ -90,7 +92,7 @@ class Train:
         return Plan(
             directory=self.directory,
             scenario=self.resolved_scenario,
-            fields=env_fields(self.load),
+            fields=env_fields(self.load, self.profile),
             seed=self.seed,
             decisions=self.timesteps,
             algorithm=self.algorithm,
@@ -120,6 +122,8 @@ class Evaluate:
     """Name of a scenario."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
+    profile: str | None = None
+    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
     episodes: int = 32
     """How many episodes."""
     seed: int = 0
@@ -136,7 +140,7 @@ class Evaluate:
         from benchmarks.tables import show
         from llmroute_env.scenarios import configure
 
-        config = configure(self.scenario, split=self.split, **env_fields(self.load))
+        config = configure(self.scenario, split=self.split, **env_fields(self.load, self.profile))
         evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
         row = {**report(evaluation, self.scenario), "agent": self.agent}
         if self.json:
@@ -145,9 +149,10 @@ class Evaluate:
             show([row])
 
 
-def env_fields(load: float | None) -> dict[str, Any]:
+def env_fields(load: float | None, profile: str | None) -> dict[str, Any]:
     """The fields of EnvConfig that the command line sets."""
-    return {} if load is None else {"load": load}
+    given = {"load": load, "profile": profile}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

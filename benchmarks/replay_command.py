@@ -30,6 +30,8 @@ class EpisodeChoice:
     """Name of a scenario."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
+    profile: str | None = None
+    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
     split: str = "test"
     """Part of the arrivals that the episode is cut from: train, validation, test or all."""
     seed: int = 0
@@ -46,7 +48,7 @@ class EpisodeChoice:
         from llmroute_env.recording import play
         from llmroute_env.scenarios import configure
 
-        fields = env_fields(self.load)
+        fields = env_fields(self.load, self.profile)
         config = configure(self.scenario, split=self.split, **fields)
         agent = load(agent_name, config)
         config = for_agent(config, agent)

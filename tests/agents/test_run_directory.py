@@ -56,6 +56,25 @@ def test_what_is_loaded_acts_as_what_was_written(tmp_path: Path, algorithm: str)
     assert np.array_equal(agent.act(rows), router.greedy(rows))
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, ""),
+        ({"load": 2.0}, " --load 2.0"),
+        ({"profile": "opt-h100", "load": 2}, " --profile opt-h100 --load 2"),
+        ({"load": (1.0, 2.0)}, None),
+        ({"profile": OPT}, None),
+        ({"window_s": 9.0}, None),
+    ],
+)
+def test_a_card_says_what_trains_the_router_again(fields: dict[str, object], said: str | None):
+    command = Plan(Path("nowhere"), "stable", fields, decisions=8).card().command
+    rest = "--seed 0 --timesteps 8"
+    assert command == (
+        said if said is None else f"llmroute train ddqn --scenario stable{said} {rest}"
+    )
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run directory: it has no config"):
         load_agent(tmp_path)

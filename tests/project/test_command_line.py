@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
+from llmroute_env.scenarios import configure
 
 KEYS = {
     "agent",
@@ -80,10 +81,20 @@ def test_load_sets_the_arrival_rate(capsys: pytest.CaptureFixture[str], episodes
     assert rows[1]["requests"] / rows[0]["requests"] == pytest.approx(4, rel=0.1)
 
 
+def test_a_faster_profile_brings_more_requests_at_the_same_load(capsys: pytest.CaptureFixture[str]):
+    chosen = "largest-feasible", "--scenario", "stable", "--episodes", "1"
+    slow, fast = (
+        evaluation(capsys, *chosen, "--profile", profile) for profile in ("opt-a100", "opt-h100")
+    )
+    per_s = [configure("stable", profile=p).load_1_per_s for p in ("opt-a100", "opt-h100")]
+    assert fast["requests"] / slow["requests"] == pytest.approx(per_s[1] / per_s[0], rel=0.1)
+
+
 REFUSALS = {
     "agent": (["evaluate", "nix"], "agent: got 'nix'; accepted: a run directory, or one of random"),
     "scenario": (["evaluate", "random", "--scenario", "nix"], "'nix' is unknown; accepted: stable"),
     "load": (["evaluate", "random", "--load", "-1"], "load: got -1.0; accepted: a number > 0"),
+    "profile": (["evaluate", "random", "--profile", "nix"], "'nix' is unknown; accepted: opt-a100"),
     "episodes": (["evaluate", "random", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
     "split": (["evaluate", "random", "--split", "dev"], "split: got 'dev'; accepted: train"),
     "directory": (["evaluate", "tests"], "tests: is not a run directory"),
