@@ -11,7 +11,7 @@ from benchmarks.report_paper import MATRICES, SCORE, same_rates, worst_transfer
 from benchmarks.report_text import load_text
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 
-BESIDE = ("largest-feasible", "priced-pair")
+BESIDE = ("largest-feasible", "steep-pair")
 """Tuned heuristics that are set beside the learned router."""
 
 Line = tuple[str, str, str]
