@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # pytest-xdist workers: the tests spend their time in one-threaded compiled code.
 WORKERS ?= 2
+# What two threads gain can only be seen where nothing else runs.
+ALONE := tests/project/test_speed.py
 
 # Reaches isolated builds too, so that nothing outside the tested set is ever installed.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -26,7 +28,8 @@ test: lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 verify: .venv
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist load -m verify
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist load -m verify --ignore $(ALONE)
+	$(BIN)/python -m pytest -q -m verify $(ALONE)
 
 pretrained: .venv/.train
 	$(BIN)/python -m benchmarks.pretrained
