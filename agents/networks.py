@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,10 @@ class QNetwork(nn.Module):
         self.dueling, self.tie = dueling, tie_of(len(inputs))
         self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
         self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
+        self.linear = tuple(layer for layer in self.body if isinstance(layer, nn.Linear))
+        # What `layers` last returned, which takes a while to make, and the addresses it views.
+        self.views: list[Layer] = []
+        self.memory: list[int] = []
 
     def forward(self, observations: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Q values, shape (B, F) -> (B, actions).
@@ -90,11 +95,19 @@ class QNetwork(nn.Module):
         The value of a state, which a dueling network puts first, is left out: it is the same for
         all actions.
         """
-        layers = [layer for layer in self.body if isinstance(layer, nn.Linear)]
-        pairs = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
-        weights, biases = pairs[-1]
-        skipped = int(self.dueling)
-        return [*pairs[:-1], (weights[:, skipped:], biases[skipped:])]
+        parameters = [p for layer in self.linear for p in (layer.weight, layer.bias)]
+        memory = [parameter.data_ptr() for parameter in parameters]
+        if memory != self.memory:
+            arrays = [parameter.detach().numpy() for parameter in parameters]
+            *hidden, (weights, biases) = zip((w.T for w in arrays[::2]), arrays[1::2], strict=True)
+            skipped = int(self.dueling)
+            self.views = [*hidden, (weights[:, skipped:], biases[skipped:])]
+            self.memory = memory
+        return self.views
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which have memory of their own."""
+        return self.__dict__ | {"memory": [], "views": []}
 
     def preferences(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values of the actions up to what is common to all, shape (B, F) -> (B, actions).
