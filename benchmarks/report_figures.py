@@ -59,12 +59,16 @@ def over_time(results: Results, entry: str, agents: Sequence[str]) -> Figure:
     bound = np.minimum(of_peak(course["bound"], peak), 1.0)
     label = "bound of each second"
     axes[1, 0].stairs(bound, seconds, baseline=None, color=BOUND_COLOR, label=label)
+    lowest = 1.0
     for agent in agents:
         values = of_peak(rows[agent][number]["by_second"]["utility"], peak)
         whole = rows[agent][number]["utility_of_peak"]
         label = f"{agent}: {whole:.3f}"
         axes[1, 0].plot(seconds[:-1] + 0.5, values, label=label, **style(results, agent))
-    axes[1, 0].set(ylabel="utility / peak", xlabel="arrival time, s", ylim=(-0.02, 1.05))
+        lowest = min(lowest, np.nanmin(values))
+    # Where all routers are good ones, their differences would not be seen on the whole axis.
+    bottom, top = (-0.02, 1.05) if lowest < 0.5 else (np.floor(10 * lowest) / 10, 1.01)
+    axes[1, 0].set(ylabel="utility / peak", xlabel="arrival time, s", ylim=(bottom, top))
     put_legend(figure, axes[1, 0])
     return figure
 

@@ -13,6 +13,7 @@ from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.report import FIGURES
 from benchmarks.report_compact import write_compact
 from benchmarks.report_data import Results
+from benchmarks.report_figures import over_time
 from benchmarks.report_page import Table
 from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
 from benchmarks.report_paper_figures import gains
@@ -163,6 +164,19 @@ def test_the_figure_of_gains_shows_what_differs(means: tuple[float, ...], left: 
     ticks = axis.get_xticks()
     labels = [axis.xaxis.get_major_formatter()(tick) for tick in ticks]
     assert [float(label.replace("\N{MINUS SIGN}", "-")) for label in labels] == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(("worst", "bottom"), [(0.84, 0.8), (0.3, -0.02)])
+def test_the_course_of_good_routers_is_drawn_large(worst: float, bottom: float):
+    pytest.importorskip("matplotlib")
+    second = {"requests": [5, 9], "peak": [10.0, 10.0], "bound": [10.0, 10.0]}
+    rows = [
+        row("one", agent, 0.9, load_1_per_s=4.0, by_second={**second, "utility": [9.0, 10 * least]})
+        for agent, least in (("learned", 0.9), ("opt-6.7b", worst))
+    ]
+    course = over_time(Results(rows), "one", ["learned", "opt-6.7b"]).axes[1]
+    assert course.get_ylim()[0] == pytest.approx(bottom)
+    assert course.get_ylim()[1] > 1.0
 
 
 def test_one_learned_router_stands_for_all_entries():
