@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Card:
         known = all(isinstance(value, said.get(name, ())) for name, value in self.fields.items())
         if self.settings != SETTINGS[self.algorithm] or not known:
             return None
-        chosen = "".join(f" --{name} {value}" for name, value in self.fields.items())
+        chosen = "".join(f" --{name} {quote(str(value))}" for name, value in self.fields.items())
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
         return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.commands import env_fields
+from benchmarks.commands import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from benchmarks.runners import Workers
@@ -144,10 +144,8 @@ class Tune:
     """Which learner: ddqn, rollout-pi, ..."""
     scenario: str = "unpredictable-1"
     """Name of a scenario."""
-    load: float | None = None
-    """Mean arrival rate in units of load 1, instead of the scenario's."""
-    profile: str | None = None
-    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
     trials: int = 20
     """In all: the same command goes on with what is missing."""
     timesteps: int | None = None
@@ -168,7 +166,7 @@ class Tune:
             directory=out,
             algorithm=self.algorithm,
             scenario=self.scenario,
-            fields=env_fields(self.load, self.profile),
+            fields=self.environment.fields,
             trials=self.trials,
             timesteps=self.timesteps,
             seed=self.seed,

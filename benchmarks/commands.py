@@ -19,6 +19,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EnvOptions:
+    """What differs from the scenario."""
+
+    load: float | None = None
+    """Mean arrival rate in units of load 1, instead of the scenario's."""
+    profile: str | None = None
+    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of EnvConfig that were given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+Environment = tyro.conf.OmitArgPrefixes[EnvOptions]
+UNCHANGED = EnvOptions()
+
+
+@dataclass(frozen=True)
 class Demo:
     """Train a router on real arrivals and compare it with every heuristic, in a few minutes."""
 
@@ -47,10 +66,8 @@ class Train:
     scenario: str | None = None
     """Name of a scenario, or of a family of them: `any`, for the generalist; the default is
     `any` for that one and `unpredictable-1` for all others."""
-    load: float | None = None
-    """Mean arrival rate in units of load 1, instead of the scenario's."""
-    profile: str | None = None
-    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
     seed: int = 0
     """Of everything random."""
     timesteps: int | None = None
@@ -92,7 +109,7 @@ class Train:
         return Plan(
             directory=self.directory,
             scenario=self.resolved_scenario,
-            fields=env_fields(self.load, self.profile),
+            fields=self.environment.fields,
             seed=self.seed,
             decisions=self.timesteps,
             algorithm=self.algorithm,
@@ -120,10 +137,8 @@ class Evaluate:
     """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
     scenario: str = "unpredictable-1"
     """Name of a scenario."""
-    load: float | None = None
-    """Mean arrival rate in units of load 1, instead of the scenario's."""
-    profile: str | None = None
-    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
     episodes: int = 32
     """How many episodes."""
     seed: int = 0
@@ -140,19 +155,13 @@ class Evaluate:
         from benchmarks.tables import show
         from llmroute_env.scenarios import configure
 
-        config = configure(self.scenario, split=self.split, **env_fields(self.load, self.profile))
+        config = configure(self.scenario, split=self.split, **self.environment.fields)
         evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
         row = {**report(evaluation, self.scenario), "agent": self.agent}
         if self.json:
             print(json_format.dumps(row))
         else:
             show([row])
-
-
-def env_fields(load: float | None, profile: str | None) -> dict[str, Any]:
-    """The fields of EnvConfig that the command line sets."""
-    given = {"load": load, "profile": profile}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

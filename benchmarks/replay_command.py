@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from benchmarks.commands import env_fields
+from benchmarks.commands import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
@@ -28,10 +28,8 @@ class EpisodeChoice:
 
     scenario: str = "unpredictable-1"
     """Name of a scenario."""
-    load: float | None = None
-    """Mean arrival rate in units of load 1, instead of the scenario's."""
-    profile: str | None = None
-    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
     split: str = "test"
     """Part of the arrivals that the episode is cut from: train, validation, test or all."""
     seed: int = 0
@@ -48,8 +46,7 @@ class EpisodeChoice:
         from llmroute_env.recording import play
         from llmroute_env.scenarios import configure
 
-        fields = env_fields(self.load, self.profile)
-        config = configure(self.scenario, split=self.split, **fields)
+        config = configure(self.scenario, split=self.split, **self.environment.fields)
         agent = load(agent_name, config)
         config = for_agent(config, agent)
         agent.begin(1, np.random.default_rng(self.seed))
