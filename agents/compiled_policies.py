@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,15 @@ class CompiledPolicy(NamedTuple):
     worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
     tries: int  # how many pairs GUARDED may take, those of the most worth; 0 for all
     network: Perceptron
+
+
+@runtime_checkable
+class RunsCompiled(Protocol):
+    """A router that has a compiled form: whole episodes run without returning to Python."""
+
+    def compiled(self, config: EnvConfig) -> CompiledPolicy:
+        """What decides for `config` exactly as the router does."""
+        ...
 
 
 def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:

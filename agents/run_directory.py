@@ -24,9 +24,11 @@ from torch import Tensor
 
 from agents.base import Actions, Observations
 from agents.checkpoint import CheckpointError, read_tensors, write_atomically
+from agents.compiled_policies import CompiledPolicy
 from agents.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.pairs import Price, gpu_inputs, pair_columns
 from agents.presets import SETTINGS
+from agents.routers import compiled_router
 from agents.sb3_settings import SB3Settings
 from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
@@ -153,6 +155,10 @@ class TrainedRouter:
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
         return self.network.greedy(observations)
+
+    def compiled(self, config: EnvConfig) -> CompiledPolicy:
+        """See RunsCompiled."""
+        return compiled_router(self.network, config)
 
 
 def load_agent(directory: Path | str, config: EnvConfig | None = None) -> TrainedRouter:

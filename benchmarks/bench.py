@@ -22,7 +22,8 @@ from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
 from agents.loading import run_of
 from benchmarks.cells import Bound, Cell, Train, Tune
-from benchmarks.entries import ENTRIES, Entry, training_entry
+from benchmarks.entries import ENTRIES, training_entry
+from benchmarks.entry import Entry
 from benchmarks.evaluation_cell import Evaluate
 from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.results import write_atomically
@@ -32,7 +33,7 @@ from llmroute_env.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 
 SUITE = "suite.json"
-SEVERAL_SEEDS = {"main", "testing"}
+SEVERAL_SEEDS = {"main", "static", "several-seeds", "testing"}
 """Tags of the entries on which learned routers are trained with all seeds of the suite."""
 
 ROWS_IGNORE = {"summary", "main_only", "rollout_on"}
@@ -134,30 +135,42 @@ def plan(suite: Suite, out: Path) -> Work:
     brought = [path.name for path in sorted((out / "given").glob("*"))]
     for id in suite.entries:
         entry = ENTRIES[id]
-        prepare.append(Bound(entry, suite.episodes, suite.seed))
-        for agent in entry.only or suite.agents:
+        if entry.bounded:
+            prepare.append(Bound(entry, episodes_of(suite, entry), suite.seed))
+        for agent in (*(entry.only or suite.agents), *entry.also):
             added, cells = cells_of(suite, entry, agent)
             prepare += added
             evaluate += cells
         for name in brought:
-            base = Evaluate(suite.name, entry, name, 0, suite.episodes, suite.seed)
+            base = evaluation(suite, entry, name)
             evaluate.append(dataclasses.replace(base, given=f"given/{name}"))
     return Work(tuple(prepare), tuple(evaluate))
 
 
+def episodes_of(suite: Suite, entry: Entry) -> int:
+    """Test episodes of an entry."""
+    return min(suite.episodes, entry.episodes or suite.episodes)
+
+
+def evaluation(suite: Suite, entry: Entry, agent: str) -> Evaluate:
+    """The rows of a router without training on an entry."""
+    return Evaluate(suite.name, entry, agent, 0, episodes_of(suite, entry), suite.seed)
+
+
 def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[Evaluate]]:
     """What has to be prepared for one router on one entry, and the evaluations."""
-    base = Evaluate(suite.name, entry, agent, 0, suite.episodes, suite.seed)
+    base = evaluation(suite, entry, agent)
     if agent in FOLLOWED and entry.id not in suite.rollout_on:
         return [], []
-    if agent in suite.main_only and "main" not in entry.tags:
+    if agent in suite.main_only and not entry.tags & {"main", "static"}:
         return [], []
     if agent in TUNED or agent in FOLLOWED:
         control = FOLLOWED.get(agent, agent)
         source = ENTRIES[entry.tuned_on or entry.id]
-        cell = Tune(source, control, suite.tuning_episodes, suite.tuning_window_s)
-        most = suite.rollout_episodes if agent in FOLLOWED else suite.episodes
-        episodes = min(most, suite.episodes)
+        window_s = source.tuning_window_s or suite.tuning_window_s
+        cell = Tune(source, control, suite.tuning_episodes, window_s)
+        most = suite.rollout_episodes if agent in FOLLOWED else base.episodes
+        episodes = min(most, base.episodes)
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
     if agent in HEURISTICS or agent in CONTROLS:
         return [], [base]

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import controls
 from benchmarks.bound_program import Instance
 from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, upper_bound
-from benchmarks.entries import Entry
+from benchmarks.entry import Entry
 from benchmarks.episode_rows import DETAILED
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig

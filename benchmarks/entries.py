@@ -7,49 +7,15 @@ the point is that it is another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 from agents.families import DEDICATED
 from agents.presets import SCENARIO
-from llmroute_env.config import EnvConfig
-from llmroute_env.scenarios import configure
-from llmroute_env.serialization import config_sha256
+from benchmarks.entry import Entry
+from benchmarks.static_entries import static_entries
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One environment of a suite.
-
-    Attributes:
-        id: stable name: rows carry it.
-        scenario: name; fields: of EnvConfig, that replace the scenario's.
-        trained_on: id of the entry that learned routers are trained on; this one if empty.
-        tuned_on: id of the entry whose validation split heuristics are tuned on; likewise.
-        only: routers that are compared there; all if empty.
-    """
-
-    id: str
-    scenario: str
-    tags: frozenset[str]
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    trained_on: str = ""
-    tuned_on: str = ""
-    only: tuple[str, ...] = ()
-
-    def config(self, split: str) -> EnvConfig:
-        """The environment on one split of its arrivals."""
-        return configure(self.scenario, split=split, **self.fields)
-
-    @cached_property
-    def test_sha256(self) -> str:
-        """Fingerprint of the environment of its test episodes."""
-        return config_sha256(self.config("test"))
-
 
 STABLE_LOADS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 25.0, 30.0)
 
@@ -155,7 +121,8 @@ def _testing() -> list[Entry]:
 
 def _entries() -> dict[str, Entry]:
     single = [*_stable(), *_variants()]
-    every = [*single, *_mix_matrix(), *_arrival_matrix(single), *_unseen(), *_testing()]
+    every = [*single, *_mix_matrix(), *_arrival_matrix(single), *static_entries(STABLE_LOADS)]
+    every += [*_unseen(), *_testing()]
     return {entry.id: entry for entry in every}
 
 

@@ -11,7 +11,7 @@ from benchmarks.metrics import by_second, latencies_s, policy_map, windows_near_
 from benchmarks.results import Row
 from benchmarks.runner import EpisodeResult, Evaluation, episode_seeds
 
-WINDOWS_S = (0.5, 1.0, 2.0, 5.0)
+WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Lengths of the windows compared with the peak; the second is the one that reports show."""
 
 DETAILED = 4
@@ -21,25 +21,26 @@ DETAILED = 4
 def rows_of(
     evaluation: Evaluation,
     header: Mapping[str, Any],
-    bounds: Mapping[str, Any],
+    bounds: Mapping[str, Any] | None,
     times: Mapping[str, Any],
 ) -> list[Row]:
-    """One row per episode; `bounds` is what cells.Bound wrote, `times` entries of TIMES."""
-    seeds = episode_seeds(evaluation.seed, len(evaluation.episodes))
-    return [
-        {
-            **header,
-            "episode": i,
-            "episode_seed": int(seed),
-            **metrics(episode, evaluation, bounds["bound"][i]),
-            **(details(episode, evaluation, bounds["by_second"][i]) if i < DETAILED else {}),
-            **times,
-        }
-        for i, (seed, episode) in enumerate(zip(seeds, evaluation.episodes, strict=True))
-    ]
+    """One row per episode; `bounds` is what cells.Bound wrote, `times` entries of TIMES.
+
+    Without bounds a row's bound and regret are None.
+    """
+    rows: list[Row] = []
+    for i, seed in enumerate(episode_seeds(evaluation.seed, len(evaluation.episodes))):
+        episode = evaluation.episodes[i]
+        bound = bounds["bound"][i] if bounds else None
+        row: Row = {**header, "episode": i, "episode_seed": int(seed)}
+        row |= metrics(episode, evaluation, bound)
+        if bounds and i < DETAILED:
+            row |= details(episode, evaluation, bounds["by_second"][i])
+        rows.append({**row, **times})
+    return rows
 
 
-def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float) -> Row:
+def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float | None) -> Row:
     """What `report` tells of an evaluation, for one episode."""
     summary, requests = episode.summary, max(episode.summary["requests"], 1)
     peak = max(summary["peak_utility"], 1e-12)
@@ -53,8 +54,8 @@ def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float) -> Row
         "peak_utility": summary["peak_utility"],
         "bound": bound,
         "utility_of_peak": summary["utility_of_peak"],
-        "bound_of_peak": bound / peak,
-        "regret": (bound - summary["utility"]) / peak,
+        "bound_of_peak": None if bound is None else bound / peak,
+        "regret": None if bound is None else (bound - summary["utility"]) / peak,
         "deadline_met": summary["deadline_met"],
         "late": summary["late"] / requests,
         "rejected": summary["rejected"] / requests,

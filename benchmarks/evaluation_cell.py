@@ -15,7 +15,8 @@ from agents.base import Agent
 from agents.lookahead import SeesState
 from benchmarks import controls
 from benchmarks.cells import Bound, Files
-from benchmarks.entries import Entry, training_entry
+from benchmarks.entries import ENTRIES, training_entry
+from benchmarks.entry import Entry
 from benchmarks.episode_rows import rows_of
 from benchmarks.results import ROWS, stamp, to_lines
 from benchmarks.runner import evaluate
@@ -59,7 +60,8 @@ class Evaluate:
     def needs(self) -> tuple[str, ...]:
         """See Cell."""
         weights = [f"{self.given}/{name}" for name in ("config.json", "weights.safetensors")]
-        return (self.bound, *([self.tuned] if self.tuned else []), *(weights if self.given else []))
+        bound = [self.bound] if self.entry.bounded else []
+        return (*bound, *([self.tuned] if self.tuned else []), *(weights if self.given else []))
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """See Cell."""
@@ -71,7 +73,8 @@ class Evaluate:
         wall_s = (time.perf_counter() - started_s) / self.episodes
         times = {"wall_s": round(wall_s, 4), "decision_us": decision_us(agent, evaluation.config)}
         header = self.header(config, tuned, evaluation.config)
-        rows = rows_of(evaluation, header, json.loads(inputs[self.bound]), times)
+        bounds = json.loads(inputs[self.bound]) if self.entry.bounded else None
+        rows = rows_of(evaluation, header, bounds, times)
         return {self.output: to_lines(rows)}
 
     def make(
@@ -79,7 +82,9 @@ class Evaluate:
     ) -> Agent:
         """The router."""
         if not self.given:
-            return controls.make(self.agent, config, tuned and tuned["setting"])
+            # Built for what it was tuned on: a shift is one of what a router believes, too.
+            believed = ENTRIES[self.entry.tuned_on or self.entry.id].config("test")
+            return controls.make(self.agent, believed, tuned and tuned["setting"])
         from agents.loading import load
 
         scratch.mkdir(parents=True, exist_ok=True)

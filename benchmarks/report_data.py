@@ -112,6 +112,12 @@ class Results:
         return {key: RouterRows(tuple(rows)) for key, rows in grouped.items()}
 
     @cached_property
+    def windows_s(self) -> tuple[float, ...]:
+        """Lengths of the windows that all rows count: older ones know fewer."""
+        known = [set(row["windows_at_least"]) for row in self.rows]
+        return tuple(sorted(map(float, set.intersection(*known)))) if known else ()
+
+    @cached_property
     def entries(self) -> list[str]:
         """Ids of the entries with rows, in the order of the suites, unknown ones last."""
         found = {row["entry"] for row in self.rows}

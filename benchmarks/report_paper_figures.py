@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.episode_rows import WINDOWS_S
 from benchmarks.metrics import THRESHOLDS
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_svg import ROUTER_COLORS, new_figure, put_legend, style
@@ -72,12 +71,12 @@ def window_ratios(
                 "linestyle": LINES[number // len(ROUTER_COLORS) % len(LINES)],
             }
             values = np.maximum(ratios_by_length(results, entry, base, threshold), LEAST)
-            axis.plot(WINDOWS_S, values, "o", markersize=3.5, label=entry, **look)
+            axis.plot(results.windows_s, values, "o", markersize=3.5, label=entry, **look)
         axis.axhline(paper[threshold], color="black", linewidth=1, linestyle="--", label="paper")
         axis.axhline(1.0, color="#999999", linewidth=0.8)
         axis.set(xlabel="window, s", xscale="log", yscale="log")
         axis.set_title(f">= {100 * threshold:.0f} % of peak")
-        axis.set_xticks(WINDOWS_S, [f"{window_s:g}" for window_s in WINDOWS_S])
+        axis.set_xticks(results.windows_s, [f"{window_s:g}" for window_s in results.windows_s])
         axis.minorticks_off()
         axis.set_ylim(0.9 * LEAST, 10)
         axis.set_yticks(
@@ -108,7 +107,8 @@ def window_levels(results: Results, entries: Sequence[str], agents: Sequence[str
 def ratios_by_length(results: Results, entry: str, base: str, threshold: float) -> list[float]:
     """For every length of windows; NaN where the base has none."""
     ours, theirs = results.cells[entry, str(results.router_of(entry))], results.cells[entry, base]
-    found = [ratio(ours.windows(threshold, w), theirs.windows(threshold, w)) for w in WINDOWS_S]
+    lengths_s = results.windows_s
+    found = [ratio(ours.windows(threshold, w), theirs.windows(threshold, w)) for w in lengths_s]
     return [float("nan") if value is None else value for value in found]
 
 

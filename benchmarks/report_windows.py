@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.episode_rows import WINDOWS_S
 from benchmarks.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Part, Table
@@ -104,12 +103,12 @@ def sensitivity(results: Results, entries: Sequence[str]) -> Table:
         agent = str(results.router_of(entry))
         by_length = [
             " / ".join(multiples(results, entry, agent, LARGEST, window_s))
-            for window_s in WINDOWS_S
+            for window_s in results.windows_s
         ]
         rows.append((entry, agent, *by_length))
     return Table(
         "Sensitivity of (b) to deadline, window length, batch limit and placement",
-        ("entry", "router", *(f"windows of {window_s:g} s" for window_s in WINDOWS_S)),
+        ("entry", "router", *(f"windows of {window_s:g} s" for window_s in results.windows_s)),
         tuple(rows),
         f"Windows at >= 96 / 98 / 99 % of peak as multiples of those of {LARGEST} alone.",
     )
@@ -167,7 +166,8 @@ def crossing(results: Results, entry: str, agent: str) -> float | None:
 def dependence(results: Results) -> Iterator[str]:
     """How far each of our choices moves the ratio at the strictest threshold."""
     strictest = THRESHOLDS[-1]
-    moves = {"window length": [(f"{w:g} s", at(results, BASE, strictest, w)) for w in WINDOWS_S]}
+    lengths = [(f"{w:g} s", at(results, BASE, strictest, w)) for w in results.windows_s]
+    moves = {"window length": lengths}
     for choice, entries in CHOICES.items():
         known = [entry for entry in entries if usable(results, entry)]
         if len(known) > 1:

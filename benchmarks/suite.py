@@ -34,11 +34,11 @@ class Suite:
     Attributes:
         entries: ids, in the order of the report.
         agents: heuristics, controls (TUNED, FOLLOWED) and learning algorithms, likewise.
-        seeds: training seeds of learned routers on entries tagged `main`; one on the others.
+        seeds: training seeds of learned routers where `SEVERAL_SEEDS` says so; one elsewhere.
         episodes: test episodes; episode i of an entry is the same for everybody.
         seed: of the test episodes. 1000 where learned routers are judged: no default of theirs was
             chosen after a look at these.
-        main_only: agents that are compared on entries tagged `main` only.
+        main_only: agents that are compared on entries tagged `main` or `static` only.
         rollout_on: entries on which controls look ahead; `rollout` takes milliseconds a decision.
         rollout_episodes: of theirs: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
@@ -116,8 +116,8 @@ SUITES = {
         ),
         Suite(
             "paper",
-            "the results of arXiv 2401.07886: availability, windows near the peak, robustness",
-            entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen")),
+            "the results of arXiv 2401.07886, in the paper's setting and in ours",
+            entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen", "learned")),
             agents=(*HEURISTICS, *TUNED, "rollout", *LEARNED),
             seed=1000,
             main_only=("ddqn-pairs",),

@@ -26,6 +26,13 @@ def ring_slots(queue_capacity: int, largest_batch: int) -> int:
     return -(-(queue_capacity + largest_batch) // BLOCK) * BLOCK
 
 
+def used_slots(s: State) -> int:
+    """Slots of an env that its longest ring has reached: a snapshot needs no more of them."""
+    _, gpus, models = s.queues.shape
+    blocks = -(-int(s.queues["room"].max()) // BLOCK)
+    return blocks * BLOCK * int(gpus * models)
+
+
 @compiled
 def slot_of(cluster: Cluster, s: State, e: int, gpu: int, model: int, k: int) -> int:
     """The slot of request `k` of the queue, counted from the first of its running batch."""

@@ -29,6 +29,7 @@ from llmroute_env.episode import (
     step_envs,
 )
 from llmroute_env.observation import bounds
+from llmroute_env.queues import used_slots
 from llmroute_env.specs import ConfigError, require
 from llmroute_env.state import (
     COMPLETION,
@@ -243,19 +244,21 @@ class Simulation:
         return list(map(Completion._make, records))
 
     def snapshot(self) -> State:
-        """A copy of everything that changes."""
-        return self.state.copy()
+        """A copy of everything that changes; of the slots only those that a ring has reached."""
+        return self.state._replace(requests=self.state.requests[:, : used_slots(self.state)]).copy()
 
     def restore(self, snapshot: State) -> None:
         """Go back to `snapshot` and encode its observations.
 
         Raises:
-            ConfigError: the snapshot is of another shape.
+            ConfigError: the snapshot is of another shape, or its queues do not fit in here.
         """
-        mine = [array.shape for array in self.state]
+        slots = snapshot.requests.shape[1]
+        fits = self.state._replace(requests=self.state.requests[:, :slots])
+        mine = [array.shape for array in fits]
         theirs = [array.shape for array in snapshot]
         require(mine == theirs, "snapshot shapes", theirs, str(mine))
-        self.state.restore(snapshot)
+        fits.restore(snapshot)
         encode_envs(self.cluster, self.state, self.outputs)
         self._clear_logs()
 

@@ -21,8 +21,9 @@ from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
-from benchmarks.runner import episode_seeds
+from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
 from llmroute_env import ConfigError, EnvConfig, configure
+from llmroute_env.simulation import Simulation
 
 MOST_BYTES = 5_000_000
 EPISODES = 8
@@ -115,3 +116,19 @@ def test_the_program_in_the_document_runs_as_printed(
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
     exec(compile(program, "routers.md", "exec"), {})
     assert capsys.readouterr().out.strip() in EnvConfig().model_names
+
+
+@pytest.mark.parametrize("name", ["pretrained:soft", "pretrained:generalist"])
+def test_whole_episodes_run_compiled_as_decision_by_decision(name: str):
+    config = configure("soft", split="test", window_s=2.0)
+    agent = load_trained(name, config)
+    seeds = episode_seeds(5, 3)
+    fast, slow = (Simulation(for_agent(config, agent), len(seeds)) for _ in range(2))
+    for simulation in (fast, slow):
+        everyone = np.ones(len(seeds), np.bool_)
+        simulation.seed(everyone, seeds)
+        simulation.reset(everyone)
+    mine, theirs = run_compiled(agent, fast), run_stepwise(agent, slow, seeds)
+    for e in range(len(seeds)):
+        np.testing.assert_array_equal(mine[mine["env"] == e], theirs[theirs["env"] == e])
+    np.testing.assert_array_equal(fast.state.envs["utility"], slow.state.envs["utility"])

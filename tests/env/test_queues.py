@@ -53,3 +53,24 @@ def test_memory_in_use_follows_the_longest_queue():
     assert BLOCK < longest <= rooms < 2 * longest
     used = np.flatnonzero(state.requests[0]["arrival_s"])
     assert used[-1] < rooms * state.queues[0].size < len(state.requests[0])
+
+
+def test_a_snapshot_takes_only_the_slots_that_queues_have_reached():
+    short, long = (
+        Simulation(configure("stable", queue_capacity=capacity), 2) for capacity in (64, 100_000)
+    )
+    everyone = np.ones(2, np.bool_)
+    for simulation in (short, long):
+        simulation.seed(everyone, np.array([1, 2], np.uint64))
+        simulation.reset(everyone)
+        for step in range(400):
+            simulation.step(np.full(2, step % 3))
+    kept = long.snapshot()
+    assert kept.nbytes < 200_000 < long.state.nbytes
+    # Room that nothing has reached makes no difference, so either continues the other.
+    short.restore(kept)
+    for step in range(200):
+        for simulation in (short, long):
+            simulation.step(np.full(2, step % 3))
+        np.testing.assert_array_equal(short.completions, long.completions)
+        np.testing.assert_array_equal(short.outputs.observations, long.outputs.observations)
