@@ -13,6 +13,8 @@ from benchmarks.results import read_rows, write_atomically
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3
 """Entries whose course over time is drawn."""
+IN_NUMBERS = {"per-gpu", "static-stable", "learned"}
+"""Tags of entries that chapters sum up; by themselves they would only be in the way."""
 
 
 def write_report(directory: Path, out: Path | None = None) -> list[Path]:
@@ -35,19 +37,26 @@ def write_report(directory: Path, out: Path | None = None) -> list[Path]:
 
 def all_sections(results: Results, directory: Path) -> list[Section]:
     """The chapters for which there are rows."""
-    main = results.tagged("main") or results.entries
+    main, own = results.main, by_themselves(results)
     chapters = [
         Section("Figures", tuple(figures(results, main))),
         *report_summary.sections(results),
         *report_learned.sections(results),
         *report_bound.sections(directory),
-        Section("All entries together", (report_tables.summary(results, main),)),
-        Section("Each entry", tuple(report_tables.of_entry(results, e) for e in results.entries)),
+        Section("All entries together", (report_tables.summary(results, main),) if main else ()),
+        Section("Each entry", tuple(report_tables.of_entry(results, e) for e in own)),
         Section(
-            "Effort and run cards", (report_tables.effort(results), report_tables.cards(results))
+            "Effort and run cards",
+            (report_tables.effort(results, own), report_tables.cards(results, own)),
         ),
     ]
     return [chapter for chapter in chapters if chapter.parts]
+
+
+def by_themselves(results: Results) -> list[str]:
+    """Entries with a table and a run card of their own."""
+    hidden = {entry for tag in IN_NUMBERS for entry in results.tagged(tag)}
+    return [entry for entry in results.entries if entry not in hidden]
 
 
 def figures(results: Results, main: list[str]) -> list[Picture]:
@@ -61,6 +70,8 @@ def figures(results: Results, main: list[str]) -> list[Picture]:
     lively = [entry for entry in main if "stable" not in entry] or main
     for entry in lively[:SHOWN_OVER_TIME]:
         pictures += of_entry(results, entry)
+    if not main:
+        return pictures
     figure = report_figures.profiles(results, main, report_tables.everywhere(results, main)[:6])
     caption = "Performance profiles: higher is better; entries weigh the same."
     return [*pictures, picture("profiles", caption, figure)]

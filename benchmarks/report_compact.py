@@ -19,8 +19,13 @@ from benchmarks.report_text import versions_text
 from benchmarks.results import read_rows, write_atomically
 
 TABLE = "table.md"
-KEPT = ("availability", "levels", "windows", "gains", "time-", "looseness")
-"""Beginnings of the names of the figures that are kept: the first of each."""
+KEPT = (
+    *("static-windows", "static-gpus", "availability", "levels"),
+    *("gains", "time-", "looseness", "windows"),
+)
+"""Beginnings of the names of the figures that are kept: the first of each, by rank."""
+MOST = 6
+"""Figures that are kept."""
 LEFT_OUT = ("Each entry", "Effort and run cards")
 """Chapters that only the whole report has."""
 
@@ -46,13 +51,9 @@ def write_compact(directory: Path, out: Path) -> list[Path]:
 
 
 def kept(figures: Sequence[Picture]) -> list[Picture]:
-    """The first figure of each kind."""
-    first: dict[str, Picture] = {}
-    for figure in figures:
-        kind = next((kind for kind in KEPT if figure.name.startswith(kind)), None)
-        if kind is not None:
-            first.setdefault(kind, figure)
-    return list(first.values())
+    """The first figure of each kind, of the kinds that rank highest."""
+    firsts = [next((f for f in figures if f.name.startswith(kind)), None) for kind in KEPT]
+    return [figure for figure in firsts if figure is not None][:MOST]
 
 
 def shortened(chapter: Section, figures: Sequence[Picture]) -> Section:

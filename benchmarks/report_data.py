@@ -33,8 +33,8 @@ class RouterRows:
         return sorted({row["training_seed"] for row in self.rows})
 
     def values(self, name: str) -> Floats:
-        """Entry `name` of every row, shape (seeds, episodes)."""
-        return self.table(lambda row: float(row[name]))
+        """Entry `name` of every row, shape (seeds, episodes); NaN for a bound not computed."""
+        return self.table(lambda row: float("nan") if row[name] is None else float(row[name]))
 
     def table(self, value: Callable[[Row], float]) -> Floats:
         """A number of every row, shape (seeds, episodes)."""
@@ -129,6 +129,12 @@ class Results:
         return [entry for entry in self.entries if entry in carriers]
 
     @cached_property
+    def main(self) -> list[str]:
+        """Entries that routers are judged on; without any, all whose bounds are known."""
+        unbounded = {row["entry"] for row in self.rows if row["bound"] is None}
+        return self.tagged("main") or [entry for entry in self.entries if entry not in unbounded]
+
+    @cached_property
     def routers(self) -> list[str]:
         """All routers, learned ones first, then tuned ones: the order of colours."""
         kinds = {row["agent"]: (not row["learned"], not row["tuning"]) for row in self.rows}
@@ -149,11 +155,8 @@ class Results:
 
         The one that comes closest to the bound, over the main entries that all learned ones met.
         """
-        learned = {
-            agent for entry, agent in self.cells if self.cells[entry, agent].first["learned"]
-        }
-        main = self.tagged("main") or self.entries
-        common = [e for e in main if learned <= set(self.agents(e))] or main
+        learned = {agent for entry in self.main for agent in self.learned(entry)}
+        common = [e for e in self.main if learned <= set(self.agents(e))] or self.main
         scores = {
             agent: [
                 self.cells[e, agent].of_bound().mean() for e in common if (e, agent) in self.cells

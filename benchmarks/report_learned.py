@@ -26,7 +26,7 @@ UNSEEN = "The same on environments that no generalist learns in"
 
 def sections(results: Results) -> list[Section]:
     """The chapter, where there are learned routers and tuned heuristics."""
-    best = compared(results, results.tagged("main") or results.entries)
+    best = compared(results, results.main)
     if not best:
         return []
     parts: list[Part] = [figure(results, best), table(results, best)]

@@ -18,6 +18,9 @@ LEVELS = (AVAILABLE, 0.95, 0.9)
 
 SCORE = "utility_of_peak"
 
+WITH_SHEDDING = ("availability", "availability-8gpu")
+"""Tags of the entries of constant rate, on four and on eight GPUs."""
+
 Cells = Mapping[tuple[str, str], str]
 MATRICES: dict[str, Cells] = {
     "task mixes": {(a, b): f"mix-{a}-to-{b}" for a in MIXES for b in MIXES},
@@ -31,7 +34,7 @@ MATRICES: dict[str, Cells] = {
 def parts(results: Results) -> list[Part]:
     """Results (a) to (f) in full, where there are rows for them."""
     return [
-        *available(results),
+        *available(results, *WITH_SHEDDING),
         *per_gpu(results),
         *report_windows.parts(results),
         *matrices(results),
@@ -40,30 +43,27 @@ def parts(results: Results) -> list[Part]:
     ]
 
 
-def available(results: Results) -> list[Part]:
-    """(a) highest available rate, and (c) the same per GPU against eight GPUs."""
-    entries = results.tagged("availability")
+def available(results: Results, tag: str, tag_of_eight: str | None = None) -> list[Part]:
+    """(a) highest available rate, and (c) the same per GPU against eight GPUs, if that was run."""
+    entries = results.tagged(tag)
     if not entries:
         return []
-    base = results.highest_available("availability", LARGEST)
-    eight = results.highest_available("availability-8gpu", LARGEST)
+    # Load 1 of eight GPUs is twice that of four, so per GPU loads compare as they are.
+    against = {f"/ {LARGEST} alone": results.highest_available(tag, LARGEST)}
+    if tag_of_eight:
+        eight = results.highest_available(tag_of_eight, LARGEST)
+        against[f"per GPU / {LARGEST} alone on 8 GPUs"] = eight
     rows = []
     for agent in results.agents(entries[0]):
-        load = results.highest_available("availability", agent)
-        loads = [load_text(results, agent, level) for level in LEVELS]
-        # Load 1 of eight GPUs is twice that of four, so per GPU loads compare as they are.
-        ratios = [number(ratio(load, other), 2) for other in (base, eight)]
-        rows.append((agent, *loads, *ratios))
+        load = results.highest_available(tag, agent)
+        loads = [load_text(results, agent, level, tag) for level in LEVELS]
+        rows.append((agent, *loads, *(number(ratio(load, o), 2) for o in against.values())))
     highest = max(results.cells[e, results.agents(e)[0]].first["load"] for e in entries)
+    what = "with shedding, and (c) per GPU" if tag_of_eight else "nothing shed"
     return [
         Table(
-            "(a) Highest available arrival rate, stable workload, and (c) per GPU",
-            (
-                "router",
-                *(f"load, {100 * level:.0f} % in time" for level in LEVELS),
-                f"/ {LARGEST} alone",
-                f"per GPU / {LARGEST} alone on 8 GPUs",
-            ),
+            f"(a) Highest available arrival rate, stable workload, {what}",
+            ("router", *(f"load, {100 * level:.0f} % in time" for level in LEVELS), *against),
             tuple(rows),
             "Available: at least 99 % of the requests in time; ratios are of these. The paper: "
             "above 10 times OPT-6.7B alone. Highest load tried: "
@@ -105,7 +105,11 @@ def per_gpu(results: Results) -> list[Part]:
         "about 3.9 times. The multiple is at most 2 where eight GPUs answer everything with the "
         "largest model, and grows without bound where these fail: it is a matter of the rate."
     )
-    return [Table("(c) Performance per GPU", head, tuple(rows), note)] if rows else []
+    return (
+        [Table("(c) Performance per GPU, stable workload, with shedding", head, tuple(rows), note)]
+        if rows
+        else []
+    )
 
 
 def matrices(results: Results) -> list[Part]:

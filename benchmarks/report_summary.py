@@ -4,122 +4,196 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks import report_paper, report_windows
+from benchmarks import report_paper, report_static, report_static_gpus, report_windows
+from benchmarks.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Section, Table
-from benchmarks.report_paper import MATRICES, SCORE, same_rates, worst_transfer
-from benchmarks.report_text import load_text
+from benchmarks.report_page import Part, Section, Table
+from benchmarks.report_paper import MATRICES, SCORE, WITH_SHEDDING, same_rates, worst_transfer
+from benchmarks.report_static_gpus import span
+from benchmarks.report_static_grid import (
+    RECIPE,
+    SHEDDING,
+    STATIC,
+    Setting,
+    cases,
+    nearest,
+)
+from benchmarks.report_static_words import TAG
+from benchmarks.report_text import load_text, times
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
+from benchmarks.static_entries import LENGTHS_S, LOADS
 
-BESIDE = ("largest-feasible", "steep-pair")
-"""Tuned heuristics that are set beside the learned router."""
+TITLE, WITH_SHEDDING_TITLE = "The paper's results and ours", "The paper's results, with shedding"
+BESIDE = "steep-pair"
+"""The tuned heuristic that is set beside the learned router."""
+
+RATES = {STATIC: TAG, SHEDDING: WITH_SHEDDING[0]}
+HARD = {STATIC: "static-unpredictable-1", SHEDDING: "unpredictable-1"}
+SOFT = {STATIC: "static-soft", SHEDDING: "soft"}
+"""Tag of the entries of constant rate, and entries with either deadline, by setting."""
 
 Line = tuple[str, str, str]
 """What, the paper's figure, ours."""
 
 
 def sections(results: Results) -> list[Section]:
-    """The chapter on the paper, where there are rows for it."""
-    parts = report_paper.parts(results)
+    """The chapters on the paper, where there are rows for them: its own setting first."""
+    chapters = {
+        report_static.TITLE: report_static.parts(results),
+        WITH_SHEDDING_TITLE: report_paper.parts(results),
+    }
     shown = summary(results)
-    head = [shown] if shown.rows else []
-    return [Section("The paper's results", (*head, *parts))] if parts else []
+    head: list[Part] = [shown] if shown.rows else []
+    found = []
+    for title, parts in chapters.items():
+        if parts:
+            found.append(Section(title, (*head, *parts)))
+            head = []
+    return found
+
+
+def columns(results: Results) -> dict[tuple[Setting, str], str]:
+    """Setting and router of each column, and its head."""
+    learned = results.headline
+    if learned is None:
+        return {}
+    return {
+        (STATIC, learned): f"paper's setting: {learned}",
+        (STATIC, RECIPE): f"paper's setting: {RECIPE}",
+        (SHEDDING, learned): f"with shedding: {learned}",
+        (SHEDDING, BESIDE): f"with shedding: {BESIDE}",
+    }
 
 
 def summary(results: Results) -> Table:
-    """Every result beside the paper's and the tuned heuristics'; empty without a learned router."""
-    learned = results.headline
-    beside = {name: dict(texts(results, name)) for name in BESIDE}
-    lines = all_lines(results, learned) if learned else ()
-    return Table(
-        "The paper's results and ours",
-        ("result", "the paper", f"learned: {learned}", *(f"tuned: {name}" for name in BESIDE)),
-        tuple((*line, *(found.get(line[0], "-") for found in beside.values())) for line in lines),
-        f"{learned} is, of the learned routers here, the one that comes closest to the bound over "
-        "the main entries. Hardware, deadlines, batch limits, placement, request lengths and the "
-        "length of windows are our own choices, as the paper does not state them.",
-        wordy=True,
+    """Every result beside the paper's, in its setting and in ours; empty without learned router."""
+    heads = columns(results)
+    found = {key: {what: text for what, _, text in all_lines(results, *key)} for key in heads}
+    paper = {what: figure for key in heads for what, figure, _ in all_lines(results, *key)}
+    rows = [
+        (what, paper[what], *(texts.get(what, "-") for texts in found.values()))
+        for what in LINES
+        if what in paper
+    ]
+    return Table(TITLE, ("result", "the paper", *heads.values()), tuple(rows), note(results), True)
+
+
+def note(results: Results) -> str:
+    """Which routers and settings these are, and which cases are nearest to the paper."""
+    near = {
+        who: case
+        for who in dict.fromkeys((results.headline, RECIPE))
+        if (case := nearest(cases(results, STATIC, who)))
+    }
+    where = "; ".join(f"{who} {case}" for who, case in near.items())
+    return (
+        f"{results.headline} is, of the learned routers here, the one that comes closest to the "
+        f"bound over the main entries; {RECIPE} is the paper's recipe. Paper's setting: nothing is "
+        f"shed; (b) is over loads {LOADS[0]:g} to {LOADS[-1]:g} and episodes of "
+        f"{LENGTHS_S[0]:g} and {LENGTHS_S[1]:g} s, windows of {WINDOW_S:g} s. With shedding: our "
+        "default. "
+        + (f"Nearest to the three figures of (b) together: {where}. " if where else "")
+        + "Hardware, deadlines, batch limits, placement, request lengths and the length of "
+        "windows are our own choices, as the paper does not state them."
     )
 
 
-def texts(results: Results, agent: str) -> Iterator[tuple[str, str]]:
-    """What was looked at, and the router's figures."""
-    for what, _, text in all_lines(results, agent):
-        yield what, text
+OF_RATE = "(a) highest rate with 99 % in time, stable, over OPT-6.7B alone"
+OF_WINDOWS = {
+    threshold: f"(b) windows at >= {100 * threshold:.0f} % of peak, over OPT-6.7B alone"
+    for threshold in THRESHOLDS
+}
+OF_GPUS = "(c) utility per GPU, 4 GPUs over OPT-6.7B alone on 8"
+OF_SHIFT = {what: f"(d) other {what} than trained on" for what in MATRICES}
+OF_DEADLINES = "(e) utility of peak under deadlines"
+OF_TIME = "(f) time of a decision, one CPU core"
+LINES = (OF_RATE, *OF_WINDOWS.values(), OF_GPUS, *OF_SHIFT.values(), OF_DEADLINES, OF_TIME)
 
 
-def all_lines(results: Results, agent: str) -> Iterator[Line]:
-    """Results (a) to (f) of one router."""
-    yield from of_availability(results, agent)
-    for threshold, paper in report_windows.PAPER.items():
-        yield from of_windows(results, agent, threshold, paper)
-    yield from of_gpus(results, agent)
-    for what in MATRICES:
-        yield from of_shift(results, agent, what)
-    yield from of_deadlines(results, agent)
-    yield from of_time(results, agent)
+def all_lines(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
+    """Results (a) to (f) of one router in one setting, where there are rows."""
+    yield from of_rate(results, setting, agent)
+    for threshold in THRESHOLDS:
+        yield from of_windows(results, setting, agent, threshold)
+    yield from of_gpus(results, setting, agent)
+    if setting == SHEDDING:
+        for what in MATRICES:
+            yield from of_shift(results, agent, what)
+    yield from of_deadlines(results, setting, agent)
+    yield from of_time(results, setting, agent)
 
 
-def times(value: float | None) -> str:
-    """A multiple."""
-    return "-" if value is None else f"{value:.2f} x"
-
-
-def of_availability(results: Results, agent: str) -> Iterator[Line]:
+def of_rate(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Highest available rates."""
-    if results.tagged("availability"):
-        load, base = (results.highest_available("availability", a) for a in (agent, LARGEST))
-        loads = f"load {load_text(results, agent)} against {load_text(results, LARGEST)}"
-        what = "(a) highest rate with 99 % in time, stable, over OPT-6.7B alone"
-        yield what, "> 10 x", f"{times(ratio(load, base))} ({loads})"
+    tag = RATES[setting]
+    if any((entry, agent) in results.cells for entry in results.tagged(tag)):
+        load, base = (results.highest_available(tag, a) for a in (agent, LARGEST))
+        texts = [load_text(results, a, tag=tag) for a in (agent, LARGEST)]
+        yield OF_RATE, "> 10 x", f"{times(ratio(load, base))} (load {' against '.join(texts)})"
 
 
-def of_windows(results: Results, agent: str, threshold: float, paper: float) -> Iterator[Line]:
+def of_windows(results: Results, setting: Setting, agent: str, threshold: float) -> Iterator[Line]:
     """Windows near the peak."""
-    entries = [e for e in UNPREDICTABLE if {(e, agent), (e, LARGEST)} <= results.cells.keys()]
-    if entries:
-        found = [
+    if setting == SHEDDING:
+        entries = [e for e in UNPREDICTABLE if {(e, agent), (e, LARGEST)} <= results.cells.keys()]
+        texts = [
             f"{entry} {times(report_windows.at(results, entry, threshold, agent=agent))}"
             for entry in entries
         ]
-        what = f"(b) windows at >= {100 * threshold:.0f} % of peak, over OPT-6.7B alone"
-        yield what, f"{paper:g} x", ", ".join(found)
+    else:
+        texts = of_grid(results, agent, threshold)
+    if texts:
+        yield OF_WINDOWS[threshold], f"{report_windows.PAPER[threshold]:g} x", ", ".join(texts)
 
 
-def of_gpus(results: Results, agent: str) -> Iterator[Line]:
+def of_grid(results: Results, agent: str, threshold: float) -> list[str]:
+    """Range over loads and lengths of episodes, workload by workload, and the nearest case."""
+    found, place = cases(results, STATIC, agent), THRESHOLDS.index(threshold)
+    texts = []
+    for workload in UNPREDICTABLE:
+        own = [v[place] for c, v in found.items()
+               if c.spot.workload == workload and c.window_s == WINDOW_S]  # fmt: skip
+        known = [value for value in own if value is not None]
+        texts += [f"{workload} {span(known)} x"] if known else []
+    near = nearest(found)
+    return [*texts, f"nearest {times(found[near][place])}"] if near else texts
+
+
+def of_gpus(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Performance per GPU."""
-    pairs = same_rates(results, agent)
+    found = report_static_gpus.short(results, setting, agent)
+    pairs = same_rates(results, agent) if setting == SHEDDING else []
     if pairs:
-        load = results.highest_available("availability", agent)
-        eight = results.highest_available("availability-8gpu", LARGEST)
-        found = [f"{pair.per_gpu:.2f} x at load {pair.rate:g}" for pair in (pairs[0], pairs[-1])]
+        load = results.highest_available(WITH_SHEDDING[0], agent)
+        eight = results.highest_available(WITH_SHEDDING[1], LARGEST)
+        found.append(f"stable {span([pair.per_gpu for pair in pairs])} x")
         found.append(f"{times(ratio(load, eight))} in the highest rate with 99 % in time")
-        yield "(c) utility per GPU, 4 GPUs over OPT-6.7B alone on 8", "3.9 x", ", ".join(found)
+    if found:
+        yield OF_GPUS, f"{report_static_gpus.PAPER_PER_GPU} x", ", ".join(found)
 
 
 def of_shift(results: Results, agent: str, what: str) -> Iterator[Line]:
     """Tested on other arrivals or tasks than trained on."""
     worst = worst_transfer(results, MATRICES[what], agent)
     if worst is not None:
-        loss = f"at worst {worst:+.3f} of peak against the test's own"
-        yield f"(d) other {what} than trained on", "robust", loss
+        yield OF_SHIFT[what], "robust", f"at worst {worst:+.3f} of peak against the test's own"
 
 
-def of_deadlines(results: Results, agent: str) -> Iterator[Line]:
+def of_deadlines(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Hard and soft deadlines."""
     found = [
         f"{name} {results.cells[entry, agent].mean(SCORE):.3f}"
-        for name, entry in (("hard", UNPREDICTABLE[0]), ("soft", "soft"))
+        for name, entry in (("hard", HARD[setting]), ("soft", SOFT[setting]))
         if (entry, agent) in results.cells
     ]
     if found:
-        yield "(e) utility of peak under deadlines", "hard and soft", ", ".join(found)
+        yield OF_DEADLINES, "hard and soft", ", ".join(found)
 
 
-def of_time(results: Results, agent: str) -> Iterator[Line]:
+def of_time(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Time of a decision."""
-    cell = results.cells.get((UNPREDICTABLE[0], agent))
+    cell = results.cells.get((HARD[setting], agent))
     taken = cell and cell.first.get("decision_us")
     if taken:
         text = f"p50 {taken['p50']:.0f}, p99 {taken['p99']:.0f} microseconds"
-        yield "(f) time of a decision, one CPU core", "cheap", text
+        yield OF_TIME, "cheap", text

@@ -31,14 +31,14 @@ def of_entry(results: Results, entry: str) -> Table:
     agents = results.agents(entry)
     best = results.best_tuned(entry)
     first = results.cells[entry, agents[0]].first
-    bound = results.cells[entry, agents[0]].mean("bound_of_peak")
+    bound = number(results.cells[entry, agents[0]].mean("bound_of_peak"))
     trained = "" if first["trained_on"] == entry else f", trained on {first['trained_on']}"
     models = ", ".join(first["share"])
     return Table(
         f"{entry}{trained}",
         COLUMNS,
         tuple((label(results, entry, a), *of_agent(results, entry, a, best)) for a in agents),
-        f"Bound {bound:.3f} of peak. Best tuned by validation: {best or 'none'}. Models: {models}.",
+        f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}.",
     )
 
 
@@ -106,12 +106,12 @@ def against_best(results: Results, entries: Sequence[str], agent: str) -> tuple[
     return interval_text(better), percent(gained / gap) if gap > 0 else "-"
 
 
-def effort(results: Results) -> Table:
-    """What tuning each control took."""
+def effort(results: Results, entries: Sequence[str]) -> Table:
+    """What tuning each control took, for each of `entries`."""
     rows = []
     for (entry, agent), cell in results.cells.items():
         tuning = cell.first["tuning"]
-        if tuning:
+        if tuning and entry in entries:
             tried, each = tuning["settings_tried"], tuning["episodes_each"]
             score = number(tuning["validation_score"], 4)
             setting = f"{cell.first['setting']}"
@@ -124,10 +124,10 @@ def effort(results: Results) -> Table:
     )
 
 
-def cards(results: Results) -> Table:
-    """What every entry is, by fingerprint, and what it was computed with."""
+def cards(results: Results, entries: Sequence[str]) -> Table:
+    """What each of `entries` is, by fingerprint, and what all rows were computed with."""
     rows = []
-    for entry in results.entries:
+    for entry in entries:
         cell = results.cells[entry, results.agents(entry)[0]]
         row = cell.first
         requests = f"{int(cell.episodes('requests').sum()):,}"

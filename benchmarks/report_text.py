@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report_data import AVAILABLE, Results
 from benchmarks.stats import Interval
 
 
-def load_text(results: Results, agent: str, available: float = AVAILABLE) -> str:
-    """The highest available load on the stable workload; `>=` if it is the highest tried."""
-    load = results.highest_available("availability", agent, available)
-    loads, _ = results.curve("availability", agent, "deadline_met")
+def load_text(
+    results: Results, agent: str, available: float = AVAILABLE, tag: str = "availability"
+) -> str:
+    """The highest available load on entries of constant rate; `>=` if it is the highest tried."""
+    load = results.highest_available(tag, agent, available)
+    loads, _ = results.curve(tag, agent, "deadline_met")
     return f">= {load:.2f}" if load is not None and load == loads[-1] else number(load, 2)
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number, or a dash."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def times(value: float | None) -> str:
+    """A multiple."""
+    return "-" if value is None else f"{value:.2f} x"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def interval_text(value: Interval, digits: int = 3) -> str:
