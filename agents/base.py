@@ -37,6 +37,11 @@ class Agent(Protocol):
         ...
 
 
+def read_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The features `names`, and the class of the user where there are several."""
+    return names if len(config.classes) < 2 or "class" in names else (*names, "class")
+
+
 def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:
     """The environment in which `agent` can route: `config` with its observation and action."""
     return replace(config, observation=agent.observation, action=agent.action)

@@ -22,28 +22,24 @@ from agents.compiled_networks import (
     no_network,
     perceptron,
 )
-from agents.heuristics import column, largest_first
+from agents.heuristics import largest_first
 from agents.pairs import (
+    NO_PAIRS,
     ROOT,
     STEEP,
+    PairColumns,
     Price,
-    accuracies,
     best_pair,
     leave_out,
     pair_columns,
-    shape_of,
+    utilities,
 )
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import choose_gpu, predicted_latency_s
 from llmroute_env.episode import step_env
-from llmroute_env.observation import (
-    bounds,
-    encode,
-    encode_for_pairs,
-    slack,
-)
+from llmroute_env.observation import encode, encode_for_pairs, slack
 from llmroute_env.simulation import Simulation
 from llmroute_env.state import Log, State
 
@@ -63,8 +59,8 @@ class CompiledPolicy(NamedTuple):
     rate: int  # column of that feature; -1 if it is not observed
     order: NDArray[np.int64]  # (M,) models, largest first
     slack: int  # first column of the feature; -1 if it is not observed
-    columns: NDArray[np.int64]  # (5,): pairs.pair_columns
-    accuracy: NDArray[np.float64]  # (T, M)
+    columns: PairColumns
+    utility: NDArray[np.float64]  # (C x T, M): pairs.utilities
     worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
     tries: int  # how many pairs GUARDED may take, those of the most worth; 0 for all
     network: Perceptron
@@ -87,11 +83,11 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         price=Price(0.0),
         caution=np.float32(0),
         busiest=np.float32(np.inf),
-        rate=column(config, "fast_rate", config.observation),
+        rate=config.layout.first("fast_rate"),
         order=np.array(largest_first(config), np.int64),
-        slack=column(config, "slack", config.observation),
-        columns=np.zeros(5, np.int64),
-        accuracy=accuracies(config),
+        slack=config.layout.first("slack"),
+        columns=NO_PAIRS,
+        utility=utilities(config),
         worths=np.zeros(config.gpus * len(config.models)),
         tries=0,
         network=no_network(1),
@@ -101,8 +97,8 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
 def priced_pair(config: EnvConfig, price: float, growth: float = ROOT) -> CompiledPolicy:
     """The pair with the best accuracy at Price(price, growth), by the observation of `config`."""
     empty = largest_feasible(config, 0.0)
-    columns = pair_columns(*shape_of(config))
-    network = no_network(observation_columns(config))
+    columns = pair_columns(config.layout)
+    network = no_network(config.layout.width)
     return empty._replace(
         kind=PRICED_PAIR, price=Price(float(price), growth), columns=columns, network=network
     )
@@ -116,7 +112,7 @@ def network(
     It is applied to every row of `inputs`, shape (R, I), columns of the observation of `config`;
     its last layer has one output for each of the actions that a row stands for.
     """
-    columns = observation_columns(config)
+    columns = config.layout.width
     read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
     if read != inputs.shape[1] or inputs.max() >= columns or yielded != config.actions:
         raise ValueError(
@@ -142,12 +138,6 @@ def guarded(
         tries=tries,
         network=network.network,
     )
-
-
-def observation_columns(config: EnvConfig) -> int:
-    """Number of columns of the observation of `config`."""
-    low, _ = bounds(*shape_of(config))
-    return len(low)
 
 
 COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
@@ -178,8 +168,7 @@ def decide_observed(policy: CompiledPolicy) -> int:
     if policy.kind == NETWORK:
         evaluate(policy.network)
         return largest_output(policy.network)
-    over_pairs = policy.columns[4] > 0
-    usual = most_worth(policy) if over_pairs else feasible_observed(policy)
+    usual = most_worth(policy) if policy.columns.pairs > 0 else feasible_observed(policy)
     if policy.rate >= 0 and policy.network.observation[policy.rate] > policy.busiest:
         return usual
     evaluate(policy.network)
@@ -195,7 +184,7 @@ def decide_observed(policy: CompiledPolicy) -> int:
 def most_worth(policy: CompiledPolicy) -> int:
     """The pair that agents.pairs.PricedPair takes for the observation at hand."""
     observation = policy.network.observation
-    return best_pair(observation, policy.columns, policy.accuracy, policy.price, policy.worths)
+    return best_pair(observation, policy.columns, policy.utility, policy.price, policy.worths)
 
 
 @compiled

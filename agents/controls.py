@@ -18,7 +18,7 @@ from llmroute_env.specs import require
 
 
 class RouteBalance(Heuristic):
-    """The model with the best accuracy - weight x predicted latency / deadline.
+    """The model with the best utility in time - weight x predicted latency / deadline.
 
     After RouteBalance (arXiv 2606.17949), which scores every instance by a weighted sum of
     predicted quality, latency and cost when the model is selected; here nothing has a price, so two
@@ -30,13 +30,18 @@ class RouteBalance(Heuristic):
         require(weight >= 0, f"{name} weight", weight, ">= 0")
         self.weight = weight
         self.slack = column(config, "slack")
-        self.accuracy = np.array([model.accuracy for model in config.models]).T
+        self.utility = config.utility
+        self.user_class = column(config, "class", self.observation)
 
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
-        task = observations[:, : len(self.accuracy)].argmax(axis=1)
+        classes, tasks, _ = self.utility.shape
+        task, user_class = observations[:, :tasks].argmax(axis=1), 0
+        if classes > 1:
+            seen = observations[:, self.user_class : self.user_class + classes]
+            user_class = seen.argmax(axis=1)
         latency = latency_of(observations[:, self.slack : self.slack + self.models])
-        score = self.accuracy[task] - self.weight * latency
+        score = self.utility[user_class, task] - self.weight * latency
         actions: Actions = score.argmax(axis=1)
         return actions
 

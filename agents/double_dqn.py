@@ -205,7 +205,8 @@ class DoubleDQN:
 
 def mean_peak(config: EnvConfig) -> float:
     """Utility of a request that the largest model serves in time, averaged over tasks."""
-    return float(np.mean(config.largest_model.accuracy))
+    by_class = config.utility[:, :, config.models.index(config.largest_model)].mean(axis=1)
+    return float(config.class_shares @ by_class)
 
 
 def finished(infos: dict[str, Any]) -> list[dict[str, Any]]:

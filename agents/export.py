@@ -99,16 +99,19 @@ class Priced(nn.Module):
     """
 
     price: Tensor
-    accuracy: Tensor
+    utility: Tensor
 
     def __init__(self, guarded: GuardedPairs) -> None:
         super().__init__()
         self.register_buffer("price", guarded.price)
-        self.task, self.rate, self.slack, self.work, self.pairs = guarded.columns.tolist()
-        tasks, models = guarded.accuracy.shape
-        self.tasks, self.tries, self.growth = tasks, guarded.tries, float(guarded.growth)
-        # Of every task on every pair.
-        self.register_buffer("accuracy", guarded.accuracy.repeat(1, self.pairs // models))
+        self.columns, self.tries, self.growth = (
+            guarded.columns,
+            guarded.tries,
+            float(guarded.growth),
+        )
+        # Of every class and task on every pair.
+        pairs = self.columns.pairs // guarded.accuracy.shape[1]
+        self.register_buffer("utility", guarded.accuracy.repeat(1, pairs))
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor | None]:
         """The heuristic's actions, shape (B,), and which pairs are never taken, (B, pairs).
@@ -126,15 +129,19 @@ class Priced(nn.Module):
 
     def worth(self, observations: Tensor) -> Tensor:
         """What every pair is worth, shape (B, pairs)."""
-        task = observations[:, self.task : self.task + self.tasks].argmax(dim=1)
+        c = self.columns
+        kind = observations[:, c.task : c.task + c.tasks].argmax(dim=1)
+        if c.classes > 1:
+            user_class = observations[:, c.user_class : c.user_class + c.classes].argmax(dim=1)
+            kind = user_class * c.tasks + kind
         exact = observations.double()
-        load = exact[:, self.rate : self.rate + 1].exp() - 1.0
+        load = exact[:, c.rate : c.rate + 1].exp() - 1.0
         load = load.clamp(min=0.0)
         price_now = self.price * (load.sqrt() if self.growth == ROOT else load**self.growth)
-        slack = exact[:, self.slack : self.slack + self.pairs]
-        work = exact[:, self.work : self.work + self.pairs]
+        slack = exact[:, c.slack : c.slack + c.pairs]
+        work = exact[:, c.work : c.work + c.pairs]
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
-        return self.accuracy[task] * chance - price_now * work + TIE_WEIGHT * slack
+        return self.utility[kind] * chance - price_now * work + TIE_WEIGHT * slack
 
 
 def export(agent: TrainedRouter, path: Path) -> None:

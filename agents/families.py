@@ -17,7 +17,7 @@ DEDICATED = (Pool(2, ("opt-6.7b",)), Pool(1, ("opt-1.3b",)), Pool(1, ("opt-125m"
 
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (
-        *((name, {}) for name in SCENARIOS if name != "stable"),
+        *((name, {}) for name in SCENARIOS if name not in ("stable", "priority")),
         ("stable", {"load": (0.25, 30.0)}),
         (BURSTY, {"deadline": Deadline(0.25)}),
         (REGIMES, {"deadline": Deadline(0.6)}),
@@ -30,8 +30,8 @@ FAMILIES: dict[str, tuple[Member, ...]] = {
         (BURSTY, {"pools": DEDICATED}),
     )
 }
-"""`any`: every arrival pattern, loads from 0.25 to 30, deadlines from 0.25 s to 1 s, hard and soft,
-2, 4 and 8 GPUs, shared and dedicated."""
+"""`any`: every arrival pattern of users who are all alike, loads from 0.25 to 30, deadlines from
+0.25 s to 1 s, hard and soft, 2, 4 and 8 GPUs, shared and dedicated."""
 
 
 def members(name: str) -> tuple[Member, ...]:

@@ -15,7 +15,7 @@ from agents.settings import USUAL, RolloutSettings
 from agents.tuning import Choice, setting_scores
 from agents.validation import stressed
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation, summary
+from llmroute_env.simulation import Simulation
 from llmroute_env.specs import Deadline
 
 
@@ -70,9 +70,8 @@ class Ground:
 
     def finished(self) -> list[dict[str, Any]]:
         """Summaries of the episodes that ended during the last visit."""
-        out, names = self.simulation.outputs, self.config.model_names
-        ended = np.flatnonzero(out.terminated)
-        return [summary(out.final_envs[e], out.final_models[e], names) for e in ended]
+        ended = np.flatnonzero(self.simulation.outputs.terminated)
+        return [self.simulation.final_summary(int(e)) for e in ended]
 
 
 def base_policy(

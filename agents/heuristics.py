@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Actions, Agent, Observations
+from agents.base import Actions, Agent, Observations, read_in
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, layout
+from llmroute_env.observation import DEFAULT_FEATURES
 from llmroute_env.specs import ConfigError, require
 
 
 def column(config: EnvConfig, feature: str, observation: tuple[str, ...] = DEFAULT_FEATURES) -> int:
     """First column of `feature` in an `observation` of the cluster of `config`; -1 if absent."""
-    starts = layout(observation, len(config.tasks), config.gpus, len(config.models))
-    return int(starts[FEATURE_NAMES.index(feature)])
+    return replace(config.layout, names=observation).first(feature)
 
 
 def largest_first(config: EnvConfig) -> list[int]:
@@ -37,6 +36,7 @@ class Heuristic:
         require(config.action == "model", "action", config.action, f"'model' for {name!r}")
         self.name = name
         self.models = len(config.models)
+        self.observation = read_in(config, self.observation)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """See Agent."""

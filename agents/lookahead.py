@@ -173,9 +173,9 @@ class Past:
         until_s = tape.arrival_s[start] + HORIZON_S / pace
         chosen = slice(start, max(int(np.searchsorted(tape.arrival_s, until_s)), start + 1))
         later_s = (tape.arrival_s[chosen] - tape.arrival_s[start]) * pace
-        tasks = tape.task[chosen].copy()
-        tasks[0] = env["task"]
-        return Tape(float(env["now_s"]) + later_s, tasks)
+        tasks, classes = tape.task[chosen].copy(), tape.user_class[chosen].copy()
+        tasks[0], classes[0] = env["task"], env["user_class"]
+        return Tape(float(env["now_s"]) + later_s, tasks, classes)
 
 
 @compiled

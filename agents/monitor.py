@@ -112,6 +112,10 @@ def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:
         "in_training/deadline_met": sum(s["deadline_met"] for s in summaries) / count,
         "in_training/rejected": sum(s["rejected"] / s["requests"] for s in summaries) / count,
     }
+    for name in summaries[0].get("classes", ()):
+        for figure in ("utility_of_peak", "deadline_met"):
+            values = [s["classes"][name][figure] for s in summaries]
+            means[f"class_{name}/{figure}"] = sum(values) / count
     for model in summaries[0]["share"]:
         means[f"share/{model}"] = sum(s["share"][model] for s in summaries) / count
     return means

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agents.compiled_networks import Layer, tie_of
 from agents.heuristics import most_feasible
-from agents.pairs import Price, choose_pairs, leave_out_of_rows
+from agents.pairs import PairColumns, Price, choose_pairs, leave_out_of_rows
 
 
 def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
@@ -205,23 +205,22 @@ class GuardedPairs(Guard):
     price: Tensor
     growth: Tensor
     accuracy: Tensor
-    columns: Tensor
 
     def __init__(
         self,
         network: QNetwork,
         price: Price,
-        columns: NDArray[np.int64],
-        accuracy: NDArray[np.float64],
+        columns: PairColumns,
+        utility: NDArray[np.float64],
         tries: int = 0,
     ) -> None:
-        """`price`, `columns` and `accuracy` are those of agents.pairs."""
+        """`price`, `columns` and `utility` are those of agents.pairs."""
         super().__init__(network)
-        self.tries, self.rate = tries, int(columns[1])
+        self.tries, self.rate, self.columns = tries, columns.rate, columns
         self.register_buffer("price", torch.tensor(price.at_load_1, dtype=torch.float64))
         self.register_buffer("growth", torch.tensor(price.growth, dtype=torch.float64))
-        self.register_buffer("accuracy", torch.tensor(accuracy))
-        self.register_buffer("columns", torch.tensor(columns), persistent=False)
+        # Under its name in files that hold weights from before there were classes of users.
+        self.register_buffer("accuracy", torch.tensor(utility))
 
     def consider(
         self, observations: NDArray[np.float32]
@@ -241,8 +240,7 @@ class GuardedPairs(Guard):
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The same, and what every pair is worth to it: agents.pairs.choose_pairs."""
-        columns, accuracy = self.columns.numpy(), self.accuracy.numpy()
-        return choose_pairs(observations, columns, accuracy, self.price_of_time)
+        return choose_pairs(observations, self.columns, self.accuracy.numpy(), self.price_of_time)
 
     @property
     def price_of_time(self) -> Price:

@@ -10,9 +10,7 @@ import numpy as np
 
 from agents.base import Actions, Observations, for_agent
 from agents.checkpoint import CheckpointError
-from agents.pairs import shape_of
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import bounds
 from traces.errors import InputError
 
 ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
@@ -51,8 +49,7 @@ class OnnxRouter:
     def check_fit(self, config: EnvConfig) -> None:
         """Raise a CheckpointError unless it can route for `config`: pairs are those of its GPUs."""
         config = for_agent(config, self)
-        low, _ = bounds(*shape_of(config))
-        ours = config.model_names, config.actions, len(low)
+        ours = config.model_names, config.actions, config.layout.width
         theirs = self.models, self.actions, self.columns
         if ours != theirs:
             raise CheckpointError(

@@ -1,23 +1,25 @@
 """The heuristic that predicts every (GPU, model) pair, and what routers over pairs read.
 
-An action is a pair, GPU-major. What a pair is worth to the pending request is the accuracy it
-promises, less the price of the GPU time that it takes from the requests to come: joining a batch
-that waits is cheap, opening one is dear, and the more so the more requests arrive. Choosing the
-GPU too keeps small batches from waiting behind large ones, which no choice of model alone can.
+An action is a pair, GPU-major. What a pair is worth to the pending request is the utility it
+promises, accuracy times the weight of its user, less the price of the GPU time that it takes from
+the requests to come: joining a batch that waits is cheap, opening one is dear, and the more so the
+more requests arrive. Choosing the GPU too keeps small batches from waiting behind large ones, which
+no choice of model alone can.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Actions, Observations
+from agents.base import Actions, Observations, read_in
 from llmroute_env._compiled import compiled
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import FEATURE_NAMES, FEATURES, PAIR_FEATURES, bounds, layout
+from llmroute_env.observation import FEATURES, PAIR_FEATURES, Layout
 from llmroute_env.specs import require
 
 SAFE_SLACK = 0.5
@@ -44,7 +46,7 @@ class Price(NamedTuple):
 
 
 class PricedPair:
-    """The pair with the best accuracy x chance to be in time - price x GPU time that it adds.
+    """The pair with the best utility x chance to be in time - price x GPU time that it adds.
 
     The chance is the predicted slack in units of SAFE_SLACK. The price is Price(price, growth), at
     the short-term arrival rate.
@@ -58,49 +60,67 @@ class PricedPair:
     ) -> None:
         require(price >= 0, f"{name} price", price, ">= 0")
         self.name, self.price = name, Price(price, growth)
-        self.columns = pair_columns(self.observation, *shape_of(config)[1:])
-        self.accuracy = accuracies(config)
+        self.observation = read_in(config, self.observation)
+        self.columns = pair_columns(replace(config.layout, names=self.observation))
+        self.utility = utilities(config)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """See Agent."""
 
     def act(self, observations: Observations) -> Actions:
         """See Agent."""
-        actions, _ = choose_pairs(observations, self.columns, self.accuracy, self.price)
+        actions, _ = choose_pairs(observations, self.columns, self.utility, self.price)
         return actions
 
 
-def pair_columns(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
-    """First columns of PAIR_FEATURES in an observation of `names`, and the number of pairs."""
-    starts = layout(names, tasks, gpus, models)
-    found = [int(starts[FEATURE_NAMES.index(name)]) for name in PAIR_FEATURES]
-    accepted = f"{', '.join(PAIR_FEATURES)} among them"
-    require(min(found) >= 0, "observation", names, accepted)
-    return np.array([*found, gpus * models], np.int64)
+class PairColumns(NamedTuple):
+    """Where an observation has what priced pairs read, and how much of it there is."""
+
+    task: int
+    tasks: int
+    rate: int
+    slack: int
+    work: int
+    pairs: int
+    user_class: int
+    classes: int
 
 
-def accuracies(config: EnvConfig) -> NDArray[np.float64]:
-    """Accuracy of every model on every task, shape (T, M)."""
-    return np.array([model.accuracy for model in config.models]).T.copy()
+NO_PAIRS = PairColumns(-1, 0, -1, -1, -1, 0, -1, 1)
+"""For routers that do not decide pairs."""
 
 
-def gpu_inputs(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
-    """What a network reads for each GPU in an observation of `names`: columns, shape (G, I).
+def pair_columns(layout: Layout) -> PairColumns:
+    """First columns of PAIR_FEATURES, and of the class where there are several, in an observation.
+
+    Raises:
+        ConfigError: the observation lacks one of them.
+    """
+    needed = PAIR_FEATURES if layout.classes < 2 else (*PAIR_FEATURES, "class")
+    accepted = f"{', '.join(needed)} among them"
+    require(set(needed) <= set(layout.names), "observation", layout.names, accepted)
+    task, rate, slack, work = map(layout.first, PAIR_FEATURES)
+    pairs, user_class = layout.gpus * layout.models, layout.first("class")
+    return PairColumns(task, layout.tasks, rate, slack, work, pairs, user_class, layout.classes)
+
+
+def utilities(config: EnvConfig) -> NDArray[np.float64]:
+    """Utility in time of every class and task, class-major, from every model; shape (C x T, M)."""
+    return config.utility.reshape(-1, len(config.models))
+
+
+def gpu_inputs(layout: Layout) -> NDArray[np.int64]:
+    """What a network reads for each GPU in an observation: columns, shape (G, I).
 
     All that does not belong to a GPU comes first, the same in every row; then what is the GPU's.
     """
-    starts = layout(names, tasks, gpus, models)
-    first = [starts[i] for i, f in enumerate(FEATURES) if f.per == "gpu-model" and starts[i] >= 0]
+    gpus, models = layout.gpus, layout.models
+    per_pair = [feature.name for feature in FEATURES if feature.per == "gpu-model"]
+    first = [layout.first(name) for name in per_pair if name in layout.names]
     own = np.add.outer(np.arange(gpus) * models, np.add.outer(first, np.arange(models)))
     own = own.reshape(gpus, -1).astype(np.int64)
-    low, _ = bounds(names, tasks, gpus, models)
-    shared = np.setdiff1d(np.arange(len(low)), own)
+    shared = np.setdiff1d(np.arange(layout.width), own)
     return np.hstack([np.tile(shared, (gpus, 1)), own])
-
-
-def shape_of(config: EnvConfig) -> tuple[tuple[str, ...], int, int, int]:
-    """What the columns of an observation depend on: names of features, tasks, GPUs and models."""
-    return config.observation, len(config.tasks), config.gpus, len(config.models)
 
 
 @compiled
@@ -113,10 +133,24 @@ def price_at(price: Price, load: float) -> float:
 
 
 @compiled
+def kind_of(row: NDArray[np.float32], columns: PairColumns) -> int:
+    """Class and task of the pending request in the observation `row`: a row of `utilities`."""
+    task, user_class = 0, 0
+    for k in range(columns.tasks):
+        if row[columns.task + k] > 0.0:
+            task = k
+    if columns.classes > 1:
+        for k in range(columns.classes):
+            if row[columns.user_class + k] > 0.0:
+                user_class = k
+    return user_class * columns.tasks + task
+
+
+@compiled
 def best_pair(
     row: NDArray[np.float32],
-    columns: NDArray[np.int64],
-    accuracy: NDArray[np.float64],
+    columns: PairColumns,
+    utility: NDArray[np.float64],
     price: Price,
     worths: NDArray[np.float64],
 ) -> int:
@@ -124,18 +158,15 @@ def best_pair(
 
     What every pair is worth is written into `worths`.
     """
-    slack, work = columns[2], columns[3]
-    task = 0
-    for k in range(len(accuracy)):
-        if row[columns[0] + k] > 0.0:
-            task = k
+    kind = kind_of(row, columns)
     # In float64 everywhere, so that other runtimes come to the same decisions.
-    price_now = price_at(price, math.exp(np.float64(row[columns[1]])) - 1.0)
+    price_now = price_at(price, math.exp(np.float64(row[columns.rate])) - 1.0)
     best = 0
-    for pair in range(columns[4]):
-        predicted = np.float64(row[slack + pair])
+    for pair in range(columns.pairs):
+        predicted = np.float64(row[columns.slack + pair])
         chance = min(max(predicted / SAFE_SLACK, 0.0), 1.0)
-        worth = accuracy[task, pair % accuracy.shape[1]] * chance - price_now * row[work + pair]
+        promised = utility[kind, pair % utility.shape[1]] * chance
+        worth = promised - price_now * row[columns.work + pair]
         worths[pair] = worth + TIE_WEIGHT * predicted
         if worths[pair] > worths[best]:
             best = pair
@@ -145,26 +176,26 @@ def best_pair(
 @compiled
 def best_pairs(
     rows: NDArray[np.float32],
-    columns: NDArray[np.int64],
-    accuracy: NDArray[np.float64],
+    columns: PairColumns,
+    utility: NDArray[np.float64],
     price: Price,
     worths: NDArray[np.float64],
     actions: NDArray[np.int64],
 ) -> None:
     """Write `best_pair` of every row into `actions`, and what every pair is worth into `worths`."""
     for e in range(len(rows)):
-        actions[e] = best_pair(rows[e], columns, accuracy, price, worths[e])
+        actions[e] = best_pair(rows[e], columns, utility, price, worths[e])
 
 
 def choose_pairs(
     rows: Observations,
-    columns: NDArray[np.int64],
-    accuracy: NDArray[np.float64],
+    columns: PairColumns,
+    utility: NDArray[np.float64],
     price: Price,
 ) -> tuple[Actions, NDArray[np.float64]]:
     """`best_pair` of every row, shape (B, F) -> (B,), and the worths of all, (B, pairs)."""
-    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), columns[4]))
-    best_pairs(rows, columns, accuracy, price, worths, actions)
+    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), columns.pairs))
+    best_pairs(rows, columns, utility, price, worths, actions)
     return actions, worths
 
 

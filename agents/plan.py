@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agents.base import read_in
 from agents.families import configurations, members
 from agents.presets import PRESETS, SETTINGS
 from agents.run_directory import Card
 from agents.sb3_settings import SB3Settings
 from agents.settings import RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import bounds
 from llmroute_env.specs import require
 
 
@@ -63,8 +63,10 @@ class Plan:
 
     @property
     def resolved_settings(self) -> Settings:
-        """The settings, or those of the preset."""
-        return self.settings or SETTINGS[self.algorithm]
+        """The settings, or those of the preset; with the class of users where there are several."""
+        settings = self.settings or SETTINGS[self.algorithm]
+        first = configurations(self.scenario, self.fields)[0]
+        return replace(settings, observation=read_in(first, settings.observation))
 
     @property
     def budget(self) -> int:
@@ -91,7 +93,6 @@ class Plan:
     def card(self) -> Card:
         """What `config.json` will say."""
         config = self.config("train")
-        low, _ = bounds(config.observation, len(config.tasks), config.gpus, len(config.models))
         return Card(
             algorithm=self.algorithm,
             settings=self.resolved_settings,
@@ -99,7 +100,8 @@ class Plan:
             fields=self.fields,
             seed=self.seed,
             decisions=self.budget,
-            columns=len(low),
+            columns=config.layout.width,
             models=config.model_names,
             actions=config.actions,
+            classes=config.class_names,
         )

@@ -32,6 +32,8 @@ def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
     s.envs[target] = s.envs[source]
     for model in range(rules.models):
         s.models[target, model] = s.models[source, model]
+    for user_class in range(rules.classes):
+        s.classes[target, user_class] = s.classes[source, user_class]
     for gpu in range(rules.gpus):
         s.gpus[target, gpu] = s.gpus[source, gpu]
         s.contests[target, 0, gpu] = s.contests[source, 0, gpu]

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from agents import compiled_policies
 from agents.compiled_policies import CompiledPolicy
-from agents.heuristics import column, largest_first
+from agents.heuristics import largest_first
 from agents.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.pairs import accuracies, gpu_inputs, pair_columns, shape_of
+from agents.pairs import gpu_inputs, pair_columns, utilities
 from llmroute_env.config import EnvConfig
 
 
@@ -17,16 +17,16 @@ def q_network(
     config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
-    inputs: NDArray[np.int64] | int = compiled_policies.observation_columns(config)
+    inputs: NDArray[np.int64] | int = config.layout.width
     if config.action == "gpu-model":
-        inputs = gpu_inputs(*shape_of(config))
+        inputs = gpu_inputs(config.layout)
     return QNetwork(inputs, hidden, len(config.models), dueling, seed)
 
 
 def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
     """Columns of the observation of `config` that the network reads, whatever it was made for."""
     inputs: NDArray[np.int64] = network.inputs.numpy()
-    return gpu_inputs(*shape_of(config)) if network.reads_gpus else inputs
+    return gpu_inputs(config.layout) if network.reads_gpus else inputs
 
 
 def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: int = 0) -> Guarded:
@@ -35,9 +35,9 @@ def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: in
     Of pairs it may take only the `tries` that the heuristic values most, any if it is 0.
     """
     if config.action == "gpu-model":
-        columns = pair_columns(*shape_of(config))
-        return GuardedPairs(network, usual.price, columns, accuracies(config), tries)
-    slack, rate = (column(config, name, config.observation) for name in ("slack", "fast_rate"))
+        columns = pair_columns(config.layout)
+        return GuardedPairs(network, usual.price, columns, utilities(config), tries)
+    slack, rate = map(config.layout.first, ("slack", "fast_rate"))
     return GuardedNetwork(network, float(usual.margin), slack, rate, largest_first(config))
 
 
@@ -54,5 +54,7 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
     """The heuristic that guards the router, alone: what the router is with infinite caution."""
     if isinstance(router, GuardedPairs):
-        return compiled_policies.priced_pair(config, *router.price_of_time)
+        base = compiled_policies.priced_pair(config, *router.price_of_time)
+        # What it was trained to believe that answers are worth, which may not be what counts here.
+        return base._replace(utility=router.accuracy.numpy())
     return compiled_policies.largest_feasible(config, float(router.margin))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from shlex import quote
@@ -32,7 +32,7 @@ from agents.routers import compiled_router
 from agents.sb3_settings import SB3Settings
 from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import bounds
+from llmroute_env.observation import Layout
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
@@ -44,7 +44,8 @@ class Card:
 
     Attributes:
         fields: of EnvConfig, that replaced the scenario's.
-        columns: of the observation; models: names in action order; actions: how many.
+        columns: of the observation; models: names in action order; actions: how many; classes:
+            names of the classes of users.
     """
 
     algorithm: str
@@ -56,13 +57,17 @@ class Card:
     columns: int
     models: tuple[str, ...]
     actions: int
+    classes: tuple[str, ...] = ()
 
     @property
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
         said = {"load": float | int, "profile": str}
         known = all(isinstance(value, said.get(name, ())) for name, value in self.fields.items())
-        if self.settings != SETTINGS[self.algorithm] or not known:
+        usual = SETTINGS[self.algorithm]
+        if self.classes:
+            usual = replace(usual, observation=self.settings.observation)
+        if self.settings != usual or not known:
             return None
         chosen = "".join(f" --{name} {quote(str(value))}" for name, value in self.fields.items())
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
@@ -118,7 +123,8 @@ def read_card(directory: Path) -> Card:
         entries = json.loads(path.read_text())
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
-        values = {name: as_tuple(entries[name]) for name in names}
+        # Older cards know no classes.
+        values = {name: as_tuple({"classes": (), **entries}[name]) for name in names}
         values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
         return Card(**values)
     except KeyError as error:
@@ -189,14 +195,15 @@ def make_router(card: Card, gpus: int | None = None) -> Router:
         order = list(range(card.actions))
         return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if is_guarded else network
     trained_for = card.actions // models
-    rest, _ = bounds(s.observation, 0, trained_for, models)
-    shape = s.observation, card.columns - len(rest), gpus or trained_for, models
-    network = QNetwork(gpu_inputs(*shape), s.hidden, models, is_dueling, seed=0)
-    accuracy = np.zeros((shape[1], models))
+    classes = max(len(card.classes), 1)
+    rest = Layout(s.observation, 0, trained_for, models, classes).width
+    layout = Layout(s.observation, card.columns - rest, gpus or trained_for, models, classes)
+    network = QNetwork(gpu_inputs(layout), s.hidden, models, is_dueling, seed=0)
+    utility = np.zeros((classes * layout.tasks, models))
     if not is_guarded:
         return network
     tries = s.tries if isinstance(s, RolloutSettings) else 0
-    return GuardedPairs(network, Price(0.0), pair_columns(*shape), accuracy, tries)
+    return GuardedPairs(network, Price(0.0), pair_columns(layout), utility, tries)
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:
@@ -213,10 +220,14 @@ def check_fit(card: Card, config: EnvConfig) -> None:
             f"models: got {models!r} and {actions} actions; "
             f"accepted by this router: {card.models!r} and {card.actions} actions"
         )
-    low, _ = bounds(card.settings.observation, len(config.tasks), gpus, len(models))
-    if len(low) != card.columns:
+    if config.class_names != card.classes:
         raise CheckpointError(
-            f"observation: got {len(low)} columns of {card.settings.observation!r}; "
+            f"classes: got {config.class_names!r}; accepted by this router: {card.classes!r}"
+        )
+    seen = replace(config.layout, names=card.settings.observation, gpus=gpus)
+    if seen.width != card.columns:
+        raise CheckpointError(
+            f"observation: got {seen.width} columns of {card.settings.observation!r}; "
             f"accepted by this router: {card.columns}"
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.experience import CREDITS
-from llmroute_env.observation import DEFAULT_FEATURES, layout
+from llmroute_env.observation import DEFAULT_FEATURES, Layout
 from llmroute_env.specs import require
 
 
@@ -78,7 +78,7 @@ class OffPolicySettings:
     validation_window_s: float = 10.0
 
     def __post_init__(self) -> None:
-        layout(self.observation, 1, 1, 1)
+        Layout(self.observation)
         require(self.credit in CREDITS, "credit", self.credit, ", ".join(CREDITS))
         for name in ("envs", "collect_steps", "n_step", "replay_capacity", "batch_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
@@ -155,7 +155,7 @@ class OnPolicySettings:
     validation_window_s: float = 10.0
 
     def __post_init__(self) -> None:
-        layout(self.observation, 1, 1, 1)
+        Layout(self.observation)
         require(self.credit in CREDITS, "credit", self.credit, ", ".join(CREDITS))
         for name in ("envs", "collect_steps", "uses"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")

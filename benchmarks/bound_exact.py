@@ -101,9 +101,13 @@ def _run(
     instance: Instance, pool: int, model: int, batch: tuple[int, ...], free_s: float
 ) -> tuple[float, float]:
     """(finish, utility) of a batch on a GPU that is free from `free_s` on."""
-    cluster, rules = instance.cluster, instance.cluster.rules[0]
+    cluster, kinds = instance.cluster, instance.kind[list(batch)]
     start_s = max(free_s, float(instance.arrival_s[max(batch)]))
     finish_s = start_s + float(cluster.batch_s[pool, model, len(batch)])
-    late_s: NDArray[np.float64] = finish_s - instance.arrival_s[list(batch)] - rules["deadline_s"]
-    kept = [decay(int(rules["decay"]), float(rules["grace_s"]), float(late)) for late in late_s]
-    return finish_s, float(np.dot(kept, cluster.accuracy[instance.task[list(batch)], model]))
+    terms = instance.terms[kinds]
+    late_s: NDArray[np.float64] = finish_s - instance.arrival_s[list(batch)] - terms["deadline_s"]
+    kept = [
+        decay(int(own["decay"]), float(own["grace_s"]), float(late))
+        for own, late in zip(terms, late_s, strict=True)
+    ]
+    return finish_s, float(np.dot(kept, instance.utility[kinds, model]))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.bound_exact import best_routing, best_schedule
-from benchmarks.bounds import bound_by_events, episodes
+from benchmarks.bounds import bound_by_events, episodes, peak
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
@@ -74,11 +74,9 @@ def _ratios(trace: Trace) -> tuple[float, float, float]:
     config, few = _configure(trace), _configure(_first(trace, 5))
     seeds = np.zeros(1, np.uint64)
     (instance,), (start,) = episodes(config, seeds), episodes(few, seeds)
-    largest = config.models.index(config.largest_model)
-    peak = instance.cluster.accuracy[instance.task, largest].sum()
     optimum = best_routing(config, 0)
     bound, free_bound = bound_by_events(instance), bound_by_events(start)
-    return optimum / peak, bound / optimum, free_bound / best_schedule(start)
+    return optimum / peak(instance), bound / optimum, free_bound / best_schedule(start)
 
 
 def _trace(load: float, requests: int, rng: np.random.Generator) -> Trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +13,34 @@ from benchmarks.bound_shares import Floats, least_batch_s, least_shares_s
 from llmroute_env.cluster import Cluster
 from llmroute_env.reward import HARD, decay
 from llmroute_env.specs import TICK_S
+from llmroute_env.state import Records
 
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Instance:
-    """What a clairvoyant knows: the cluster, and every request's arrival and task."""
+    """What a clairvoyant knows: the cluster, and of every request when it comes and its kind."""
 
     cluster: Cluster
     arrival_s: Floats  # (N,) sorted, whole ticks
-    task: Integers  # (N,) row of the accuracy table
+    kind: Integers  # (N,) class of the user x number of tasks + task
+
+    @property
+    def utility(self) -> Floats:
+        """Of an answer in time, by kind and model, shape (K, M)."""
+        flat: Floats = self.cluster.utility.reshape(-1, self.cluster.utility.shape[2])
+        return flat
+
+    @property
+    def terms(self) -> Records:
+        """When an answer counts, by kind: TERMS, shape (K,)."""
+        return self.cluster.terms.ravel()
 
     @property
     def expiry_s(self) -> float:
-        """How long after its arrival a request can earn anything."""
-        rules = self.cluster.rules[0]
-        return float(rules["deadline_s"] + rules["grace_s"])
+        """How long after its arrival a request of any kind can earn anything."""
+        return float((self.terms["deadline_s"] + self.terms["grace_s"]).max())
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Grid:
         slots: those with arrivals, shape (S,).
         first: number of each one's first request, shape (S,).
         last_s: its last arrival, shape (S,).
-        count: requests by task, shape (S, T).
+        count: requests by kind, shape (S, K).
     """
 
     edges_s: Floats
@@ -58,7 +69,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Columns:
-    """Ways to answer a request of a group (slot, task): arrays with one entry per way."""
+    """Ways to answer a request of a group (slot, kind): arrays with one entry per way."""
 
     group: Integers
     curve: Integers  # (pool, level), pool-major
@@ -87,24 +98,40 @@ def make_grid(instance: Instance, edges_s: Floats) -> Grid:
     slot = np.searchsorted(edges_s, instance.arrival_s, "right") - 1
     slots, first = np.unique(slot, return_index=True)
     last = np.append(first[1:], len(slot)) - 1
-    count = np.zeros((len(slots), len(instance.cluster.accuracy)), np.int64)
-    np.add.at(count, (np.searchsorted(slots, slot), instance.task), 1)
+    count = np.zeros((len(slots), len(instance.utility)), np.int64)
+    np.add.at(count, (np.searchsorted(slots, slot), instance.kind), 1)
     return Grid(edges_s, slots, first, instance.arrival_s[last], count)
 
 
-def levels(cluster: Cluster, steps: int) -> list[tuple[float, float]]:
-    """(finish so long after the arrival at most, share of the accuracy earned at most)."""
-    rules = cluster.rules[0]
-    deadline_s, grace_s = float(rules["deadline_s"]), float(rules["grace_s"])
-    if rules["decay"] == HARD:
+class Level(NamedTuple):
+    """An answer so late at most, to a request of some kinds, earns such a share at most."""
+
+    within_s: float  # after the arrival
+    kept: float
+    kinds: NDArray[np.bool_]  # (K,)
+
+
+def levels(instance: Instance, steps: int) -> list[Level]:
+    """Those of every deadline that there is, one after the other."""
+    return [
+        Level(within_s, kept, instance.terms == terms)
+        for terms in np.unique(instance.terms)
+        for within_s, kept in levels_of(terms, steps)
+    ]
+
+
+def levels_of(terms: np.void, steps: int) -> list[tuple[float, float]]:
+    """(finish so long after the arrival at most, share of the utility earned at most)."""
+    deadline_s, grace_s = float(terms["deadline_s"]), float(terms["grace_s"])
+    if terms["decay"] == HARD:
         return [(deadline_s, 1.0)]
     late_s = np.ceil(np.linspace(0.0, grace_s / TICK_S, steps + 1)) * TICK_S
-    kept = [decay(int(rules["decay"]), grace_s, float(late)) for late in late_s[:-1]]
+    kept = [decay(int(terms["decay"]), grace_s, float(late)) for late in late_s[:-1]]
     return [(deadline_s + float(late), k) for late, k in zip(late_s[1:], kept, strict=True)]
 
 
-def make_columns(instance: Instance, grid: Grid, levels: list[tuple[float, float]]) -> Columns:
-    """Every (slot, task, pool, model, level) that can earn anything."""
+def make_columns(instance: Instance, grid: Grid, levels: list[Level]) -> Columns:
+    """Every (slot, kind, pool, model, level) that can earn anything."""
     pools, models = instance.cluster.batch_limit.shape
     parts = [
         _columns(instance, grid, (pool, model), pool * len(levels) + number, level)
@@ -117,19 +144,19 @@ def make_columns(instance: Instance, grid: Grid, levels: list[tuple[float, float
 
 
 def _columns(
-    instance: Instance, grid: Grid, where: tuple[int, int], curve: int, level: tuple[float, float]
+    instance: Instance, grid: Grid, where: tuple[int, int], curve: int, level: Level
 ) -> tuple[NDArray[Any], ...]:
-    within_s, kept = level
+    within_s = level.within_s
     cluster, (pool, model) = instance.cluster, where
     batch_s = least_batch_s(cluster, pool, model)
     shares_s = least_shares_s(instance.arrival_s, batch_s, within_s, instance.expiry_s)
     share_s = np.minimum.reduceat(shares_s, grid.first)
-    value = kept * cluster.accuracy[:, model]
-    slot, task = np.nonzero((grid.count > 0) & np.isfinite(share_s)[:, None] & (value > 0))
-    group = slot * len(value) + task
+    value = level.kept * instance.utility[:, model] * level.kinds
+    slot, kind = np.nonzero((grid.count > 0) & np.isfinite(share_s)[:, None] & (value > 0))
+    group = slot * len(value) + kind
     due = grid.due(within_s)[slot]
     curves = np.full(len(slot), curve)
-    return group, curves, grid.slots[slot], due, share_s[slot], value[task]
+    return group, curves, grid.slots[slot], due, share_s[slot], value[kind]
 
 
 def make_program(instance: Instance, grid: Grid, columns: Columns, levels: int) -> Program:
@@ -214,9 +241,9 @@ def certified_maximum(program: Program) -> float:
 def maximum(instance: Instance, edges_s: Floats, steps: int) -> float:
     """The bound of one instance on a grid that begins by its first arrival."""
     if math.isinf(instance.expiry_s):
-        return float(instance.cluster.accuracy.max(axis=1)[instance.task].sum())
-    grid, kinds = make_grid(instance, edges_s), levels(instance.cluster, steps)
-    columns = make_columns(instance, grid, kinds)
+        return float(instance.utility.max(axis=1)[instance.kind].sum())
+    grid, found = make_grid(instance, edges_s), levels(instance, steps)
+    columns = make_columns(instance, grid, found)
     if len(columns) == 0:
         return 0.0
-    return certified_maximum(make_program(instance, grid, columns, len(kinds)))
+    return certified_maximum(make_program(instance, grid, columns, len(found)))

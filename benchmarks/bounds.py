@@ -19,7 +19,8 @@ value:
    arrivals down and deadlines up, which only adds room. Batches may be spread over time and GPUs,
    requests answered in part: more freedom again.
 3. An answer that finishes within the deadline, or up to lateness l_k but after l_(k-1), earns at
-   most accuracy x decay(l_(k-1)) and was due at l_k: one level per step of lateness.
+   most utility x decay(l_(k-1)) and was due at l_k: one level per step of lateness. Each deadline
+   that classes of users have brings levels of its own.
 
 The maximum itself is certified by weak duality (bound_program.certified_maximum), so that the
 solver's tolerances cannot make it too low. The bound holds for any dispatcher, for (GPU, model)
@@ -63,23 +64,37 @@ def upper_bound(
     Raises:
         ConfigError: slots_per_deadline out of range.
     """
-    kind = "hard" if config.deadline.kind == "hard" else "soft"
+    kind = "soft" if is_soft(config) else "hard"
     slots = SLOTS_PER_DEADLINE[kind] if slots_per_deadline is None else slots_per_deadline
     require(slots >= 1, "slots_per_deadline", slots, ">= 1")
     return np.array([bound(instance, slots) for instance in episodes(config, seeds)])
 
 
+def is_soft(config: EnvConfig) -> bool:
+    """Whether any late answer can earn something."""
+    kinds = [
+        users.deadline_of(task, config.deadline).kind
+        for users in config.classes
+        for task in config.tasks
+    ]
+    return any(kind != "hard" for kind in kinds or [config.deadline.kind])
+
+
 def bound_of_peak(config: EnvConfig, seeds: NDArray[np.uint64]) -> Floats:
     """upper_bound as a share of each episode's peak, shape (E,)."""
-    largest = config.models.index(config.largest_model)
-    found = episodes(config, seeds)
-    peaks = np.array([e.cluster.accuracy[e.task, largest].sum() for e in found])
+    peaks = np.array([peak(instance) for instance in episodes(config, seeds)])
     shares: Floats = upper_bound(config, seeds) / peaks
     return shares
 
 
+def peak(instance: Instance) -> float:
+    """Utility if the largest model answered everything in time."""
+    largest = instance.cluster.rules[0]["peak_model"]
+    return float(instance.utility[instance.kind, largest].sum())
+
+
 def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
-    """The arrivals and tasks of the episode of each seed."""
+    """The requests of the episode of each seed."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
     everyone = np.ones(len(seeds), np.bool_)
     simulation.seed(everyone, seeds)
@@ -91,7 +106,9 @@ def _episode(simulation: Simulation, env: np.void) -> Instance:
     tape, window = simulation.tape, slice(env["first"], env["end"])
     since_start_s = (tape.arrival_s[window] - env["tape_start_s"]) * env["stretch"]
     arrival_s = np.rint(since_start_s * TICKS_PER_S) / TICKS_PER_S
-    return Instance(simulation.cluster, arrival_s, tape.task[window].astype(np.int64))
+    tasks = simulation.cluster.utility.shape[1]
+    kind = tape.user_class[window].astype(np.int64) * tasks + tape.task[window]
+    return Instance(simulation.cluster, arrival_s, kind)
 
 
 def bound(instance: Instance, slots_per_deadline: int) -> float:
@@ -101,19 +118,20 @@ def bound(instance: Instance, slots_per_deadline: int) -> float:
 
 def bound_by_events(instance: Instance, steps: int = LATENESS_STEPS) -> float:
     """The upper bound without rounding of time, for a few hundred requests."""
-    within = [0.0] + [within_s for within_s, _ in levels(instance.cluster, steps)]
+    within = [0.0] + [level.within_s for level in levels(instance, steps)]
     events = instance.arrival_s[:, None] + np.array(within)
     return maximum(instance, np.unique(events), steps)
 
 
 def even_edges_s(instance: Instance, slots_per_deadline: int) -> Floats:
-    """From the first arrival to the last expiry; the deadline is a whole number of slots."""
-    deadline_s = float(instance.cluster.rules[0]["deadline_s"])
+    """From the first arrival to the last expiry; a slot is a share of the shortest deadline."""
+    deadlines_s = instance.terms["deadline_s"]
+    deadline_s = float(deadlines_s[deadlines_s > 0].min(initial=math.inf))
     first_s, last_s = float(instance.arrival_s[0]), float(instance.arrival_s[-1])
     span_s = last_s - first_s + instance.expiry_s
     if not math.isfinite(span_s):
         return np.array([first_s, math.inf])
-    slot_s = max((deadline_s or instance.expiry_s) / slots_per_deadline, span_s / MOST_SLOTS)
+    slot_s = max(min(deadline_s, instance.expiry_s) / slots_per_deadline, span_s / MOST_SLOTS)
     if slot_s == 0.0:
         return np.array([first_s, math.inf])
     return first_s + slot_s * np.arange(math.ceil(span_s / slot_s) + 2, dtype=np.float64)

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import controls
 from benchmarks.bound_program import Instance
-from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, upper_bound
+from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
 from benchmarks.entry import Entry
 from benchmarks.episode_rows import DETAILED
 from benchmarks.runner import episode_seeds
@@ -78,12 +78,12 @@ class Bound:
 
 def by_second(instance: Instance, config: EnvConfig) -> list[float]:
     """A bound for the requests of each second as if they came alone to an empty cluster."""
-    slots = SLOTS_PER_DEADLINE["hard" if config.deadline.kind == "hard" else "soft"]
+    slots = SLOTS_PER_DEADLINE["soft" if is_soft(config) else "hard"]
     second = np.floor(instance.arrival_s).astype(np.int64)
     most = np.zeros(int(second[-1]) + 1)
     for s in np.unique(second):
         chosen = second == s
-        alone = Instance(instance.cluster, instance.arrival_s[chosen], instance.task[chosen])
+        alone = Instance(instance.cluster, instance.arrival_s[chosen], instance.kind[chosen])
         most[s] = bound(alone, slots)
     return [float(value) for value in most]
 

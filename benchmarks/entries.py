@@ -13,6 +13,7 @@ from typing import Any
 from agents.families import DEDICATED
 from agents.presets import SCENARIO
 from benchmarks.entry import Entry
+from benchmarks.priority_entries import priority_entries
 from benchmarks.static_entries import static_entries
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
@@ -122,7 +123,7 @@ def _testing() -> list[Entry]:
 def _entries() -> dict[str, Entry]:
     single = [*_stable(), *_variants()]
     every = [*single, *_mix_matrix(), *_arrival_matrix(single), *static_entries(STABLE_LOADS)]
-    every += [*_unseen(), *_testing()]
+    every += [*priority_entries(), *_unseen(), *_testing()]
     return {entry.id: entry for entry in every}
 
 

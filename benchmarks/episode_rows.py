@@ -67,6 +67,7 @@ def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         },
         "p50_s": p50_s,
         "p99_s": p99_s,
+        **({"classes": summary["classes"]} if "classes" in summary else {}),
     }
 
 

@@ -16,8 +16,8 @@ THRESHOLDS = (0.96, 0.98, 0.99)
 
 def peak_of(completions: Records, config: EnvConfig) -> NDArray[np.float64]:
     """Utility that each request would have earned from the largest model in time, shape (N,)."""
-    accuracy = np.array(config.largest_model.accuracy)
-    peak: NDArray[np.float64] = accuracy[completions["task"]]
+    largest = config.utility[:, :, config.models.index(config.largest_model)]
+    peak: NDArray[np.float64] = largest[completions["user_class"], completions["task"]]
     return peak
 
 

@@ -16,7 +16,7 @@ from benchmarks.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_p
 from benchmarks.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig
 from llmroute_env.episode import DISABLED
-from llmroute_env.simulation import Simulation, summary
+from llmroute_env.simulation import Simulation
 from llmroute_env.specs import require
 from llmroute_env.state import COMPLETION, Records, allocate_log
 
@@ -87,7 +87,7 @@ def run_batch(
     for e in range(len(seeds)):
         own = completions[completions["env"] == e]
         yield EpisodeResult(
-            summary(simulation.state.envs[e], simulation.state.models[e], config.model_names),
+            simulation.summary(e),
             own[np.argsort(own["decision"])],
         )
 

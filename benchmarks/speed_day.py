@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents import compiled_policies
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation, summary
+from llmroute_env.simulation import Simulation
 from traces import catalog
 from traces.arrivals import counts_to_arrivals
 from traces.tasks import TASKS
@@ -46,7 +46,7 @@ def evaluate_day(seed: int = 0) -> Day:
     arrays = simulation.cluster, simulation.tape, simulation.state, simulation.log
     requests = int(compiled_policies.walk_all(policy, *arrays))
     done_s = time.perf_counter()
-    result = summary(simulation.state.envs[0], simulation.state.models[0], config.model_names)
+    result = simulation.summary(0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB
     return Day(requests, made_s - begin_s, done_s - made_s, peak, result["utility_of_peak"])
 

@@ -9,7 +9,15 @@ import gymnasium
 from llmroute_env.config import EnvConfig
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import PAPER_SETTINGS, SCENARIOS, TESTING, configure
-from llmroute_env.specs import ConfigError, Deadline, GpuSpec, ModelSpec, Pool, Profile
+from llmroute_env.specs import (
+    ConfigError,
+    Deadline,
+    GpuSpec,
+    ModelSpec,
+    Pool,
+    Profile,
+    RequestClass,
+)
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "ModelSpec",
     "Pool",
     "Profile",
+    "RequestClass",
     "configure",
 ]
 

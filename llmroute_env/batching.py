@@ -57,7 +57,8 @@ def take_batch(
         due_s = request.arrival_s + request.deadline_s
         likely = 1 if rules.deadline_aware_batching else most
         soonest_s = at_s + cluster.batch_s[pool, model, likely]
-        if rules.shed_expired and soonest_s > due_s + rules.grace_s:
+        grace_s = cluster.terms[request.user_class, request.task].grace_s
+        if rules.shed_expired and soonest_s > due_s + grace_s:
             shed(cluster, s, e, gpu, model, size, at_s, log)
             most = min(limit, queue.waiting)
             continue
@@ -82,7 +83,8 @@ def shed(
     if used < len(log.records):
         fill(log, used, e, SHED, gpu, model)
         record = log.records[used]
-        record.task, record.decision = request.task, request.decision
+        record.task, record.user_class = request.task, request.user_class
+        record.decision = request.decision
         record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
         log.used[0] = used + 1
     drop(cluster, s, e, gpu, model, k)

@@ -15,15 +15,13 @@ RULES = np.dtype(
         ("models", "i8"),
         ("pools", "i8"),
         ("tasks", "i8"),
+        ("classes", "i8"),
         ("slots", "i8"),  # room for the longest rings of all queues
         ("queue_capacity", "i8"),
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model
         ("shed_expired", "b1"),
         ("deadline_aware_batching", "b1"),
-        ("decay", "i8"),
-        ("grace_s", "f8"),
-        ("deadline_s", "f8"),
         ("peak_model", "i8"),
         ("load_1_per_s", "f8"),
         ("fast_window_s", "f8"),
@@ -41,20 +39,24 @@ RULES = np.dtype(
 
 POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8")])
 
+# When an answer counts.
+TERMS = np.dtype([("deadline_s", "f8"), ("grace_s", "f8"), ("decay", "i8")])
+
 
 LOGARITHMS = 4096
 """Backlogs whose logarithm is looked up; longer ones are computed."""
 
 
 class Cluster(NamedTuple):
-    """Read-only tables for P pools, M models, T tasks and G GPUs."""
+    """Read-only tables for P pools, M models, C classes, T tasks and G GPUs."""
 
     rules: Records  # (1,) RULES
     pools: Records  # (P,) POOL
     batch_limit: NDArray[np.int64]  # (P, M); 0 where the pool does not host the model
     largest_limit: NDArray[np.int64]  # (M,) over the pools
     batch_s: NDArray[np.float64]  # (P, M, B + 1): seconds of a batch of b; entry 0 is 0
-    accuracy: NDArray[np.float64]  # (T, M)
+    terms: Records  # (C, T) TERMS
+    utility: NDArray[np.float64]  # (C, T, M) of an answer in time: accuracy x weight
     log_backlog: NDArray[np.float32]  # (LOGARITHMS,): log1p of k requests per GPU
     pool_of: NDArray[np.int64]  # (G,)
     layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
@@ -64,4 +66,5 @@ class Tape(NamedTuple):
     """All arrivals of a workload; an episode replays a window of it."""
 
     arrival_s: NDArray[np.float64]  # (N,) sorted
-    task: NDArray[np.int16]  # (N,) row of the accuracy table
+    task: NDArray[np.int16]  # (N,) index of the environment's tasks
+    user_class: NDArray[np.int16]  # (N,) index of its classes

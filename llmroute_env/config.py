@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env import profiles
-from llmroute_env.cluster import LOGARITHMS, POOL, RULES, Cluster
+from llmroute_env.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
 from llmroute_env.dispatch import DISPATCHERS
-from llmroute_env.observation import DEFAULT_FEATURES, layout
+from llmroute_env.observation import DEFAULT_FEATURES, Layout
 from llmroute_env.queues import ring_slots
 from llmroute_env.specs import (
     DEADLINE_KINDS,
@@ -22,6 +22,7 @@ from llmroute_env.specs import (
     ModelSpec,
     Pool,
     Profile,
+    RequestClass,
     require,
     to_ticks_s,
 )
@@ -31,6 +32,10 @@ from traces.trace import Trace
 
 ACTIONS = ("model", "gpu-model")
 SPLITS = ("train", "validation", "test", "all")
+
+LATER = {"added later": True}
+"""Of a field without which older configurations were written: it is left out of fingerprints and
+run cards where it has its default, so that these stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class EnvConfig:
         split: which part of the workload's time episodes are cut from: one of SPLITS.
         window_s: length of an episode.
         workload_seed: seed of the workload itself; episodes differ by the seed given to `reset`.
+        classes: kinds of users with deadlines and weights of their own; none: all are alike.
+        class_mix: how frequent each class is, by name, relative to the others; equal by default.
     """
 
     profile: str | Profile = "opt-a100"
@@ -75,11 +82,14 @@ class EnvConfig:
     split: str = "train"
     window_s: float = 30.0
     workload_seed: int = 0
+    classes: tuple[RequestClass, ...] = field(default=(), metadata=LATER)
+    class_mix: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_rules()
         self._check_workload()
         self._check_placement()
+        self._check_classes()
 
     def _check_rules(self) -> None:
         accepted = ", ".join(DISPATCHERS)
@@ -91,7 +101,7 @@ class EnvConfig:
         for window_s in self.rate_windows_s:
             valid = math.isfinite(window_s) and window_s > 0
             require(valid, "rate_windows_s", self.rate_windows_s, "two finite lengths > 0, s")
-        layout(self.observation, 1, 1, 1)
+        Layout(self.observation)
 
     def _check_workload(self) -> None:
         low, high = self.load_range
@@ -128,6 +138,22 @@ class EnvConfig:
                 f"accepted: at most {gpu.memory_bytes / 1e9:.1f} GB together"
             )
 
+    def _check_classes(self) -> None:
+        names = [users.name for users in self.classes]
+        require(len(set(names)) == len(names), "classes", names, "names that differ")
+        require(len(names) <= 1000, "classes", len(names), "at most 1000")
+        for users in self.classes:
+            for task in (*users.task_weights, *users.task_deadlines):
+                accepted = f"tasks of the profile: {', '.join(self.tasks)}"
+                require(task in self.tasks, f"class {users.name!r} task", task, accepted)
+        for name, share in self.class_mix.items():
+            accepted = f"names of classes: {', '.join(names) or 'there are none'}"
+            require(name in names, "class_mix", name, accepted)
+            valid = math.isfinite(share) and share > 0
+            require(valid, f"class_mix {name!r}", share, "a finite number > 0")
+        missing = [name for name in names if self.class_mix and name not in self.class_mix]
+        require(not missing, "class_mix lacks", missing, "a share for every class, or for none")
+
     @property
     def resolved_profile(self) -> Profile:
         """The profile itself, when `profile` is a name."""
@@ -148,6 +174,32 @@ class EnvConfig:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in observation order."""
         return self.resolved_profile.tasks
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of users, in observation order; empty if all users are alike."""
+        return tuple(users.name for users in self.classes)
+
+    @property
+    def class_shares(self) -> NDArray[np.float64]:
+        """Share of the requests by class, shape (C,); one class if all users are alike."""
+        shares = [self.class_mix.get(name, 1.0) for name in self.class_names] or [1.0]
+        return np.array(shares, np.float64) / sum(shares)
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns the observation has."""
+        sizes = len(self.tasks), self.gpus, len(self.models), max(len(self.classes), 1)
+        return Layout(self.observation, *sizes)
+
+    @property
+    def utility(self) -> NDArray[np.float64]:
+        """Utility of an answer in time, shape (C, T, M): accuracy x weight of class and task."""
+        accuracy = np.array([model.accuracy for model in self.models]).T
+        kinds = self.classes or (RequestClass("all"),)
+        weights = np.array([[users.weight_of(task) for task in self.tasks] for users in kinds])
+        # In the order of C, as compiled code and files of weights expect.
+        return np.ascontiguousarray(weights[:, :, None] * accuracy)
 
     @property
     def gpus(self) -> int:
@@ -195,14 +247,24 @@ class EnvConfig:
             batch_limit=limits,
             largest_limit=limits.max(axis=0),
             batch_s=self._batch_seconds(int(limits.max())),
-            accuracy=np.array([model.accuracy for model in self.models]).T.copy(),
+            terms=self._terms(),
+            utility=self.utility,
             log_backlog=np.log1p(np.arange(LOGARITHMS) / self.gpus).astype(np.float32),
             pool_of=np.repeat(np.arange(len(self.pools)), [pool.gpus for pool in self.pools]),
-            layout=layout(self.observation, len(self.tasks), self.gpus, len(self.models)),
+            layout=self.layout.starts,
         )
         for name, value in {**self._rules(int(limits.max())), **rules}.items():
             cluster.rules[0][name] = value
         return cluster
+
+    def _terms(self) -> NDArray[np.void]:
+        kinds = self.classes or (RequestClass("all"),)
+        due = [users.deadline_of(task, self.deadline) for users in kinds for task in self.tasks]
+        rows = [
+            (to_ticks_s(d.deadline_s), to_ticks_s(d.grace_s), DEADLINE_KINDS.index(d.kind))
+            for d in due
+        ]
+        return np.array(rows, TERMS).reshape(len(kinds), len(self.tasks))
 
     def _batch_limits(self) -> NDArray[np.int64]:
         rows = [
@@ -228,15 +290,13 @@ class EnvConfig:
             "models": len(self.models),
             "pools": len(self.pools),
             "tasks": len(self.tasks),
+            "classes": max(len(self.classes), 1),
             "slots": self.gpus * len(self.models) * ring_slots(self.queue_capacity, largest_batch),
             "queue_capacity": self.queue_capacity,
             "dispatcher": DISPATCHERS.index(self.dispatcher),
             "joint_action": self.action == "gpu-model",
             "shed_expired": self.shed_expired,
             "deadline_aware_batching": self.deadline_aware_batching,
-            "decay": DEADLINE_KINDS.index(self.deadline.kind),
-            "grace_s": to_ticks_s(self.deadline.grace_s),
-            "deadline_s": to_ticks_s(self.deadline.deadline_s),
             "peak_model": self.models.index(self.largest_model),
             "load_1_per_s": self.load_1_per_s,
             "fast_window_s": self.rate_windows_s[0],

@@ -41,8 +41,8 @@ def submit(cluster: Cluster, s: State, e: int, action: int, log: Log) -> None:
     if rules.dispatcher == ROUND_ROBIN:
         s.envs[e].next_gpu = gpu + 1
     s.envs[e].routed += 1
-    s.envs[e].peak_utility += cluster.accuracy[s.envs[e].task, rules.peak_model]
     s.models[e, model].routed += 1
+    expect(cluster, s, e)
     hosted = cluster.batch_limit[cluster.pool_of[gpu], model] > 0
     if not hosted or s.queues[e, gpu, model].waiting >= rules.queue_capacity:
         reject(s, e, gpu, model, log)
@@ -54,6 +54,18 @@ def submit(cluster: Cluster, s: State, e: int, action: int, log: Log) -> None:
 
 
 @compiled
+def expect(cluster: Cluster, s: State, e: int) -> None:
+    """Count what the pending request would earn from the largest model in time."""
+    rules = cluster.rules[0]
+    user_class = s.envs[e].user_class
+    peak = cluster.utility[user_class, s.envs[e].task, rules.peak_model]
+    s.envs[e].peak_utility += peak
+    if rules.classes > 1:
+        s.classes[e, user_class].routed += 1
+        s.classes[e, user_class].peak_utility += peak
+
+
+@compiled
 def reject(s: State, e: int, gpu: int, model: int, log: Log) -> None:
     """Turn the pending request away."""
     s.envs[e].rejected += 1
@@ -62,7 +74,8 @@ def reject(s: State, e: int, gpu: int, model: int, log: Log) -> None:
         now_s = s.envs[e].now_s
         fill(log, k, e, REJECTED, gpu, model)
         record = log.records[k]
-        record.task, record.decision = s.envs[e].task, s.envs[e].decision
+        record.task, record.user_class = s.envs[e].task, s.envs[e].user_class
+        record.decision = s.envs[e].decision
         record.arrival_s, record.start_s, record.finish_s = now_s, now_s, now_s
         log.used[0] = k + 1
 
@@ -78,7 +91,7 @@ def enqueue(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     request.arrival_s = s.envs[e].now_s
     request.deadline_s = s.envs[e].deadline_s
     request.decision = s.envs[e].decision
-    request.task = s.envs[e].task
+    request.task, request.user_class = s.envs[e].task, s.envs[e].user_class
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, s.envs[e].now_s) + added_s
     change_waiting(cluster, s, e, gpu, model, 1)
 
@@ -109,19 +122,30 @@ def earn(cluster: Cluster, s: State, e: int, gpu: int, model: int, log: Log) -> 
         slot = slot_at(place, number, queues)
         place = place + 1 if place + 1 < room else 0
         request = s.requests[e, slot]
-        outcome, utility = IN_TIME, cluster.accuracy[request.task, model]
+        outcome = IN_TIME
+        utility = cluster.utility[request.user_class, request.task, model]
         lateness_s = finish_s - request.arrival_s - request.deadline_s
         if lateness_s <= 0.0:
             step_in_time += utility
         else:
             outcome, late = LATE, late + 1
-            utility *= decay(rules.decay, rules.grace_s, lateness_s)
+            terms = cluster.terms[request.user_class, request.task]
+            utility *= decay(terms.decay, terms.grace_s, lateness_s)
             step_late += utility
+        if rules.classes > 1:
+            count_class(s, e, request.user_class, outcome, utility)
         if log.used[0] < len(log.records):
             write(s, e, gpu, model, slot, outcome, utility, log)
     s.envs[e].in_time += size - late
     s.envs[e].late += late
     s.envs[e].step_in_time, s.envs[e].step_late = step_in_time, step_late
+
+
+@compiled
+def count_class(s: State, e: int, user_class: int, outcome: int, utility: float) -> None:
+    """Count an answer for the class of its user."""
+    s.classes[e, user_class].in_time += outcome == IN_TIME
+    s.classes[e, user_class].utility += utility
 
 
 @compiled
@@ -133,7 +157,8 @@ def write(
     fill(log, k, e, outcome, gpu, model)
     record, request = log.records[k], s.requests[e, slot]
     record.batch, record.utility = s.gpus[e, gpu].running, utility
-    record.task, record.decision = request.task, request.decision
+    record.task, record.user_class = request.task, request.user_class
+    record.decision = request.decision
     record.arrival_s = request.arrival_s
     record.start_s = s.gpus[e, gpu].start_s
     record.finish_s = s.contests[e, FINISH, gpu].key

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmroute_env.rendering import RENDER_FPS, RENDER_MODES, Frame, Renderer, check_mode
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation, as_integer, summary
+from llmroute_env.simulation import Simulation, as_integer
 from llmroute_env.state import State
 
 Observation = NDArray[np.float32]
@@ -157,8 +157,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def summary(self) -> dict[str, Any]:
         """What the episode has come to so far: see simulation.summary."""
-        state = self.simulation.state
-        return summary(state.envs[0], state.models[0], self.config.model_names)
+        return self.simulation.summary(0)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions lead to a GPU that hosts the model, shape (actions,)."""

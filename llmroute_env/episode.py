@@ -34,6 +34,7 @@ class Outputs(NamedTuple):
     final_observations: NDArray[np.float32]  # (E, F), valid where an episode has just ended
     final_envs: Records  # (E,) ENV at that moment
     final_models: Records  # (E, M) MODEL at that moment
+    final_classes: Records  # (E, C) CLASS at that moment
 
 
 def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
@@ -49,6 +50,7 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
         final_observations=np.zeros((envs, columns), np.float32),
         final_envs=np.zeros_like(s.envs),
         final_models=np.zeros_like(s.models),
+        final_classes=np.zeros_like(s.classes),
     )
 
 
@@ -84,6 +86,9 @@ def clear(cluster: Cluster, s: State, e: int) -> None:
     for m in range(cluster.rules[0].models):
         model = s.models[e, m]
         model.waiting, model.running, model.routed = 0, 0, 0
+    for c in range(cluster.rules[0].classes):
+        users = s.classes[e, c]
+        users.routed, users.in_time, users.utility, users.peak_utility = 0, 0, 0.0, 0.0
     fill_tree(s.contests, e, FINISH, 0, cluster.rules[0].gpus)
     for p in range(cluster.rules[0].pools):
         fill_tree(s.contests, e, LOAD, cluster.pools[p].first_gpu, cluster.pools[p].gpus)
@@ -107,7 +112,6 @@ def cut_window(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
     env = s.envs[e]
     env.first, env.end, env.tape_start_s = first, end, start_s
     env.load, env.stretch = load, stretch
-    env.deadline_s = rules.deadline_s
 
 
 @compiled
@@ -117,6 +121,9 @@ def present(cluster: Cluster, tape: Tape, s: State, e: int, decision: int) -> No
     env = s.envs[e]
     env.decision = decision
     env.task = tape.task[env.first + decision]
+    env.user_class = tape.user_class[env.first + decision]
+    terms = cluster.terms[env.user_class, env.task]
+    env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
     fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
     elapsed_s = env.elapsed_s
     env.fast_rate_per_s = env.fast_rate_per_s * math.exp(-elapsed_s / fast_s) + 1.0 / fast_s
@@ -158,7 +165,7 @@ def step_env(
     env.now_s = now_s
     env.utility += env.step_in_time + env.step_late
     if last:
-        env.task = -1
+        env.task, env.user_class = -1, -1
     else:
         present(cluster, tape, s, e, decision)
     truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
@@ -247,6 +254,8 @@ def keep_final(s: State, e: int, out: Outputs) -> None:
     out.final_envs[e] = s.envs[e]
     for m in range(s.models.shape[1]):
         out.final_models[e, m] = s.models[e, m]
+    for c in range(s.classes.shape[1]):
+        out.final_classes[e, c] = s.classes[e, c]
 
 
 @compiled

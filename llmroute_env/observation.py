@@ -7,6 +7,7 @@ clipped at a small value, so that they still order states deep in overload.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,8 @@ FEATURES = (
     Feature("batch", "model", 0, 10_000, "requests of the model, waiting and running / (GPUs x its largest batch limit)"),
     Feature("rate", "once", 0, 10_000, "arrival rate over the long window, in units of load 1"),
     Feature("grace", "once", 0, MOST_LOG, "log1p of how long late answers still earn, in units of the deadline; 0 if it is hard"),
+    Feature("short_rate", "once", 0, 10_000, "arrival rate over the short window, in units of load 1"),
+    Feature("class", "class", 0, 1, "one-hot class of the pending request's user; all 0 after the last one"),
 )  # fmt: skip
 
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
@@ -57,37 +60,60 @@ PAIR_FEATURES = ("task", "fast_rate", "gpu_slack", "gpu_work")
 GPU_FEATURES = (*DEFAULT_FEATURES, "gpu_slack", "gpu_work", "gpu_backlog", "gpu_running")
 
 TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE = range(8)
-GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE, GRACE = range(8, len(FEATURES))
+GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE, GRACE = range(8, 15)
+SHORT_RATE, CLASS = range(15, len(FEATURES))
 
 
-def columns(feature: Feature, tasks: int, gpus: int, models: int) -> int:
-    """How many columns `feature` takes."""
-    return {"task": tasks, "once": 1, "model": models, "gpu-model": gpus * models}[feature.per]
+@dataclass(frozen=True)
+class Layout:
+    """Which columns an observation has: features by name, for so many tasks, GPUs, ...
 
+    Raises:
+        ConfigError: a name that is no feature, or one that stands twice.
+    """
 
-def layout(names: tuple[str, ...], tasks: int, gpus: int, models: int) -> NDArray[np.int64]:
-    """First column of every feature of FEATURES in an observation of `names`; -1 if left out."""
-    known = f"one or more of {', '.join(FEATURE_NAMES)}, each once"
-    valid = len(names) > 0 and set(names) <= set(FEATURE_NAMES) and len(set(names)) == len(names)
-    require(valid, "observation", names, known)
-    starts = np.full(len(FEATURES), -1, np.int64)
-    column = 0
-    for name in names:
-        index = FEATURE_NAMES.index(name)
-        starts[index] = column
-        column += columns(FEATURES[index], tasks, gpus, models)
-    return starts
+    names: tuple[str, ...]
+    tasks: int = 1
+    gpus: int = 1
+    models: int = 1
+    classes: int = 1
 
+    def __post_init__(self) -> None:
+        names = self.names
+        known = f"one or more of {', '.join(FEATURE_NAMES)}, each once"
+        valid = len(names) > 0 and set(names) <= set(FEATURE_NAMES)
+        require(valid and len(set(names)) == len(names), "observation", names, known)
 
-def bounds(
-    names: tuple[str, ...], tasks: int, gpus: int, models: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Lowest and highest value of every column of an observation of `names`."""
-    chosen = [FEATURES[FEATURE_NAMES.index(name)] for name in names]
-    widths = [columns(feature, tasks, gpus, models) for feature in chosen]
-    low = np.repeat(np.array([feature.low for feature in chosen], np.float32), widths)
-    high = np.repeat(np.array([feature.high for feature in chosen], np.float32), widths)
-    return low, high
+    def columns(self, name: str) -> int:
+        """How many columns feature `name` takes."""
+        sizes = {"task": self.tasks, "once": 1, "model": self.models, "class": self.classes}
+        sizes["gpu-model"] = self.gpus * self.models
+        return sizes[FEATURES[FEATURE_NAMES.index(name)].per]
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return sum(map(self.columns, self.names))
+
+    def first(self, name: str) -> int:
+        """First column of feature `name`; -1 if it is left out."""
+        if name not in self.names:
+            return -1
+        return sum(map(self.columns, self.names[: self.names.index(name)]))
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First column of every feature of FEATURES; -1 where it is left out."""
+        return np.array([self.first(name) for name in FEATURE_NAMES], np.int64)
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest value of every column."""
+        chosen = [FEATURES[FEATURE_NAMES.index(name)] for name in self.names]
+        widths = [self.columns(name) for name in self.names]
+        low = np.repeat(np.array([feature.low for feature in chosen], np.float32), widths)
+        high = np.repeat(np.array([feature.high for feature in chosen], np.float32), widths)
+        return low, high
 
 
 @compiled
@@ -132,13 +158,18 @@ def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None
         row[at[SLOW_RATE]] = log_rate(env.slow_rate_per_s / rules.load_1_per_s)
     if at[RATE] >= 0:
         row[at[RATE]] = min(env.slow_rate_per_s / rules.load_1_per_s, 10_000.0)
+    if at[SHORT_RATE] >= 0:
+        row[at[SHORT_RATE]] = min(env.fast_rate_per_s / rules.load_1_per_s, 10_000.0)
+    if at[CLASS] >= 0:
+        for user_class in range(rules.classes):
+            row[at[CLASS] + user_class] = 1.0 if user_class == env.user_class else 0.0
     if at[BUSY] >= 0:
         row[at[BUSY]] = env.busy_gpus / rules.gpus
     if at[DEADLINE] >= 0:
         bounded_s = min(max(env.deadline_s, 1e-6), 8e6)
         row[at[DEADLINE]] = math.log(bounded_s)
     if at[GRACE] >= 0:
-        relative = rules.grace_s / max(env.deadline_s, 1e-6)
+        relative = env.grace_s / max(env.deadline_s, 1e-6)
         row[at[GRACE]] = min(math.log1p(relative), MOST_LOG)
     encode_models(cluster, s, e, row)
     if at[GPU_SLACK] >= 0:
@@ -153,12 +184,16 @@ def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None
 
 @compiled
 def encode_for_pairs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
-    """Write only PAIR_FEATURES, where an observation that holds them all has them."""
+    """Write only what priced pairs read, where an observation that holds it all has it."""
     for task in range(cluster.rules[0].tasks):
         row[cluster.layout[TASK] + task] = 1.0 if task == s.envs[e].task else 0.0
     row[cluster.layout[FAST_RATE]] = log_rate(
         s.envs[e].fast_rate_per_s / cluster.rules[0].load_1_per_s
     )
+    if cluster.layout[CLASS] >= 0:
+        for user_class in range(cluster.rules[0].classes):
+            here = user_class == s.envs[e].user_class
+            row[cluster.layout[CLASS] + user_class] = 1.0 if here else 0.0
     encode_slacks(cluster, s, e, row)
     encode_work(cluster, s, e, row)
 

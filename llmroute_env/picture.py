@@ -120,7 +120,7 @@ def _swatch(
 
 def draw(scene: Scene, config: EnvConfig, canvas: Canvas) -> None:
     """Draw what changes from step to step onto a copy of the background."""
-    _clock(canvas, scene, config)
+    _clock(canvas, scene)
     table = Table(len(scene.rows), len(scene.columns))
     for i, row in enumerate(scene.rows):
         _row(canvas, table, i, row)
@@ -139,14 +139,14 @@ def draw(scene: Scene, config: EnvConfig, canvas: Canvas) -> None:
     _utility(canvas, scene)
 
 
-def _clock(canvas: Canvas, scene: Scene, config: EnvConfig) -> None:
+def _clock(canvas: Canvas, scene: Scene) -> None:
     canvas.text((SIDE_RIGHT, 36), f"{scene.now_s:.3f} s", 24, INK, "rm")
     canvas.text((SIDE_LEFT, 40), f"episode of load {scene.load:.3g}", 15, SOFT_INK)
-    if scene.pending_task < 0:
+    if not scene.pending:
         what = f"episode over after {scene.requests:,} requests"
     else:
-        task = config.tasks[scene.pending_task]
-        what = f"request {scene.request:,} of {scene.requests:,}, {task}, waits for a decision"
+        which = f"request {scene.request:,} of {scene.requests:,}, {scene.pending}"
+        what = f"{which}, waits for a decision"
     canvas.text((SIDE_RIGHT, 66), what, 15, SOFT_INK, "rm")
 
 
@@ -216,7 +216,7 @@ def _queue(
 
 def _arrivals(canvas: Canvas, scene: Scene) -> None:
     canvas.text((SIDE_LEFT, 112), "Arrival rate, requests/s", 15)
-    now = "" if scene.pending_task < 0 else f"now {scene.rate_estimate_per_s:,.0f}, "
+    now = f"now {scene.rate_estimate_per_s:,.0f}, " if scene.pending else ""
     recent = f"{now}peak {scene.rates_per_s.max():,.0f}"
     canvas.text((SIDE_RIGHT, 112), recent, 14, SOFT_INK, "rm")
     left, top, right, bottom = SIDE_LEFT + 100, 134, SIDE_RIGHT, 234

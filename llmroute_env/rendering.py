@@ -115,7 +115,7 @@ def text(scene: Scene, simulation: Simulation) -> str:
     shares = [f"{100 * column.share:>14.1f} %" for column in scene.columns]
     lines = [
         describe(config),
-        _clock(scene, config.tasks),
+        _clock(scene),
         f"arrivals {scene.rate_estimate_per_s:,.1f}/s ({load:.2f} x load 1)",
         f"utility {scene.utility:,.2f} of a peak of {scene.peak_utility:,.2f}; "
         + ", ".join(f"{name} {100 * share:.1f} %" for name, share in scene.outcomes.items()),
@@ -127,11 +127,11 @@ def text(scene: Scene, simulation: Simulation) -> str:
     return "\n".join(lines)
 
 
-def _clock(scene: Scene, tasks: tuple[str, ...]) -> str:
-    if scene.pending_task < 0:
+def _clock(scene: Scene) -> str:
+    if not scene.pending:
         return f"{scene.now_s:.3f} s, episode over after {scene.requests:,} requests"
-    task = tasks[scene.pending_task]
-    return f"{scene.now_s:.3f} s, request {scene.request:,} of {scene.requests:,} ({task}) pending"
+    which = f"request {scene.request:,} of {scene.requests:,} ({scene.pending})"
+    return f"{scene.now_s:.3f} s, {which} pending"
 
 
 def _line(row: Row) -> str:

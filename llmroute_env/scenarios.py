@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import PAPER_FEATURES
+from llmroute_env.observation import DEFAULT_FEATURES, PAPER_FEATURES
 from llmroute_env.simulation import workload_trace
-from llmroute_env.specs import ConfigError, Deadline
+from llmroute_env.specs import ConfigError, Deadline, RequestClass
 from llmroute_env.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 from traces.tasks import AbruptMix
 
@@ -36,6 +36,12 @@ SHIFTS = AbruptMix(
 )
 """Of the 4800 s of `task-shift`: where the test split begins, the mix moves from the tasks that
 gain most from a larger model to those that gain least, and half-way through it again."""
+
+PRIORITY = (
+    RequestClass("standard"),
+    RequestClass("priority", weight=5.0, deadline=Deadline(0.2)),
+)
+"""The classes of the scenario `priority`."""
 
 SCENARIOS = {
     scenario.name: scenario
@@ -89,6 +95,18 @@ SCENARIOS = {
             "hard real",
             "Azure LLM inference 2023, coding, a minute in 15 s, some silent, filled up likewise",
             EnvConfig(workload=TraceReplay("azure-code", second_s=0.25), load=2.5),
+        ),
+        _scenario(
+            "priority",
+            "hard real classes",
+            "the arrivals of unpredictable-1; a tenth of the users count 5 times, in half the time",
+            EnvConfig(
+                workload=CountsReplay(),
+                load=2.5,
+                observation=(*DEFAULT_FEATURES, "class"),
+                classes=PRIORITY,
+                class_mix={"standard": 0.9, "priority": 0.1},
+            ),
         ),
     )
 }

@@ -69,7 +69,8 @@ class Scene:
     """One moment of one episode.
 
     Attributes:
-        pending_task: task of the request that waits for a decision; -1 when the episode is over.
+        pending: task of the request that waits for a decision, with the class of its user where
+            there are several; empty when the episode is over.
         outcomes: shares of the routed requests by name, `in flight` included.
         rates_per_s: arrival rate in RATE_BINS bins of the last `rate_span_s` seconds.
     """
@@ -77,7 +78,7 @@ class Scene:
     now_s: float
     request: int
     requests: int
-    pending_task: int
+    pending: str
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     outcomes: dict[str, float]
@@ -98,7 +99,7 @@ def capture(simulation: Simulation, e: int = 0) -> Scene:
         now_s=float(env["now_s"]),
         request=int(env["routed"]) + int(not env["over"]),
         requests=int(env["end"] - env["first"]),
-        pending_task=-1 if env["over"] else int(env["task"]),
+        pending="" if env["over"] else _pending(simulation.config, env),
         rows=_rows(simulation, e),
         columns=_columns(simulation, e),
         outcomes=_outcomes(simulation.state, e),
@@ -110,6 +111,11 @@ def capture(simulation: Simulation, e: int = 0) -> Scene:
         load_1_per_s=float(simulation.cluster.rules[0]["load_1_per_s"]),
         load=float(env["load"]),
     )
+
+
+def _pending(config: EnvConfig, env: np.void) -> str:
+    task = config.tasks[env["task"]]
+    return f"{task} of {config.class_names[env['user_class']]}" if config.classes else task
 
 
 def groups(count: int, most: int) -> list[range]:

@@ -1,7 +1,8 @@
 """Configurations as plain JSON data and back, without pickle.
 
 A dataclass becomes an object whose `$type` names its class, a tuple a list, an array its bytes. All
-fields are written, so that data written today keeps its meaning when a default changes.
+fields are written, so that data written today keeps its meaning when a default changes; but for
+those that were added later (config.LATER), which older data does not know.
 """
 
 from __future__ import annotations
@@ -54,9 +55,18 @@ def to_plain(value: Any, where: str = "config") -> Any:
         return {str(key): to_plain(entry, f"{where}.{key}") for key, entry in value.items()}
     if KNOWN.get(type(value).__name__) is not type(value):
         raise ConfigError(f"{where}: got {value!r}; accepted as JSON: {', '.join(KNOWN)}")
-    names = [field.name for field in dataclasses.fields(value)]
+    names = [field.name for field in dataclasses.fields(value) if is_written(field, value)]
     entries = {name: to_plain(getattr(value, name), f"{where}.{name}") for name in names}
     return {TYPE: type(value).__name__, **entries}
+
+
+def is_written(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field of `value` is: all are, but those added later that have their default."""
+    if not field.metadata:
+        return True
+    factory = field.default_factory
+    usual = field.default if factory is dataclasses.MISSING else factory()
+    return bool(getattr(value, field.name) != usual)
 
 
 def _plain_number(value: float | np.generic, where: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from llmroute_env.episode import (
     reset_envs,
     step_envs,
 )
-from llmroute_env.observation import bounds
 from llmroute_env.queues import used_slots
 from llmroute_env.specs import ConfigError, require
 from llmroute_env.state import (
@@ -107,19 +107,19 @@ class Simulation:
         self.actions = config.actions
         self.trace, tape_load = workload_trace(config)
         self.tape = make_tape(self.trace, config)
-        rules = {
+        own = {
             "tape_load": tape_load,
             "tape_span_s": self.trace.span_s,
             "autoreset": autoreset,
             "max_requests": max_requests,
         }
         if config.load is None:
-            rules |= {"min_load": tape_load, "max_load": tape_load}
-        self.cluster = config.build_cluster(rules)
-        shape = (envs, config.gpus, len(config.models), int(self.cluster.rules[0]["slots"]))
+            own |= {"min_load": tape_load, "max_load": tape_load}
+        self.cluster = config.build_cluster(own)
+        rules = self.cluster.rules[0]
+        shape = envs, config.gpus, len(config.models), int(rules["classes"]), int(rules["slots"])
         self.state = allocate(*shape)
-        low, _ = self.observation_bounds()
-        self.outputs = allocate_outputs(envs, len(low), self.state)
+        self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
         self.parts = [Part(*edge, allocate_log(capacity)) for edge in pairwise(edges)]
@@ -130,8 +130,7 @@ class Simulation:
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of every observation column."""
-        c = self.config
-        return bounds(c.observation, len(c.tasks), c.gpus, len(c.models))
+        return self.config.layout.bounds
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions lead to a GPU that hosts the model, shape (actions,)."""
@@ -243,6 +242,17 @@ class Simulation:
         records = COMPLETION_STRUCT.iter_unpack(self._logged[: COMPLETION_STRUCT.size * used])
         return list(map(Completion._make, records))
 
+    def summary(self, e: int) -> dict[str, Any]:
+        """What the episode of env `e` has come to so far."""
+        s = self.state
+        return summary(self.config, s.envs[e], s.models[e], s.classes[e])
+
+    def final_summary(self, e: int) -> dict[str, Any]:
+        """What the last episode of env `e` that has ended came to."""
+        out = self.outputs
+        ended = out.final_envs[e], out.final_models[e], out.final_classes[e]
+        return summary(self.config, *ended)
+
     def snapshot(self) -> State:
         """A copy of everything that changes; of the slots only those that a ring has reached."""
         return self.state._replace(requests=self.state.requests[:, : used_slots(self.state)]).copy()
@@ -286,18 +296,30 @@ def make_tape(trace: Trace, config: EnvConfig) -> Tape:
     for task in trace.tasks:
         require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
     rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
-    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task])
+    classes = draw_classes(config, len(trace))
+    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task], classes)
 
 
-def summary(env: np.void, models: Records, model_names: tuple[str, ...]) -> dict[str, Any]:
-    """What an episode came to, from its ENV record and MODEL records.
+def draw_classes(config: EnvConfig, requests: int) -> NDArray[np.int16]:
+    """The class of each of the requests of a split, drawn independently; shape (N,)."""
+    # A stream of its own, so that classes shift neither arrivals nor tasks.
+    seed = config.workload_seed, zlib.crc32(b"classes"), zlib.crc32(config.split.encode())
+    shares = config.class_shares
+    if len(shares) == 1:
+        return np.zeros(requests, np.int16)
+    return np.random.default_rng(seed).choice(len(shares), requests, p=shares).astype(np.int16)
+
+
+def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) -> dict[str, Any]:
+    """What an episode came to, from its ENV record, MODEL records and CLASS records.
 
     Returns:
         requests, in_time, late, rejected, shed, in_flight (counts), utility, peak_utility,
-        utility_of_peak, deadline_met (share of requests) and share (routed, by model name).
+        utility_of_peak, deadline_met (share of requests), share (routed, by model name) and, where
+        there are classes of users, classes (`class_summary`, by name).
     """
     routed = max(int(env["routed"]), 1)
-    return {
+    found = {
         "requests": int(env["routed"]),
         **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
         "in_flight": int(env["waiting"] + env["running"]),
@@ -309,6 +331,21 @@ def summary(env: np.void, models: Records, model_names: tuple[str, ...]) -> dict
         "load": float(env["load"]),
         "share": {
             name: int(count) / routed
-            for name, count in zip(model_names, models["routed"], strict=True)
+            for name, count in zip(config.model_names, models["routed"], strict=True)
         },
+    }
+    if config.classes:
+        pairs = zip(config.class_names, classes, strict=True)
+        found["classes"] = {name: class_summary(users) for name, users in pairs}
+    return found
+
+
+def class_summary(users: np.void) -> dict[str, Any]:
+    """What one class of users came to, from its CLASS record."""
+    return {
+        "requests": int(users["routed"]),
+        "utility": float(users["utility"]),
+        "peak_utility": float(users["peak_utility"]),
+        "utility_of_peak": float(users["utility"] / max(users["peak_utility"], 1e-12)),
+        "deadline_met": int(users["in_time"]) / max(int(users["routed"]), 1),
     }

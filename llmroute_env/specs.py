@@ -6,8 +6,8 @@ Everything a user can set is checked here, once, where it enters; the simulator 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from traces.errors import InputError
@@ -162,3 +162,38 @@ class Deadline:
         else:
             valid = math.isfinite(self.grace_s) and self.grace_s > 0
             require(valid, "grace_s", self.grace_s, f"finite seconds > 0 with a {self.kind} one")
+
+
+@dataclass(frozen=True)
+class RequestClass:
+    """Users of one kind: how much their answers count, and when these are due.
+
+    Attributes:
+        name: of the class.
+        weight: factor of the utility of an answer, and of its peak.
+        deadline: when answers still count; None: the environment's own deadline.
+        task_weights: further factors, by task.
+        task_deadlines: in place of `deadline`, by task.
+    """
+
+    name: str
+    weight: float = 1.0
+    deadline: Deadline | None = None
+    task_weights: Mapping[str, float] = field(default_factory=dict)
+    task_deadlines: Mapping[str, Deadline] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.name != "", "class name", self.name, "a text that is not empty")
+        where = f"class {self.name!r}"
+        for name, weight in {"weight": self.weight, **self.task_weights}.items():
+            valid = math.isfinite(weight) and weight > 0
+            what = name if name == "weight" else f"task_weights {name!r}"
+            require(valid, f"{where} {what}", weight, "a finite number > 0")
+
+    def weight_of(self, task: str) -> float:
+        """Factor of the utility of an answer to `task`."""
+        return self.weight * self.task_weights.get(task, 1.0)
+
+    def deadline_of(self, task: str, usual: Deadline) -> Deadline:
+        """When an answer to `task` counts; `usual` is the environment's."""
+        return self.task_deadlines.get(task, self.deadline or usual)

@@ -1,4 +1,4 @@
-"""The whole state as six arrays of records: env, GPU, queue, request in flight, contest, model.
+"""The whole state as arrays of records: env, GPU, queue, request, contest, model, class.
 
 The arrays hold everything that changes; copying them is a snapshot. Their record types do not
 depend on the cluster's shape, so one compilation of the dynamics serves every cluster.
@@ -20,6 +20,7 @@ ENV = np.dtype(
         ("now_s", "f8"),
         ("elapsed_s", "f8"),  # since the previous decision
         ("task", "i8"),  # of the pending request; -1 when the episode has ended
+        ("user_class", "i8"),  # likewise
         ("decision", "i8"),  # its number in the episode, from 0
         # The window of the tape (all arrivals of the workload) that this episode replays.
         ("first", "i8"),
@@ -27,7 +28,8 @@ ENV = np.dtype(
         ("tape_start_s", "f8"),
         ("stretch", "f8"),  # episode seconds per tape second
         ("load", "f8"),
-        ("deadline_s", "f8"),
+        ("deadline_s", "f8"),  # of the pending request, and how long after it an answer earns
+        ("grace_s", "f8"),
         ("rng", "u8"),
         ("over", "b1"),
         # Estimates of the arrival rate, exponentially forgetting.
@@ -85,16 +87,23 @@ REQUEST = np.dtype(
         ("deadline_s", "f8"),
         ("decision", "i4"),
         ("task", "i2"),
+        ("user_class", "i2"),
     ],
     align=True,
 )
 
 MODEL = np.dtype([("waiting", "i8"), ("running", "i8"), ("routed", "i8")])
 
+# What a class of users has come to, counted only where there are several.
+CLASS = np.dtype([("routed", "i8"), ("in_time", "i8"), ("utility", "f8"), ("peak_utility", "f8")])
+
 COMPLETION = np.dtype(
     [
         ("env", "i4"),
-        ("outcome", "i4"),
+        # Together as long as the outcome alone once was: with one class the bytes are the same,
+        # and so are the fingerprints of recordings.
+        ("outcome", "i2"),
+        ("user_class", "i2"),
         ("task", "i4"),
         ("model", "i4"),
         ("gpu", "i4"),
@@ -113,6 +122,7 @@ class Completion(NamedTuple):
 
     env: int
     outcome: int
+    user_class: int
     task: int
     model: int
     gpu: int
@@ -127,7 +137,7 @@ class Completion(NamedTuple):
 OPAQUE = np.dtype((np.void, COMPLETION.itemsize))
 """A COMPLETION as bytes: NumPy copies records field by field, at ten times the cost."""
 
-CODES = {"i4": "i", "i8": "q", "f8": "d"}
+CODES = {"i2": "h", "i4": "i", "i8": "q", "f8": "d"}
 COMPLETION_STRUCT = struct.Struct(
     "=" + "".join(CODES[COMPLETION[name].str[1:]] for name in COMPLETION.names or ())
 )
@@ -139,7 +149,7 @@ OUTCOMES = ("in_time", "late", "rejected", "shed")
 
 
 class State(NamedTuple):
-    """Everything that changes, for E envs of G GPUs and M models with R slots for requests."""
+    """Everything that changes: E envs of G GPUs, M models, C classes and R slots for requests."""
 
     envs: Records  # (E,)
     gpus: Records  # (E, G)
@@ -147,6 +157,7 @@ class State(NamedTuple):
     requests: Records  # (E, R)
     contests: Records  # (E, 2, G)
     models: Records  # (E, M)
+    classes: Records  # (E, C)
 
     def copy(self) -> State:
         """A snapshot: an independent copy of every array."""
@@ -170,7 +181,7 @@ class Log(NamedTuple):
     used: NDArray[np.int64]  # (1,)
 
 
-def allocate(envs: int, gpus: int, models: int, slots: int) -> State:
+def allocate(envs: int, gpus: int, models: int, classes: int, slots: int) -> State:
     """Zeroed state; the operating system commits a slot's memory only when it is first used."""
     return State(
         envs=np.zeros(envs, ENV),
@@ -179,6 +190,7 @@ def allocate(envs: int, gpus: int, models: int, slots: int) -> State:
         requests=np.zeros((envs, slots), REQUEST),
         contests=np.zeros((envs, 2, gpus), CONTEST),
         models=np.zeros((envs, models), MODEL),
+        classes=np.zeros((envs, classes), CLASS),
     )
 
 

@@ -92,6 +92,8 @@ def _slice(batch: Records, config: EnvConfig) -> Event:
     start_us, finish_us = microseconds(np.array([first["start_s"], first["finish_s"]])).tolist()
     name = f"{config.model_names[first['model']]} x {first['batch']}"
     tasks = np.bincount(batch["task"], minlength=len(config.tasks)).tolist()
+    users = np.bincount(batch["user_class"], minlength=len(config.classes)).tolist()
+    classes = dict(zip(config.class_names, users, strict=True)) if config.classes else None
     return {
         "ph": "X",
         "cat": "batch",
@@ -107,6 +109,7 @@ def _slice(batch: Records, config: EnvConfig) -> Event:
             "utility": float(batch["utility"].sum()),
             "longest wait, ms": 1e3 * float(first["start_s"] - batch["arrival_s"].min()),
             "tasks": dict(zip(config.tasks, tasks, strict=True)),
+            **({"classes": classes} if classes else {}),
             "decisions": batch["decision"].tolist(),
         },
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llmroute_env.episode import DISABLED, NEXT_STEP, SAME_STEP
 from llmroute_env.rendering import RENDER_FPS, Frame, Renderer, check_mode
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation, summary
+from llmroute_env.simulation import Simulation
 from llmroute_env.specs import require
 from llmroute_env.state import COMPLETION, OPAQUE, Records, State
 
@@ -167,7 +167,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         summaries = np.full(self.num_envs, None, object)
         for e in np.flatnonzero(ended):
             observations[e] = out.final_observations[e].copy()
-            summaries[e] = summary(out.final_envs[e], out.final_models[e], self.config.model_names)
+            summaries[e] = self.simulation.final_summary(int(e))
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),

@@ -130,7 +130,7 @@ def test_values_of_actions_are_those_of_separate_rollouts(horizon_s: float) -> N
     for _ in range(500):
         simulation.step(np.array([0, 2, 1]))
     values = np.zeros(3)
-    before = simulation.snapshot()
+    before = simulation.state.copy()
     s = simulation.state
     try_actions(
         base, simulation.cluster, simulation.tape, s, 1, 2, horizon_s, simulation.log, values

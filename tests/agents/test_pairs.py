@@ -12,7 +12,7 @@ from agents import controls
 from agents.base import for_agent
 from agents.compiled_policies import COMPILED, episode_scores, priced_pair
 from agents.networks import GuardedPairs
-from agents.pairs import Price, PricedPair, gpu_inputs, leave_out, price_at, shape_of
+from agents.pairs import Price, PricedPair, gpu_inputs, leave_out, price_at
 from agents.plan import Plan
 from agents.rollouts import try_action, try_pairs
 from agents.routers import compiled_router, guard, q_network
@@ -20,7 +20,7 @@ from agents.run_directory import load_agent, make_router, write_card, write_weig
 from agents.tuning import best_tuned, run_episodes, setting_scores, validation_score
 from benchmarks.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
-from llmroute_env.observation import FEATURE_NAMES, GPU_FEATURES, PAIR_FEATURES, layout
+from llmroute_env.observation import GPU_FEATURES, PAIR_FEATURES
 from llmroute_env.simulation import Simulation
 
 PAIRS = {"action": "gpu-model", "observation": GPU_FEATURES}
@@ -154,7 +154,7 @@ def test_the_price_grows_with_a_power_of_the_load() -> None:
 @pytest.mark.parametrize("dueling", [False, True])
 def test_gpus_that_change_places_change_values(dueling: bool) -> None:
     network = q_network(CONFIG, (16,), dueling, seed=1)
-    inputs = gpu_inputs(*shape_of(CONFIG))
+    inputs = gpu_inputs(CONFIG.layout)
     low = int(inputs.max()) + 1
     rows = np.random.default_rng(0).normal(size=(5, low)).astype(np.float32)
     turned = rows.copy()
@@ -194,7 +194,7 @@ def begun(config: EnvConfig, steps: int) -> Simulation:
 def feature(simulation: Simulation, name: str, e: int = 0) -> np.ndarray:
     """One feature with a column per (GPU, model), shape (G, M)."""
     config = simulation.config
-    first = layout(*shape_of(config))[FEATURE_NAMES.index(name)]
+    first = config.layout.first(name)
     size = config.gpus * len(config.models)
     return simulation.outputs.observations[e, first : first + size].reshape(config.gpus, -1)
 

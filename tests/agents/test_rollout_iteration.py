@@ -22,7 +22,7 @@ from agents.settings import RolloutSettings
 from agents.tuning import setting_scores, tune
 from agents.validation import validate
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
-from llmroute_env.observation import DEFAULT_FEATURES, FEATURE_NAMES, GPU_FEATURES, layout
+from llmroute_env.observation import DEFAULT_FEATURES, GPU_FEATURES, Layout
 
 CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
 
@@ -128,7 +128,7 @@ def test_learns_in_several_environments_with_one_network() -> None:
     learner.iterate()
     assert {gpus: memory.states for gpus, memory in learner.memories.items()} == {2: 20, 3: 40}
     assert all(ground.decisions > 0 for ground in learner.grounds)
-    column = layout(READS, 4, 3, 3)[FEATURE_NAMES.index("deadline")]
+    column = Layout(READS, 4, 3, 3).first("deadline")
     seen = np.unique(learner.memories[3].observations[:40, column])
     assert np.allclose(np.exp(seen), [0.4, 0.6])
     graces = np.unique(learner.memories[3].observations[:40, column + 1])

@@ -190,7 +190,7 @@ def test_bad_plans_are_refused(tmp_path: Path) -> None:
         DoubleDQNSettings(credit="luck")
     with pytest.raises(ConfigError, match="gpu_work among them"):
         RolloutSettings(observation=("task",))
-    assert PRESETS["ddqn-paper"].observation == ("task", "batch", "rate")
+    assert PRESETS["ddqn-paper"].observation == ("task", "batch", "short_rate")
 
 
 def changes(one: Settings, other: Settings) -> set[str]:

@@ -33,7 +33,7 @@ def test_entries_configure_and_refer_to_entries(id: str):
 def test_only_shifts_and_single_loads_learn_elsewhere():
     elsewhere = {id for id, entry in ENTRIES.items() if entry.trained_on not in ("", id)}
     shifts = set(tagged("mix-matrix", "arrival-matrix", "availability"))
-    loads = set(tagged("grid", "static-stable", "static-sensitivity"))
+    loads = set(tagged("grid", "static-stable", "static-sensitivity", "wrong-weights"))
     assert elsewhere == loads | shifts - {f"mix-{mix}-to-{mix}" for mix in MIXES}
 
 

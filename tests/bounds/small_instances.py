@@ -1,13 +1,14 @@
 """Instances small enough to try everything, congested enough that choices matter."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.bound_program import Instance
 from benchmarks.bounds import episodes
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile
+from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile, RequestClass
 from traces.trace import Provenance, Trace
 
 UNIT_S = 2.0**-6
@@ -76,6 +77,18 @@ def random_config(seed, requests=5):
         shed_expired=bool(rng.integers(2)),
         deadline_aware_batching=bool(rng.integers(2)),
     )
+
+
+def with_classes(config, seed):
+    """In every third instance, two classes of users with weights and deadlines of any kind."""
+    if seed % 3:
+        return config
+    rng = np.random.default_rng([seed, 1])
+    kind = str(rng.choice(["hard", "linear", "exponential"]))
+    grace_s = 0.0 if kind == "hard" else UNIT_S * int(rng.integers(1, 30))
+    other = Deadline(UNIT_S * int(rng.integers(3, 40)), kind, grace_s)
+    weight = float(rng.choice([0.5, 3.0]))
+    return replace(config, classes=(RequestClass("a"), RequestClass("b", weight, other)))
 
 
 def _latencies(rng):

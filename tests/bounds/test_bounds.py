@@ -15,7 +15,7 @@ from benchmarks.runner import episode_seeds, evaluate
 from llmroute_env.scenarios import TESTING, configure
 from llmroute_env.specs import ConfigError, Deadline
 
-from .small_instances import SEED, instance_of, make_config, random_config
+from .small_instances import SEED, instance_of, make_config, random_config, with_classes
 
 ONE_MODEL = [([1.0], [0.5])]
 ALONE = ((1, (0,), 1.0),)
@@ -66,7 +66,7 @@ def test_share_counts_only_requests_that_can_share():
 
 @pytest.mark.parametrize("seed", range(60))
 def test_order_of_optima_on_random_instances(seed):
-    config = random_config(seed, requests=4 if seed % 4 else 5)
+    config = with_classes(random_config(seed, requests=4 if seed % 4 else 5), seed)
     instance = instance_of(config)
     routing, schedule = best_routing(config, SEED), best_schedule(instance)
     events, even = bound_by_events(instance), bound(instance, 10)
@@ -146,7 +146,7 @@ def test_episodes_are_those_that_the_runner_runs():
     run = evaluate(make("opt-125m", config), config, 2, 3)
     for instance, episode in zip(episodes(config, episode_seeds(3, 2)), run.episodes, strict=True):
         np.testing.assert_array_equal(instance.arrival_s, episode.completions["arrival_s"])
-        np.testing.assert_array_equal(instance.task, episode.completions["task"])
+        np.testing.assert_array_equal(instance.kind, episode.completions["task"])
 
 
 def test_a_bound_does_not_depend_on_the_other_episodes():

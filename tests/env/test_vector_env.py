@@ -64,7 +64,7 @@ def test_a_snapshot_continues_identically(scenario: str):
         for a, b in zip(mine[:4], theirs[:4], strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(mine[4]["completions"], theirs[4]["completions"])
-    assert observations.shape == (2, 16)
+    assert observations.shape == (2, env.config.layout.width)
 
 
 def test_a_snapshot_moves_to_another_env():

@@ -15,7 +15,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from .service_case import Action, Case, PoolCase
+from .service_case import Action, Case, PoolCase, UserCase
 
 TICK_S = 2.0**-30
 UNITS_S = (TICK_S, 12_345 * TICK_S, 2.0**-10, 2.0**-4)
@@ -61,6 +61,10 @@ def random_case(
     unit_s, tasks = rng.choice(UNITS_S), rng.randint(1, 3)
     cluster = random_cluster(rng, models, pools, unit_s)
     deadlines = deadline_choices(rng, cluster, unit_s)
+    grace_s = rng.randint(1, rng.choice((10, 80))) * unit_s
+    capacity = rng.choice((1, rng.randint(2, 5), 200, 200))
+    user_rng = Random(f"{seed} users")
+    classes = random_classes(user_rng, unit_s)
     return Case(
         pools=cluster,
         accuracy=tuple(
@@ -71,11 +75,25 @@ def random_case(
         actions=random_actions(action_rng, cluster, models, requests, pairs),
         deadlines_s=tuple(deadline_rng.choice(deadlines) * unit_s for _ in range(requests)),
         deadline_kind=kind,
-        grace_s=rng.randint(1, rng.choice((10, 80))) * unit_s,
-        queue_capacity=rng.choice((1, rng.randint(2, 5), 200, 200)),
+        grace_s=grace_s,
+        queue_capacity=capacity,
         dispatcher=dispatcher,
         shed_expired=shed,
         deadline_aware_batching=aware,
+        classes=classes,
+        users=tuple(user_rng.randrange(len(classes)) for _ in range(requests)) if classes else (),
+    )
+
+
+def random_classes(rng: Random, unit_s: float) -> tuple[UserCase, ...]:
+    """Mostly none; else two or three, with weights, decays and graces of their own."""
+    return tuple(
+        UserCase(
+            weight=rng.choice((0.25, 1.0, 1.5, 5.0)),
+            deadline_kind=rng.choice(DEADLINE_KINDS),
+            grace_s=rng.randint(1, rng.choice((10, 80))) * unit_s,
+        )
+        for _ in range(rng.choice((0, 0, 0, 2, 3)))
     )
 
 
@@ -168,6 +186,7 @@ def repeated(case: Case, times: int, pause_s: float) -> Case:
         tasks=case.tasks * times,
         actions=case.actions * times,
         deadlines_s=case.deadlines_s * times,
+        users=case.users * times,
     )
 
 
@@ -180,4 +199,5 @@ def widened(case: Case, factor: int) -> Case:
         tasks=tuple(task for task in case.tasks for _ in range(factor)),
         actions=tuple(action for action in case.actions for _ in range(factor)),
         deadlines_s=tuple(d for d in case.deadlines_s for _ in range(factor)),
+        users=tuple(user for user in case.users for _ in range(factor)),
     )

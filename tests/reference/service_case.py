@@ -22,6 +22,15 @@ class PoolCase:
 
 
 @dataclass(frozen=True)
+class UserCase:
+    """Users of one class: what the utility of their answers is multiplied by, and how it decays."""
+
+    weight: float
+    deadline_kind: str
+    grace_s: float
+
+
+@dataclass(frozen=True)
 class Case:
     """One closed experiment: a cluster, its rules, and what arrives with which decision."""
 
@@ -37,6 +46,14 @@ class Case:
     dispatcher: str = "least-work"
     shed_expired: bool = False
     deadline_aware_batching: bool = False
+    classes: tuple[UserCase, ...] = ()
+    users: tuple[int, ...] = ()
+
+    def user(self, number: int) -> UserCase:
+        """Of request `number`; all are alike without classes."""
+        if not self.classes:
+            return UserCase(1.0, self.deadline_kind, self.grace_s)
+        return self.classes[self.users[number]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from .service_case import Action, Case, Fate, PoolCase
+from .service_case import Action, Case, Fate, PoolCase, UserCase
 
 TICKS_PER_S = 2**30
 
@@ -26,7 +26,12 @@ class Request:
     arrival: int
     task: int
     deadline: float
+    user: UserCase
     fate: Fate | None = None
+
+    @property
+    def grace(self) -> float:
+        return to_ticks_or_infinity(self.user.grace_s)
 
 
 @dataclass
@@ -108,9 +113,10 @@ class Service:
         kinds = [pool for pool in case.pools for _ in range(pool.gpus)]
         self.gpus = [build_gpu(number, pool) for number, pool in enumerate(kinds)]
         self.cursor = 0
-        self.grace = to_ticks_or_infinity(case.grace_s)
         self.requests = [
-            Request(number, to_ticks(arrival), task, to_ticks_or_infinity(deadline))
+            Request(
+                number, to_ticks(arrival), task, to_ticks_or_infinity(deadline), case.user(number)
+            )
             for number, (arrival, task, deadline) in enumerate(
                 zip(case.arrivals_s, case.tasks, case.deadlines_s, strict=True)
             )
@@ -220,7 +226,7 @@ class Service:
 
     def is_hopeless(self, request: Request, gpu: Gpu, model: int, heading_for: int) -> bool:
         size = 1 if self.case.deadline_aware_batching else heading_for
-        grace = 0 if self.case.deadline_kind == "hard" else self.grace
+        grace = 0 if request.user.deadline_kind == "hard" else request.grace
         return self.now + gpu.latency(model, size) > request.arrival + request.deadline + grace
 
     def would_make_head_miss(self, batch: list[Request], gpu: Gpu, model: int) -> bool:
@@ -234,17 +240,19 @@ class Service:
     def served(self, request: Request, gpu: Gpu, model: int, batch: int, start: int) -> Fate:
         lateness = self.now - request.arrival - request.deadline
         outcome = "in time" if lateness <= 0 else "late"
-        utility = self.case.accuracy[request.task][model] * self.value_of_time(lateness)
+        accuracy = self.case.accuracy[request.task][model]
+        utility = request.user.weight * accuracy * self.value_of_time(request, lateness)
         times = start / TICKS_PER_S, self.now / TICKS_PER_S
         return Fate(outcome, gpu.number, model, batch, *times, utility)
 
-    def value_of_time(self, lateness: float) -> float:
+    def value_of_time(self, request: Request, lateness: float) -> float:
+        kind = request.user.deadline_kind
         if lateness <= 0:
             return 1.0
-        if self.case.deadline_kind == "hard" or lateness >= self.grace:
+        if kind == "hard" or lateness >= request.grace:
             return 0.0
-        x = lateness / self.grace
-        if self.case.deadline_kind == "linear":
+        x = lateness / request.grace
+        if kind == "linear":
             return 1 - x
-        assert self.case.deadline_kind == "exponential", self.case.deadline_kind
+        assert kind == "exponential", kind
         return (math.exp(-5 * x) - math.exp(-5)) / (1 - math.exp(-5))

@@ -10,7 +10,15 @@ import numpy as np
 
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.simulation import Simulation
-from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile, to_ticks_s
+from llmroute_env.specs import (
+    Deadline,
+    GpuSpec,
+    ModelSpec,
+    Pool,
+    Profile,
+    RequestClass,
+    to_ticks_s,
+)
 from llmroute_env.state import OUTCOMES, Records
 from llmroute_env.vector_env import LLMRouteVectorEnv
 from traces.trace import Provenance, Trace
@@ -53,6 +61,18 @@ def fields_of(case: Case) -> dict[str, Any]:
         "load": None,
         "split": "all",
         "window_s": math.inf,
+        "classes": tuple(
+            RequestClass(
+                f"class-{number}",
+                users.weight,
+                Deadline(
+                    case.deadlines_s[0],
+                    users.deadline_kind,
+                    0.0 if users.deadline_kind == "hard" else users.grace_s,
+                ),
+            )
+            for number, users in enumerate(case.classes)
+        ),
     }
 
 
@@ -84,11 +104,17 @@ def trace_of(case: Case) -> Trace:
     )
 
 
+def set_classes(simulation: Simulation, case: Case) -> None:
+    """Give the requests the classes of the case, where the simulator has drawn some."""
+    if case.classes:
+        simulation.tape.user_class[:] = case.users
+
+
 def set_deadline(simulation: Simulation, deadline_s: float) -> None:
     """Give the pending requests this deadline.
 
-    A configuration knows one deadline for all requests; the simulator keeps one per request in
-    flight and copies it from here.
+    A configuration knows one deadline for each class and task; the simulator keeps one per request
+    in flight and copies it from here.
     """
     simulation.state.envs["deadline_s"] = to_ticks_s(deadline_s)
 
@@ -101,6 +127,7 @@ def number_of(action: Action, models: int) -> int:
 def run_single(case: Case) -> Episode:
     """The case as one episode of the single environment."""
     env = LLMRouteEnv("stable", **fields_of(case))
+    set_classes(env.simulation, case)
     env.reset(seed=0)
     episode = Episode([], [], [], True, False)
     for action, deadline_s in zip(case.actions, case.deadlines_s, strict=True):
@@ -116,6 +143,7 @@ def run_single(case: Case) -> Episode:
 def run_cut(case: Case, requests: int) -> Episode:
     """The first requests of the case, in the second of two environments that step together."""
     env = LLMRouteVectorEnv(2, "stable", max_episode_steps=requests, **fields_of(case))
+    set_classes(env.simulation, case)
     env.reset(seed=0)
     episode = Episode([], [], [], False, True)
     for action, deadline_s in zip(case.actions[:requests], case.deadlines_s, strict=False):

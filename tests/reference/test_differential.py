@@ -29,7 +29,12 @@ class Tally:
         self.counts.update(cases=1, requests=len(expected))
         self.counts.update(fate.outcome for fate in expected)
         self.counts.update("batched" for fate in expected if fate.batch_size > 1)
-        self.counts.update(f"partial {case.deadline_kind}" for f in expected if is_partial(f, case))
+        self.counts.update(
+            f"partial {case.user(number).deadline_kind}"
+            for number, fate in enumerate(expected)
+            if is_partial(fate)
+        )
+        self.counts.update(f"{len(case.classes)} classes" for _ in expected)
         self.counts.update((case.dispatcher, case.deadline_kind, type(case.actions[0]).__name__))
         self.largest_difference = max(self.largest_difference, difference)
 
@@ -39,7 +44,7 @@ class Tally:
         return f"{title}: {counts}; largest difference {self.largest_difference}"
 
 
-def is_partial(fate: Fate, case: Case) -> bool:
+def is_partial(fate: Fate) -> bool:
     return fate.outcome == "late" and fate.utility > 0
 
 
@@ -99,6 +104,7 @@ def compare_cut(case: Case, requests: int, tally: Tally) -> None:
         tasks=case.tasks[:requests],
         actions=case.actions[:requests],
         deadlines_s=case.deadlines_s[:requests],
+        users=case.users[:requests],
     )
     until_s = case.arrivals_s[requests]
     expected, episode = simulate(first, until_s), run_cut(case, requests)
@@ -169,7 +175,7 @@ def compare_wide(examples: int, same_every_time: bool) -> Tally:
 EVERYTHING = (
     *("in time", "late", "rejected", "shed", "batched", "partial linear", "partial exponential"),
     *("least-work", "shortest-queue", "round-robin", "hard", "linear", "exponential"),
-    *("int", "tuple"),
+    *("int", "tuple", "0 classes", "2 classes", "3 classes"),
 )
 
 

@@ -95,8 +95,20 @@ class CapacityCountsTheRunning(Service):
 class GraceOfAHardDeadline(Service):
     def would_make_head_miss(self, batch: list[Request], gpu: Gpu, model: int) -> bool:
         finish = self.now + gpu.latency(model, len(batch) + 1)
-        due = batch[0].arrival + batch[0].deadline + self.grace
+        due = batch[0].arrival + batch[0].deadline + batch[0].grace
         return self.case.deadline_aware_batching and finish > due
+
+
+class WeightsCountOnlyInTime(Service):
+    def value_of_time(self, request: Request, lateness: float) -> float:
+        kept = super().value_of_time(request, lateness)
+        return kept if lateness <= 0 else kept / request.user.weight
+
+
+class GraceOfTheFirstUserForAll(Service):
+    def is_hopeless(self, request: Request, gpu: Gpu, model: int, heading_for: int) -> bool:
+        first = Request(0, request.arrival, request.task, request.deadline, self.case.user(0))
+        return super().is_hopeless(first, gpu, model, heading_for)
 
 
 def of_kind(**rules: object) -> Callable[[Case], bool]:
@@ -115,6 +127,8 @@ MUTANTS = {
     StopBeforeShedding: of_kind(shed_expired=True, deadline_aware_batching=True),
     CapacityCountsTheRunning: of_kind(),
     GraceOfAHardDeadline: of_kind(deadline_aware_batching=True),
+    WeightsCountOnlyInTime: lambda case: len(case.classes) > 0,
+    GraceOfTheFirstUserForAll: lambda case: len(case.classes) > 0 and case.shed_expired,
 }
 
 
@@ -131,8 +145,9 @@ NEIGHBOURS: dict[str, Callable[[Case], Case]] = {
     "room for one more": lambda case: shifted(case, "queue_capacity", 1),
     "no shedding": lambda case: replace(case, shed_expired=False),
     "full batches": lambda case: replace(case, deadline_aware_batching=False),
-    "hard": lambda case: replace(case, deadline_kind="hard"),
-    "linear": lambda case: replace(case, deadline_kind="linear"),
+    "hard": lambda case: replace(case, deadline_kind="hard", classes=(), users=()),
+    "linear": lambda case: replace(case, deadline_kind="linear", classes=(), users=()),
+    "users all alike": lambda case: replace(case, classes=(), users=()),
 }
 
 

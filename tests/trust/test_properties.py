@@ -12,7 +12,7 @@ from llmroute_env.observation import FEATURE_NAMES
 from llmroute_env.recording import Recording, play
 from llmroute_env.reward import REWARD_TERMS
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation, summary
+from llmroute_env.simulation import Simulation
 
 pytestmark = pytest.mark.parametrize("scenario", SCENARIOS)
 EPISODES = 16
@@ -39,7 +39,8 @@ def test_no_feature_is_constant(scenario: str):
     rows = np.concatenate([random_play(config, seed).observations for seed in range(4)])
     names = np.repeat(EVERYTHING, [width_of(name, config) for name in EVERYTHING])
     assert names[rows.min(axis=0) == rows.max(axis=0)].tolist() == []
-    rows = random_play(dataclasses.replace(config, observation=FIXED), 0, 2).observations
+    alike = dataclasses.replace(config, observation=FIXED, classes=(), class_mix={})
+    rows = random_play(alike, 0, 2).observations
     deadline = config.deadline
     assert rows[:, 0] == pytest.approx(np.log(deadline.deadline_s))
     assert rows[:, 1] == pytest.approx(np.log1p(deadline.grace_s / deadline.deadline_s))
@@ -105,9 +106,7 @@ def single_model(config: EnvConfig, model: int, name: str) -> np.ndarray:
     actions = np.full(EPISODES, model)
     while not simulation.outputs.terminated.all():
         simulation.step(actions)
-    names, state = config.model_names, simulation.state
-    rows = zip(state.envs, state.models, strict=True)
-    return np.array([summary(env, models, names)[name] for env, models in rows])
+    return np.array([simulation.summary(e)[name] for e in range(EPISODES)])
 
 
 def rises(before: np.ndarray, after: np.ndarray) -> bool:
