@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,16 +13,31 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _source_stamp() -> tuple[int, int]:
-    here = Path(__file__).parent
-    rooms = [here, here.parent / "agents"]
+@lru_cache
+def _sources_of(package: Path) -> int:
+    """Checksum of all source files of a package, however deep they lie."""
     checksum = 0
-    for source in sorted(path for room in rooms for path in room.glob("*.py")):
+    for source in sorted(package.rglob("*.py")):
         checksum = zlib.crc32(source.read_bytes(), checksum)
-    return checksum, 0
+    return checksum
 
 
-_STAMP = _source_stamp()
+def _package_of(source: Path) -> Path:
+    """The outermost package that a source file belongs to."""
+    folder = source.parent
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
+def _stamp_for(function: Callable[..., Any]) -> tuple[int, int]:
+    """Of the files that `function` may call into: its own package's, and ours.
+
+    Whoever compiles functions in another package need not be known here.
+    """
+    own = _package_of(Path(function.__code__.co_filename))
+    return _sources_of(Path(__file__).parent), _sources_of(own)
+
 
 OPTIONS: dict[str, Any] = {
     "cache": True,
@@ -57,6 +73,6 @@ def compiled(function: Function) -> Function:
     if cache_file is not None:
         # Numba compares only the file that defines a function with its cache, not the files it
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
-        cache_file._source_stamp = _STAMP
+        cache_file._source_stamp = _stamp_for(function)
     compiled_function: Function = dispatcher
     return compiled_function
