@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import report_bound, report_figures, report_learned, report_summary, report_tables
+from benchmarks import (
+    report_bound,
+    report_classes,
+    report_figures,
+    report_learned,
+    report_summary,
+    report_tables,
+)
 from benchmarks.report_data import Results
 from benchmarks.report_page import Picture, Section, to_html, to_markdown
 from benchmarks.report_svg import picture
@@ -13,7 +20,7 @@ from benchmarks.results import read_rows, write_atomically
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3
 """Entries whose course over time is drawn."""
-IN_NUMBERS = {"per-gpu", "static-stable", "learned"}
+IN_NUMBERS = {"per-gpu", "static-stable", "wrong-weights", "learned"}
 """Tags of entries that chapters sum up; by themselves they would only be in the way."""
 
 
@@ -41,6 +48,7 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
     chapters = [
         Section("Figures", tuple(figures(results, main))),
         *report_summary.sections(results),
+        *report_classes.sections(results),
         *report_learned.sections(results),
         *report_bound.sections(directory),
         Section("All entries together", (report_tables.summary(results, main),) if main else ()),

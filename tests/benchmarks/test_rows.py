@@ -13,7 +13,8 @@ import pytest
 from agents import heuristics
 from benchmarks.bench import bench, plan
 from benchmarks.entries import ENTRIES
-from benchmarks.results import read_rows, without_times
+from benchmarks.episode_rows import metrics
+from benchmarks.results import Row, read_rows, without_times
 from benchmarks.runner import evaluate, report
 from benchmarks.runners import Workers
 from benchmarks.suite import SUITES, Suite
@@ -22,6 +23,14 @@ from llmroute_env.serialization import config_sha256, trace_sha256
 from llmroute_env.simulation import Simulation
 
 HERE = Workers(count=0)
+
+
+@pytest.fixture(scope="module")
+def classed() -> list[Row]:
+    """What rows of an entry with classes of users tell of its episodes."""
+    config = replace(ENTRIES["priority"].config("test"), window_s=2.0)
+    evaluation = evaluate(heuristics.make("random", config), config, episodes=2, seed=0)
+    return [metrics(episode, evaluation, None) for episode in evaluation.episodes]
 
 
 def test_a_row_per_entry_router_seed_and_episode(finished: Path, small: Suite):
@@ -84,6 +93,19 @@ def test_details_sum_to_the_episode(finished: Path):
     assert sum(course["bound"]) >= row["bound"] - 0.01
     later = sum(course["requests"][1:])
     assert np.sum(row["policy_map"]) == later
+
+
+def test_classes_add_up_to_the_row(classed: list[Row]):
+    for row in classed:
+        users = row["classes"]
+        assert users.keys() == {"standard", "priority"}
+        for name in ("requests", "utility", "peak_utility"):
+            assert sum(own[name] for own in users.values()) == pytest.approx(row[name])
+        in_time = sum(own["deadline_met"] * own["requests"] for own in users.values())
+        assert in_time == pytest.approx(row["deadline_met"] * row["requests"])
+        for own in users.values():
+            assert 0 < own["requests"] < row["requests"]
+            assert own["utility_of_peak"] == pytest.approx(own["utility"] / own["peak_utility"])
 
 
 def test_finished_cells_are_never_run_again(
@@ -153,9 +175,9 @@ def test_learned_routers_train_where_the_entry_says(tmp_path: Path):
         assert set(cell.needs) <= prepared | {f"{cell.given}/config.json"}
 
 
-def test_the_documentation_names_every_field(finished: Path):
+def test_the_documentation_names_every_field(finished: Path, classed: list[Row]):
     text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     table = text.split("## Rows")[1].split("## Workers")[0]
     fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)`", fields))
-    assert named == set(read_rows(finished)[0])
+    assert named == set(read_rows(finished)[0]) | set(classed[0])
