@@ -91,10 +91,9 @@ class RateThreshold(Heuristic):
         require(scale > 0, f"{name} scale", scale, "> 0")
         self.rate_column = column(config, "slow_rate")
         self.order = largest_first(config)
-        deadline_s = config.deadline.deadline_s
+        sustained = [config.sustained_per_s(config.models[m]) for m in self.order[:-1]]
         self.log_limits = [
-            float(np.log1p(scale * sustained_per_s(config, m, deadline_s) / config.load_1_per_s))
-            for m in self.order[:-1]
+            float(np.log1p(scale * per_s / config.load_1_per_s)) for per_s in sustained
         ]
 
     def act(self, observations: Observations) -> Actions:
@@ -151,14 +150,6 @@ class StaticMix(Heuristic):
         raises = self.rng.random(len(observations)) < self.raised
         actions: Actions = self.order[self.lower + raises.astype(np.int64)]
         return actions
-
-
-def sustained_per_s(config: EnvConfig, model: int, deadline_s: float) -> float:
-    """Requests per second that `model` alone serves within the deadline."""
-    spec = config.models[model]
-    batch = spec.sustainable_batch(deadline_s)
-    hosts = sum(pool.gpus for pool in config.pools if spec.name in pool.models)
-    return hosts * batch / spec.batch_latency_s[batch - 1]
 
 
 class LargestFeasible(Heuristic):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,9 +17,11 @@ from llmroute_env.observation import DEFAULT_FEATURES, Layout
 from llmroute_env.queues import ring_slots
 from llmroute_env.specs import (
     DEADLINE_KINDS,
+    LATER,
     TICK_S,
     ConfigError,
     Deadline,
+    GpuSpec,
     ModelSpec,
     Pool,
     Profile,
@@ -32,10 +35,6 @@ from traces.trace import Trace
 
 ACTIONS = ("model", "gpu-model")
 SPLITS = ("train", "validation", "test", "all")
-
-LATER = {"added later": True}
-"""Of a field without which older configurations were written: it is left out of fingerprints and
-run cards where it has its default, so that these stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,8 @@ class EnvConfig:
         require(valid, "load", self.load, "a number > 0, or (low, high) with 0 < low <= high")
         if self.load is None:
             require(isinstance(self.workload, Trace), "load", None, "a number with this workload")
+        mixed, tasks = self.resolved_mix.tasks, len(self.tasks)
+        require(mixed == tasks, "mix", self.mix, f"one weight per task of the profile, {tasks}")
         require(self.split in SPLITS, "split", self.split, ", ".join(SPLITS))
         require(self.window_s > 0, "window_s", self.window_s, "seconds > 0, or inf")
 
@@ -117,20 +118,22 @@ class EnvConfig:
         hosted = [model for pool in self.pools for model in pool.models]
         for name in self.max_batch:
             require(name in hosted, "max_batch", name, f"hosted models: {', '.join(hosted)}")
-        for model in self.models:
-            limit = self.batch_limit(model)
-            accepted = f"1 to {model.largest_batch}, the largest batch of the profile"
-            valid = 1 <= limit <= model.largest_batch
-            require(valid, f"max_batch {model.name!r}", limit, accepted)
         for pool in self.pools:
+            for name in pool.models:
+                self._check_batches(self.resolved_profile.model(name), pool)
             self._check_memory(pool)
 
+    def _check_batches(self, model: ModelSpec, pool: Pool) -> None:
+        limit, measured = self.batch_limit(model, pool), len(model.latency_s(self.gpu_of(pool)))
+        accepted = f"1 to {measured}, the largest batch of the profile"
+        require(1 <= limit <= measured, f"max_batch {model.name!r}", limit, accepted)
+
     def _check_memory(self, pool: Pool) -> None:
-        gpu = self.resolved_profile.gpu(pool.gpu)
+        gpu = self.gpu_of(pool)
         models = [self.resolved_profile.model(name) for name in pool.models]
         weights = sum(model.weights_bytes for model in models)
         cache_tokens = self.resolved_profile.tokens_per_request
-        cache = max(m.kv_bytes_per_token * self.batch_limit(m) * cache_tokens for m in models)
+        cache = max(m.kv_bytes_per_token * self.batch_limit(m, pool) * cache_tokens for m in models)
         if weights + cache > gpu.memory_bytes:
             raise ConfigError(
                 f"pool models: got {pool.models!r}, whose weights ({weights / 1e9:.1f} GB) and "
@@ -174,6 +177,11 @@ class EnvConfig:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in observation order."""
         return self.resolved_profile.tasks
+
+    @property
+    def resolved_mix(self) -> Mix:
+        """The mix itself; the default one is equal, however many tasks the profile has."""
+        return TaskMix((1.0,) * len(self.tasks)) if self.mix == TaskMix() else self.mix
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -225,17 +233,33 @@ class EnvConfig:
 
     @property
     def load_1_per_s(self) -> float:
-        """Arrivals per second at load 1: the sum over GPUs with the largest model of b* / T(b*)."""
-        largest = self.largest_model
-        batch = largest.sustainable_batch(self.deadline.deadline_s)
-        hosts = [pool for pool in self.pools if largest.name in pool.models]
-        speed = sum(p.gpus * self.resolved_profile.gpu(p.gpu).relative_speed for p in hosts)
-        return speed * batch / largest.batch_latency_s[batch - 1]
+        """Arrivals per second at load 1: what the largest model alone sustains."""
+        return self.sustained_per_s(self.largest_model)
 
-    def batch_limit(self, model: ModelSpec) -> int:
-        """The most requests a batch of `model` may hold."""
-        default = model.sustainable_batch(self.deadline.deadline_s)
-        return self.max_batch.get(model.name, default)
+    def sustained_per_s(self, model: ModelSpec) -> float:
+        """Requests per second that `model` alone serves in time: b* / T(b*), over its GPUs."""
+        hosts = Counter[str]()
+        for pool in self.pools:
+            if model.name in pool.models:
+                hosts[self.gpu_of(pool).name] += pool.gpus
+        total = 0.0
+        for name, gpus in hosts.items():
+            gpu = self.resolved_profile.gpu(name)
+            batch = model.sustainable_batch(gpu, self.deadline.deadline_s)
+            total += gpus * batch / model.latency_s(gpu)[batch - 1]
+        return total
+
+    def gpu_of(self, pool: Pool) -> GpuSpec:
+        """The kind of the pool's GPUs."""
+        return self.resolved_profile.gpu(pool.gpu)
+
+    def batch_limit(self, model: ModelSpec, pool: Pool | None = None) -> int:
+        """The most requests a batch of `model` may hold in `pool`, or in any that hosts it."""
+        if model.name in self.max_batch:
+            return self.max_batch[model.name]
+        hosts = [p for p in self.pools if model.name in p.models] if pool is None else [pool]
+        deadline_s = self.deadline.deadline_s
+        return max(model.sustainable_batch(self.gpu_of(p), deadline_s) for p in hosts)
 
     def build_cluster(self, rules: Mapping[str, float]) -> Cluster:
         """The tables for the compiled dynamics; `rules` are the entries that the caller owns."""
@@ -268,7 +292,7 @@ class EnvConfig:
 
     def _batch_limits(self) -> NDArray[np.int64]:
         rows = [
-            [self.batch_limit(m) if m.name in pool.models else 0 for m in self.models]
+            [self.batch_limit(m, pool) if m.name in pool.models else 0 for m in self.models]
             for pool in self.pools
         ]
         return np.array(rows, np.int64)
@@ -276,11 +300,10 @@ class EnvConfig:
     def _batch_seconds(self, largest: int) -> NDArray[np.float64]:
         table = np.zeros((len(self.pools), len(self.models), largest + 1))
         for p, pool in enumerate(self.pools):
-            speed = self.resolved_profile.gpu(pool.gpu).relative_speed
             for m, model in enumerate(self.models):
                 # Beyond a model's measured batches the table is never read: its limit is lower.
-                for b, latency_s in enumerate(model.batch_latency_s[:largest], 1):
-                    table[p, m, b] = max(to_ticks_s(latency_s / speed), TICK_S)
+                for b, latency_s in enumerate(model.latency_s(self.gpu_of(pool))[:largest], 1):
+                    table[p, m, b] = max(to_ticks_s(latency_s), TICK_S)
         return table
 
     def _rules(self, largest_batch: int) -> dict[str, float]:

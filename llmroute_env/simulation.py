@@ -284,8 +284,8 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         low, high = config.load_range
         tape_load = math.sqrt(low * high)
         rate_per_s = tape_load * config.load_1_per_s
-        seed = config.workload_seed
-        trace = build(config.workload, rate_per_s, config.mix, config.split, seed)
+        seed, tasks = config.workload_seed, config.tasks
+        trace = build(config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed)
     if len(trace) == 0:
         raise ConfigError(f"split: {config.split!r} of the workload has no request")
     return trace, tape_load

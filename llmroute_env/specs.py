@@ -16,6 +16,11 @@ TICK_S = 2.0**-30
 """Resolution of the clock. Sums of multiples of it are exact in float64 below 48 days."""
 
 
+LATER = {"added later": True}
+"""Of a field without which older data was written: it is left out of fingerprints and run cards
+where it has its default, so that these stay what they were."""
+
+
 class ConfigError(InputError):
     """A configuration that cannot be simulated: names the field, the value and what is accepted."""
 
@@ -36,7 +41,9 @@ class ModelSpec:
     """One size of a language model.
 
     Attributes:
-        batch_latency_s: entry b-1 is the time of a batch of b requests, run to completion.
+        batch_latency_s: entry b-1 is the time of a batch of b requests, run to completion, on the
+            profile's first GPU; on others it is divided by their `relative_speed`,
+        latency_by_gpu: but for those that have a table of their own here, by name.
         accuracy: one value in [0, 1] per task of the profile.
     """
 
@@ -48,31 +55,35 @@ class ModelSpec:
     accuracy: tuple[float, ...]
     accuracy_source: tuple[str, ...] = ()
     latency_source: str = ""
+    latency_by_gpu: Mapping[str, tuple[float, ...]] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         where = f"model {self.name!r}"
         require(self.weights_bytes >= 0, f"{where} weights_bytes", self.weights_bytes, ">= 0")
-        require(len(self.batch_latency_s) > 0, f"{where} batch_latency_s", (), "one per batch size")
-        for latency_s in self.batch_latency_s:
-            valid = math.isfinite(latency_s) and latency_s > 0
-            require(valid, f"{where} batch_latency_s", latency_s, "finite seconds > 0")
+        tables = {f"latency_by_gpu {gpu!r}": table for gpu, table in self.latency_by_gpu.items()}
+        for name, table in {"batch_latency_s": self.batch_latency_s, **tables}.items():
+            require(len(table) > 0, f"{where} {name}", (), "one per batch size")
+            for latency_s in table:
+                valid = math.isfinite(latency_s) and latency_s > 0
+                require(valid, f"{where} {name}", latency_s, "finite seconds > 0")
         for accuracy in self.accuracy:
             require(0 <= accuracy <= 1, f"{where} accuracy", accuracy, "a fraction in [0, 1]")
 
-    @property
-    def largest_batch(self) -> int:
-        """The largest batch the latency table covers."""
-        return len(self.batch_latency_s)
+    def latency_s(self, gpu: GpuSpec) -> tuple[float, ...]:
+        """T(1), T(2), ... on a kind of GPU, as far as it was measured."""
+        if gpu.name in self.latency_by_gpu:
+            return self.latency_by_gpu[gpu.name]
+        return tuple(latency_s / gpu.relative_speed for latency_s in self.batch_latency_s)
 
-    def sustainable_batch(self, deadline_s: float) -> int:
+    def sustainable_batch(self, gpu: GpuSpec, deadline_s: float) -> int:
         """The largest b with 2 T(b) <= deadline_s (wait for a batch, run in one); at least 1."""
-        fits = [b for b, t in enumerate(self.batch_latency_s, 1) if 2 * t <= deadline_s]
+        fits = [b for b, t in enumerate(self.latency_s(gpu), 1) if 2 * t <= deadline_s]
         return max(fits, default=1)
 
 
 @dataclass(frozen=True)
 class GpuSpec:
-    """One kind of GPU; `relative_speed` divides the profile's latencies."""
+    """One kind of GPU; `relative_speed` divides the latencies of models without a table for it."""
 
     name: str
     memory_bytes: int
@@ -101,6 +112,10 @@ class Profile:
             accepted = f"one per task, {len(self.tasks)}"
             where = f"model {model.name!r} accuracy"
             require(len(model.accuracy) == len(self.tasks), where, model.accuracy, accepted)
+            for gpu in model.latency_by_gpu:
+                known = [kind.name for kind in self.gpus]
+                where = f"model {model.name!r} latency_by_gpu"
+                require(gpu in known, where, gpu, ", ".join(known))
 
     def model(self, name: str) -> ModelSpec:
         """The model called `name`, or a ConfigError."""

@@ -162,8 +162,10 @@ class TraceReplay:
 
 
 @lru_cache(maxsize=8)
-def build(workload: Workload, rate_per_s: float, mix: Mix, split: str, seed: int) -> Trace:
-    """The trace of `workload` at `rate_per_s`, or one split of it."""
+def build(
+    workload: Workload, rate_per_s: float, mix: Mix, tasks: tuple[str, ...], split: str, seed: int
+) -> Trace:
+    """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`."""
     arrival_rng, task_rng = np.random.default_rng(seed).spawn(2)
     arrival_s, span_s = workload.arrival_s(rate_per_s, arrival_rng)
     if len(arrival_s) == 0:
@@ -178,6 +180,7 @@ def build(workload: Workload, rate_per_s: float, mix: Mix, split: str, seed: int
         output_tokens=np.full(len(arrival_s), 8, np.int32),
         span_s=span_s,
         provenance=Provenance(source=made_by, sha256="", operations=()),
+        tasks=tasks,
     )
     return take_split(trace, split)
 

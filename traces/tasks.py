@@ -23,6 +23,11 @@ class Mix(Protocol):
 
     def __hash__(self) -> int: ...
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks it chooses from: they are numbered from 0 on."""
+        ...
+
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
         """A task for every request, shape (N,), drawn independently given the times."""
         ...
@@ -30,7 +35,7 @@ class Mix(Protocol):
 
 @dataclass(frozen=True)
 class TaskMix:
-    """A fixed mix: one weight per task of TASKS; equal by default.
+    """A fixed mix: one weight per task; the default stands for equal ones of any number of tasks.
 
     Raises:
         InputError: not one weight per task, a negative or infinite one, or none above 0.
@@ -41,10 +46,15 @@ class TaskMix:
     def __post_init__(self) -> None:
         check_weights("mix weights", self.weights)
 
+    @property
+    def tasks(self) -> int:
+        """See Mix."""
+        return len(self.weights)
+
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
         """A task for every request, shape (N,), drawn independently."""
         probability = np.array(self.weights) / sum(self.weights)
-        return rng.choice(len(TASKS), size=len(arrival_s), p=probability).astype(np.int16)
+        return rng.choice(self.tasks, size=len(arrival_s), p=probability).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,13 @@ class PeriodicMix:
 
     def __post_init__(self) -> None:
         check_weights("first", self.first)
-        check_weights("second", self.second)
+        check_weights("second", self.second, len(self.first))
         require(0 < self.period_s < math.inf, "period_s", self.period_s, "finite seconds > 0")
+
+    @property
+    def tasks(self) -> int:
+        """See Mix."""
+        return len(self.first)
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
         """See Mix."""
@@ -81,9 +96,14 @@ class DriftingMix:
 
     def __post_init__(self) -> None:
         check_weights("first", self.first)
-        check_weights("second", self.second)
+        check_weights("second", self.second, len(self.first))
         valid = -math.inf < self.start_s < self.end_s < math.inf
         require(valid, "start_s, end_s", (self.start_s, self.end_s), "a finite start below the end")
+
+    @property
+    def tasks(self) -> int:
+        """See Mix."""
+        return len(self.first)
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
         """See Mix."""
@@ -99,11 +119,17 @@ class AbruptMix:
     shifts_s: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        require(len(self.mixes) > 0, "mixes", self.mixes, "at least one")
         for i, weights in enumerate(self.mixes):
-            check_weights(f"mixes[{i}]", weights)
+            check_weights(f"mixes[{i}]", weights, self.tasks)
         rising = all(a < b for a, b in zip(self.shifts_s, self.shifts_s[1:], strict=False))
         valid = rising and len(self.mixes) == len(self.shifts_s) + 1
         require(valid, "shifts_s", self.shifts_s, "rising times, one fewer than mixes")
+
+    @property
+    def tasks(self) -> int:
+        """See Mix."""
+        return len(self.mixes[0])
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
         """See Mix."""
@@ -111,11 +137,12 @@ class AbruptMix:
         return drawn(probability, rng, np.searchsorted(self.shifts_s, arrival_s, side="right"))
 
 
-def check_weights(name: str, weights: tuple[float, ...]) -> None:
-    """Raise an InputError unless there is one finite weight >= 0 per task, and one above 0."""
-    valid = len(weights) == len(TASKS) and sum(weights) > 0
+def check_weights(name: str, weights: tuple[float, ...], tasks: int | None = None) -> None:
+    """Raise an InputError unless all weights are finite and >= 0, one above 0, one per task."""
+    valid = len(weights) == (tasks or len(weights)) and sum(weights) > 0
     if not valid or not all(0 <= w < math.inf for w in weights):
-        accepted = f"{len(TASKS)} finite weights >= 0, one per task, not all 0"
+        number = "" if tasks is None else f"{tasks} "
+        accepted = f"{number}finite weights >= 0, one per task, not all 0"
         raise InputError(f"{name}: got {weights!r}; accepted: {accepted}")
 
 

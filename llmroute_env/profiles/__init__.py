@@ -1,7 +1,9 @@
 """Latency and accuracy tables as data: one TOML file per profile, each figure with its source.
 
 A file that `extends` another says only what differs: its own keys, and of models those named alike.
-Files of your own are named by their path, which ends in `.toml`; `llmroute latency` writes one.
+Files of your own are named by their path, which ends in `.toml`; `llmroute latency` writes one. A
+model whose latencies on another kind of GPU are not those of the first, scaled, has them in a table
+`on.GPU`, with `base_s` and `per_request_s`.
 """
 
 from __future__ import annotations
@@ -78,14 +80,19 @@ def _profile(table: dict[str, Any]) -> Profile:
 
 
 def _model(row: dict[str, Any], largest_batch: int) -> ModelSpec:
-    batches = range(1, largest_batch + 1)
     return ModelSpec(
         name=row["name"],
         parameters=row["parameters"],
         weights_bytes=row["weights_bytes"],
         kv_bytes_per_token=row["kv_bytes_per_token"],
-        batch_latency_s=tuple(row["base_s"] + row["per_request_s"] * b for b in batches),
+        batch_latency_s=_line(row, largest_batch),
         accuracy=tuple(row["accuracy"]),
         accuracy_source=tuple(row["accuracy_source"]),
         latency_source=row["latency_source"],
+        latency_by_gpu={gpu: _line(own, largest_batch) for gpu, own in row.get("on", {}).items()},
     )
+
+
+def _line(row: dict[str, Any], largest_batch: int) -> tuple[float, ...]:
+    """T(1), T(2), ... of an affine fit."""
+    return tuple(row["base_s"] + row["per_request_s"] * b for b in range(1, largest_batch + 1))

@@ -47,7 +47,7 @@ CASES = {
     "accuracy": (lambda: ModelSpec("m", 1, 0, 0, (1.0,), (1.5,)), "got 1.5; accepted: a fraction"),
     "latency": (lambda: ModelSpec("m", 1, 0, 0, (0.0,), (1.0,)), "got 0.0; accepted: finite"),
     "speed": (lambda: GpuSpec("g", 1, 0.0), "relative_speed: got 0.0; accepted: finite, > 0"),
-    "mix": (lambda: TaskMix((1.0,)), "mix weights: got"),
+    "mix": (lambda: EnvConfig(mix=TaskMix((1.0,))), "mix: got .*; accepted: one weight per task"),
     "envs": (lambda: LLMRouteVectorEnv(0, "stable"), "num_envs: got 0; accepted: >= 1"),
 }
 

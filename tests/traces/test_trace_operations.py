@@ -197,7 +197,8 @@ def test_mixes_are_hashable_seeded_and_shift_as_they_say(mix):
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda: TaskMix((1.0,)),
+        lambda: TaskMix(()),
+        lambda: TaskMix((0.0, 0.0)),
         lambda: PeriodicMix(ONLY_FIRST, ONLY_LAST, 0.0),
         lambda: DriftingMix(ONLY_FIRST, (-1.0, 1.0, 1.0, 1.0), 0.0, 1.0),
         lambda: DriftingMix(ONLY_FIRST, ONLY_LAST, 2.0, 1.0),
