@@ -35,13 +35,12 @@ from agents.pairs import (
     utilities,
 )
 from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.config import EnvConfig
 from llmroute_env.dispatch import choose_gpu, predicted_latency_s
 from llmroute_env.episode import step_env
 from llmroute_env.observation import encode, encode_for_pairs, slack
 from llmroute_env.simulation import Simulation
-from llmroute_env.state import Log, State
+from llmroute_env.world import World
 
 LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
 """GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
@@ -149,14 +148,14 @@ COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
 
 
 @compiled
-def decide(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
+def decide(policy: CompiledPolicy, world: World, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
     if policy.kind == LARGEST_FEASIBLE:
-        return most_feasible(policy, cluster, s, e)
+        return most_feasible(policy, world, e)
     if policy.kind == PRICED_PAIR:
-        encode_for_pairs(cluster, s, e, policy.network.observation)
+        encode_for_pairs(world, e, policy.network.observation)
     else:
-        encode(cluster, s, e, policy.network.observation)
+        encode(world, e, policy.network.observation)
     return decide_observed(policy)
 
 
@@ -188,11 +187,12 @@ def most_worth(policy: CompiledPolicy) -> int:
 
 
 @compiled
-def most_feasible(policy: CompiledPolicy, cluster: Cluster, s: State, e: int) -> int:
+def most_feasible(policy: CompiledPolicy, world: World, e: int) -> int:
     """The first model in `order` whose slack reaches the margin, else that with the most slack."""
+    s = world.state
     hopeful, most = policy.order[0], np.float32(-np.inf)
     for model in policy.order:
-        latency_s = predicted_latency_s(s, e, choose_gpu(cluster, s, e, model), model)
+        latency_s = predicted_latency_s(world, e, choose_gpu(world, e, model), model)
         # Rounded as observations are, so that the decision is the one taken from an observation.
         value = np.float32(slack(latency_s, s.envs[e].deadline_s))
         if value >= policy.margin:
@@ -218,35 +218,34 @@ def feasible_observed(policy: CompiledPolicy) -> int:
 @compiled
 def walk(
     policy: CompiledPolicy,
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     e: int,
     first_action: int,
     until_s: float,
     most: int,
-    log: Log,
 ) -> int:
     """Follow the policy in env `e`; returns how many decisions were taken.
 
     Ends with the episode, at the first decision after `until_s`, or after `most` decisions. A
     `first_action` that is not negative replaces the policy's first.
     """
+    s = world.state
     taken = 0
     while taken < most and not s.envs[e].over and s.envs[e].now_s <= until_s:
         forced = taken == 0 and first_action >= 0
-        action = first_action if forced else decide(policy, cluster, s, e)
-        step_env(cluster, tape, s, e, action, log)
+        action = first_action if forced else decide(policy, world, e)
+        step_env(world, e, action)
         taken += 1
     return taken
 
 
 @compiled
-def walk_all(policy: CompiledPolicy, cluster: Cluster, tape: Tape, s: State, log: Log) -> int:
+def walk_all(policy: CompiledPolicy, world: World) -> int:
     """Follow the policy in every env to the end of its episode; returns the decisions taken."""
+    s = world.state
     taken = 0
     for e in range(len(s.envs)):
-        taken += walk(policy, cluster, tape, s, e, -1, np.inf, 2**62, log)
+        taken += walk(policy, world, e, -1, np.inf, 2**62)
     return taken
 
 
@@ -255,10 +254,6 @@ def episode_scores(
 ) -> NDArray[np.float64]:
     """Utility of peak of one episode per seed, shape (N,): paired between policies."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
-    everyone = np.ones(len(seeds), np.bool_)
-    simulation.seed(everyone, seeds)
-    simulation.reset(everyone)
-    walk_all(policy, simulation.cluster, simulation.tape, simulation.state, simulation.log)
-    envs = simulation.state.envs
-    scores: NDArray[np.float64] = envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)
-    return scores
+    simulation.begin(seeds)
+    walk_all(policy, simulation.world)
+    return simulation.share_of_peak

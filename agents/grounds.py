@@ -38,10 +38,8 @@ class Ground:
         self.settings, self.config, self.envs, self.base = settings, config, envs, base
         # One env more than visits: the rollouts run in it.
         self.simulation = Simulation(config, envs + 1, logs_completions=False)
-        everyone = np.ones(envs + 1, np.bool_)
-        draws = np.random.default_rng(seed).integers(2**64, size=len(everyone), dtype=np.uint64)
-        self.simulation.seed(everyone, draws)
-        self.simulation.reset(everyone)
+        draws = np.random.default_rng(seed).integers(2**64, size=envs + 1, dtype=np.uint64)
+        self.simulation.begin(draws)
         self.columns = self.simulation.outputs.observations.shape[1]
         self.decisions = 0
 
@@ -57,13 +55,10 @@ class Ground:
         self.decisions += visit_and_try(
             behaviour,
             self.base,
-            simulation.cluster,
-            simulation.tape,
-            simulation.state,
+            simulation.world,
             simulation.outputs,
             rng.integers(2 * s.skipped_decisions + 1, size=self.envs),
             s.horizon * (deadline.deadline_s + deadline.grace_s),
-            simulation.log,
             tried,
         )
         return tried

@@ -93,7 +93,7 @@ class Rollout(LooksAhead):
     def choose(self) -> int:
         """The best model of those that gain in every future, else the base's."""
         state = self.spare.state
-        usual = compiled_policies.decide(self.base, self.spare.cluster, state, 0)
+        usual = compiled_policies.decide(self.base, self.spare.world, 0)
         futures = self.past.futures(state.envs[0], self.rng)
         values = np.array([self.values(future) for future in futures])
         gains = values - values[:, [usual]]
@@ -106,8 +106,7 @@ class Rollout(LooksAhead):
         # Request number `decision` is the first of the sampled tape.
         env["first"], env["end"] = -env["decision"], len(tape.arrival_s)
         env["tape_start_s"], env["stretch"] = 0.0, 1.0
-        state, log = self.spare.state, self.spare.log
-        try_actions(self.base, self.spare.cluster, tape, state, 0, 1, HORIZON_S, log, values)
+        try_actions(self.base, self.spare.world._replace(tape=tape), 0, 1, HORIZON_S, values)
         return values
 
 
@@ -135,9 +134,9 @@ class Hindsight(LooksAhead):
 
     def choose(self) -> int:
         """The pair that earns most."""
-        spare, picks = self.spare, self.picks
-        arrays = spare.cluster, self.real.tape, spare.state
-        try_pairs(self.base, *arrays, 0, 1, HORIZON_S, spare.log, self.values, picks)
+        picks = self.picks
+        world = self.spare.world._replace(tape=self.real.tape)
+        try_pairs(self.base, world, 0, 1, HORIZON_S, self.values, picks)
         tried = picks[picks >= 0]
         # The first is what the heuristic does, and of equals the first is taken.
         return int(tried[self.values[tried].argmax()])

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from agents.compiled_policies import CompiledPolicy, decide, walk
 from agents.pairs import price_at
 from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.dispatch import FINISH, queued_work_s
 from llmroute_env.dynamics import advance
 from llmroute_env.episode import Outputs, begin_episode, keep_final
 from llmroute_env.observation import encode
 from llmroute_env.queues import slot_of
-from llmroute_env.state import Log, State
+from llmroute_env.world import World
 
 
 @compiled
-def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
+def fork(world: World, source: int, target: int) -> None:
     """Make env `target` a copy of env `source`; of the slots only those in use are copied."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     s.envs[target] = s.envs[source]
     for model in range(rules.models):
@@ -42,20 +42,17 @@ def fork(cluster: Cluster, s: State, source: int, target: int) -> None:
             queue = s.queues[source, gpu, model]
             s.queues[target, gpu, model] = queue
             for k in range(queue.running + queue.waiting):
-                slot = slot_of(cluster, s, source, gpu, model, k)
+                slot = slot_of(world, source, gpu, model, k)
                 s.requests[target, slot] = s.requests[source, slot]
 
 
 @compiled
 def try_actions(
     base: CompiledPolicy,
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     e: int,
     spare: int,
     horizon_s: float,
-    log: Log,
     values: NDArray[np.float64],
 ) -> int:
     """Write the utility that each action and then `base` earn in `horizon_s` from env `e` on.
@@ -66,7 +63,7 @@ def try_actions(
     """
     taken = 0
     for action in range(len(values)):
-        values[action], moved = try_action(base, cluster, tape, s, e, spare, horizon_s, log, action)
+        values[action], moved = try_action(base, world, e, spare, horizon_s, action)
         taken += moved
     return taken
 
@@ -74,40 +71,39 @@ def try_actions(
 @compiled
 def try_action(
     base: CompiledPolicy,
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     e: int,
     spare: int,
     horizon_s: float,
-    log: Log,
     action: int,
 ) -> tuple[float, int]:
     """The utility that `action` and then `base` earn, as in `try_actions`; and decisions taken."""
+    s = world.state
     until_s = s.envs[e].now_s + horizon_s
-    fork(cluster, s, e, spare)
-    taken = walk(base, cluster, tape, s, spare, action, until_s, 2**62, log)
+    fork(world, e, spare)
+    taken = walk(base, world, spare, action, until_s, 2**62)
     value = s.envs[spare].utility - s.envs[e].utility
     if not s.envs[spare].over:
-        value -= price_of_backlog(base, cluster, s, spare)
+        value -= price_of_backlog(base, world, spare)
         s.envs[spare].step_in_time, s.envs[spare].step_late = 0.0, 0.0
-        advance(cluster, s, spare, math.inf, log)
+        advance(world, spare, math.inf)
         value += s.envs[spare].step_in_time + s.envs[spare].step_late
     return value, taken
 
 
 @compiled
-def price_of_backlog(base: CompiledPolicy, cluster: Cluster, s: State, e: int) -> float:
+def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
     """What the work that env `e` has before it takes from the requests to come, in utility.
 
     At the price of GPU time of priced-pair; nothing if the base policy is another.
     """
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     work_s = 0.0
     for gpu in range(rules.gpus):
         if s.gpus[e, gpu].running > 0:
             work_s += s.contests[e, FINISH, gpu].key - s.envs[e].now_s
-        work_s += queued_work_s(cluster, s, e, gpu)
+        work_s += queued_work_s(world, e, gpu)
     price = price_at(base.price, s.envs[e].fast_rate_per_s / rules.load_1_per_s)
     cost: float = price * work_s * rules.load_1_per_s / rules.gpus
     return cost
@@ -116,13 +112,10 @@ def price_of_backlog(base: CompiledPolicy, cluster: Cluster, s: State, e: int) -
 @compiled
 def try_pairs(
     base: CompiledPolicy,
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     e: int,
     spare: int,
     horizon_s: float,
-    log: Log,
     values: NDArray[np.float64],
     picks: NDArray[np.int64],
 ) -> int:
@@ -130,37 +123,35 @@ def try_pairs(
 
     Of the others `values` holds what `base` itself thinks they are worth less than its own choice.
     """
-    usual = decide(base, cluster, s, e)
+    usual = decide(base, world, e)
     for pair in range(len(values)):
         values[pair] = base.worths[pair] - base.worths[usual]
-    pick_pairs(cluster, s, e, values, picks)
+    pick_pairs(world, e, values, picks)
     taken = 0
     # The first pick is the usual pair, relative to which the pairs that are not tried are valued.
     reference = 0.0
     for k in range(len(picks)):
         if picks[k] < 0:
             break
-        value, moved = try_action(base, cluster, tape, s, e, spare, horizon_s, log, picks[k])
+        value, moved = try_action(base, world, e, spare, horizon_s, picks[k])
         taken += moved
         if k == 0:
             reference = value
         values[picks[k]] = value - reference
     for pair in range(len(values)):
-        twin = same_action(cluster, s, e, pair)
+        twin = same_action(world, e, pair)
         if twin >= 0:
             values[pair] = values[twin]
     return taken
 
 
 @compiled
-def pick_pairs(
-    cluster: Cluster, s: State, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]
-) -> None:
+def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]) -> None:
     """Write the pairs of the largest values into `picks`, of those that do the same only one."""
     for k in range(len(picks)):
         picks[k] = -1
         for pair in range(len(values)):
-            is_known = same_action(cluster, s, e, pair) >= 0
+            is_known = same_action(world, e, pair) >= 0
             for earlier in range(k):
                 is_known = is_known or picks[earlier] == pair
             if not is_known and (picks[k] < 0 or values[pair] > values[picks[k]]):
@@ -168,8 +159,9 @@ def pick_pairs(
 
 
 @compiled
-def same_action(cluster: Cluster, s: State, e: int, action: int) -> int:
+def same_action(world: World, e: int, action: int) -> int:
     """An earlier action that does the same: that model on another idle GPU of the pool; or -1."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     gpu: int = action // rules.models
     if gpu == 0 or s.gpus[e, gpu].running > 0:
@@ -192,13 +184,10 @@ class Tried(NamedTuple):
 def visit_and_try(
     behaviour: CompiledPolicy,
     base: CompiledPolicy,
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     out: Outputs,
     skips: NDArray[np.int64],
     horizon_s: float,
-    log: Log,
     tried: Tried,
 ) -> int:
     """Follow `behaviour` for `skips[e]` decisions in every env e but the last, then try actions.
@@ -206,6 +195,7 @@ def visit_and_try(
     An episode that ends is followed by the next; `out.terminated` marks the envs in which one did,
     and `out` holds the counters of the last such. Returns the decisions taken.
     """
+    cluster, s = world.cluster, world.state
     taken = 0
     spare = len(s.envs) - 1
     for e in range(spare):
@@ -213,18 +203,16 @@ def visit_and_try(
         left = skips[e]
         while left > 0 or s.envs[e].over:
             if s.envs[e].over:
-                keep_final(s, e, out)
+                keep_final(world, e, out)
                 out.terminated[e] = True
-                begin_episode(cluster, tape, s, e)
-            moved = walk(behaviour, cluster, tape, s, e, -1, math.inf, left, log)
+                begin_episode(world, e)
+            moved = walk(behaviour, world, e, -1, math.inf, left)
             left -= moved
             taken += moved
-        encode(cluster, s, e, tried.observations[e])
+        encode(world, e, tried.observations[e])
         values = tried.values[e]
         if cluster.rules[0].joint_action:
-            taken += try_pairs(
-                base, cluster, tape, s, e, spare, horizon_s, log, values, tried.picks
-            )
+            taken += try_pairs(base, world, e, spare, horizon_s, values, tried.picks)
         else:
-            taken += try_actions(base, cluster, tape, s, e, spare, horizon_s, log, values)
+            taken += try_actions(base, world, e, spare, horizon_s, values)
     return taken

@@ -97,12 +97,8 @@ def run_episodes(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> 
     """Utility of peak of one episode per seed, shape (N,): compiled_policies.episode_scores."""
     config = for_agent(config, agent)
     simulation = Simulation(config, len(seeds), logs_completions=False)
-    everyone = np.ones(len(seeds), np.bool_)
-    simulation.seed(everyone, seeds)
-    simulation.reset(everyone)
+    simulation.begin(seeds)
     agent.begin(len(seeds), np.random.default_rng(seeds))
     while not simulation.outputs.terminated.all():
         simulation.step(agent.act(simulation.outputs.observations))
-    envs = simulation.state.envs
-    scores: NDArray[np.float64] = envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)
-    return scores
+    return simulation.share_of_peak

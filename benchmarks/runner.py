@@ -77,9 +77,7 @@ def run_batch(
 ) -> Iterator[EpisodeResult]:
     """Run one episode per seed, side by side, to their ends."""
     simulation = Simulation(config, len(seeds), DISABLED)
-    everyone = np.ones(len(seeds), np.bool_)
-    simulation.seed(everyone, seeds)
-    simulation.reset(everyone)
+    simulation.begin(seeds)
     if isinstance(agent, RunsCompiled):
         completions = run_compiled(agent, simulation)
     else:
@@ -97,7 +95,7 @@ def run_compiled(agent: RunsCompiled, simulation: Simulation) -> Records:
     envs = simulation.state.envs
     log = allocate_log(int((envs["end"] - envs["first"]).sum()))
     policy = agent.compiled(simulation.config)
-    walk_all(policy, simulation.cluster, simulation.tape, simulation.state, log)
+    walk_all(policy, simulation.world._replace(log=log))
     return log.records
 
 

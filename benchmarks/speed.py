@@ -137,8 +137,7 @@ def heuristic(envs: int = 64) -> Stepper:
 
     def steps() -> int:
         simulation.reset(everyone)
-        arrays = simulation.cluster, simulation.tape, simulation.state, simulation.log
-        return int(compiled_policies.walk_all(policy, *arrays))
+        return int(compiled_policies.walk_all(policy, simulation.world))
 
     steps()
     return steps

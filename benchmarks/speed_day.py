@@ -43,8 +43,7 @@ def evaluate_day(seed: int = 0) -> Day:
     everyone = np.ones(1, np.bool_)
     simulation.reset(everyone)
     made_s = time.perf_counter()
-    arrays = simulation.cluster, simulation.tape, simulation.state, simulation.log
-    requests = int(compiled_policies.walk_all(policy, *arrays))
+    requests = int(compiled_policies.walk_all(policy, simulation.world))
     done_s = time.perf_counter()
     result = simulation.summary(0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB

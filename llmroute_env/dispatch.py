@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
-from llmroute_env.state import Records, State
+from llmroute_env.state import Records
+from llmroute_env.world import World
 
 LEAST_WORK, SHORTEST_QUEUE, ROUND_ROBIN = range(3)
 DISPATCHERS = ("least-work", "shortest-queue", "round-robin")
@@ -59,8 +60,9 @@ def fill_tree(contests: Records, e: int, column: int, first: int, n: int) -> Non
 
 
 @compiled
-def choose_gpu(cluster: Cluster, s: State, e: int, model: int) -> int:
+def choose_gpu(world: World, e: int, model: int) -> int:
     """The GPU that the dispatcher picks for `model`; -1 if no GPU hosts it. Changes nothing."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     if rules.dispatcher == ROUND_ROBIN:
         return next_host(cluster, s.envs[e].next_gpu, model)
@@ -95,8 +97,9 @@ def added_work_s(cluster: Cluster, pool: int, model: int, waiting: int) -> float
 
 
 @compiled
-def queued_work_s(cluster: Cluster, s: State, e: int, gpu: int) -> float:
+def queued_work_s(world: World, e: int, gpu: int) -> float:
     """Seconds of work that waits on `gpu`, if every queue ran in full batches."""
+    cluster, s = world.cluster, world.state
     work_s = 0.0
     pool = cluster.pool_of[gpu]
     for model in range(cluster.rules[0].models):
@@ -110,16 +113,18 @@ def queued_work_s(cluster: Cluster, s: State, e: int, gpu: int) -> float:
 
 
 @compiled
-def predicted_latency_s(s: State, e: int, gpu: int, model: int) -> float:
+def predicted_latency_s(world: World, e: int, gpu: int, model: int) -> float:
     """Predicted latency of the pending request on (gpu, model): all work there, then its own."""
+    s = world.state
     backlog_s: float = max(s.gpus[e, gpu].drain_s - s.envs[e].now_s, 0.0)
     added_s: float = s.queues[e, gpu, model].added_s
     return backlog_s + added_s
 
 
 @compiled
-def update_load(cluster: Cluster, s: State, e: int, gpu: int) -> None:
+def update_load(world: World, e: int, gpu: int) -> None:
     """Tell the dispatcher that the drain time or the number of requests of `gpu` has changed."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     if rules.dispatcher == ROUND_ROBIN:
         return

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.dispatch import FINISH, LOAD, fill_tree
 from llmroute_env.dynamics import advance, submit
 from llmroute_env.observation import encode
-from llmroute_env.state import Log, Records, State
+from llmroute_env.state import Records, State
+from llmroute_env.world import World
 
 TICKS_PER_S = 2.0**30
 
@@ -55,8 +55,9 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
 
 
 @compiled
-def draw(s: State, e: int) -> float:
+def draw(world: World, e: int) -> float:
     """A uniform number in [0, 1) from the env's own stream (Steele et al. 2014, SplitMix64)."""
+    s = world.state
     s.envs[e].rng += np.uint64(0x9E3779B97F4A7C15)
     z = s.envs[e].rng
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -66,8 +67,9 @@ def draw(s: State, e: int) -> float:
 
 
 @compiled
-def clear(cluster: Cluster, s: State, e: int) -> None:
+def clear(world: World, e: int) -> None:
     """Empty the cluster and set the episode's counters to 0."""
+    cluster, s = world.cluster, world.state
     env = s.envs[e]
     env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
     env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
@@ -95,10 +97,11 @@ def clear(cluster: Cluster, s: State, e: int) -> None:
 
 
 @compiled
-def cut_window(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
+def cut_window(world: World, e: int) -> None:
     """Draw a load and the window of the tape that the episode replays."""
+    cluster, tape, s = world.cluster, world.tape, world.state
     rules = cluster.rules[0]
-    position, level = draw(s, e), draw(s, e)
+    position, level = draw(world, e), draw(world, e)
     load = rules.min_load * (rules.max_load / rules.min_load) ** level
     stretch = rules.tape_load / load
     length_s = rules.window_s / stretch
@@ -115,8 +118,9 @@ def cut_window(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
 
 
 @compiled
-def present(cluster: Cluster, tape: Tape, s: State, e: int, decision: int) -> None:
+def present(world: World, e: int, decision: int) -> None:
     """Make request number `decision` the pending one: its time must have come."""
+    cluster, tape, s = world.cluster, world.tape, world.state
     rules = cluster.rules[0]
     env = s.envs[e]
     env.decision = decision
@@ -131,35 +135,36 @@ def present(cluster: Cluster, tape: Tape, s: State, e: int, decision: int) -> No
 
 
 @compiled
-def arrival_s(tape: Tape, s: State, e: int, decision: int) -> float:
+def arrival_s(world: World, e: int, decision: int) -> float:
     """Arrival time of request number `decision`, seconds since the window began, in whole ticks."""
+    tape, s = world.tape, world.state
     env = s.envs[e]
     since_start_s = (tape.arrival_s[env.first + decision] - env.tape_start_s) * env.stretch
     return float(np.rint(since_start_s * TICKS_PER_S)) / TICKS_PER_S
 
 
 @compiled
-def begin_episode(cluster: Cluster, tape: Tape, s: State, e: int) -> None:
+def begin_episode(world: World, e: int) -> None:
     """Clear env `e`, cut its window and present the first request."""
-    clear(cluster, s, e)
-    cut_window(cluster, tape, s, e)
-    s.envs[e].now_s = arrival_s(tape, s, e, 0)
-    present(cluster, tape, s, e, 0)
+    s = world.state
+    clear(world, e)
+    cut_window(world, e)
+    s.envs[e].now_s = arrival_s(world, e, 0)
+    present(world, e, 0)
 
 
 @compiled
-def step_env(
-    cluster: Cluster, tape: Tape, s: State, e: int, action: int, log: Log
-) -> tuple[bool, bool]:
+def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     """Route the pending request and run to the next one; returns (terminated, truncated)."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     env = s.envs[e]
     env.step_in_time, env.step_late = 0.0, 0.0
-    submit(cluster, s, e, action, log)
+    submit(world, e, action)
     decision = env.decision + 1
     last = env.first + decision >= env.end
-    until_s = math.inf if last else arrival_s(tape, s, e, decision)
-    finish_s = advance(cluster, s, e, until_s, log)
+    until_s = math.inf if last else arrival_s(world, e, decision)
+    finish_s = advance(world, e, until_s)
     now_s = finish_s if last else until_s
     env.elapsed_s = now_s - env.now_s
     env.now_s = now_s
@@ -167,23 +172,22 @@ def step_env(
     if last:
         env.task, env.user_class = -1, -1
     else:
-        present(cluster, tape, s, e, decision)
+        present(world, e, decision)
     truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated
 
 
 @compiled
-def reset_envs(
-    cluster: Cluster, tape: Tape, s: State, out: Outputs, chosen: NDArray[np.bool_]
-) -> None:
+def reset_envs(world: World, out: Outputs, chosen: NDArray[np.bool_]) -> None:
     """Begin new episodes in the chosen envs."""
+    s = world.state
     for e in range(len(s.envs)):
         if chosen[e]:
-            begin_episode(cluster, tape, s, e)
+            begin_episode(world, e)
             clear_step(out, e)
             out.terminated[e], out.truncated[e] = False, False
-            encode(cluster, s, e, out.observations[e])
+            encode(world, e, out.observations[e])
 
 
 @compiled
@@ -194,20 +198,18 @@ def clear_step(out: Outputs, e: int) -> None:
 
 
 @compiled
-def encode_envs(cluster: Cluster, s: State, out: Outputs) -> None:
+def encode_envs(world: World, out: Outputs) -> None:
     """Write the observations of all envs."""
+    s = world.state
     for e in range(len(s.envs)):
-        encode(cluster, s, e, out.observations[e])
+        encode(world, e, out.observations[e])
 
 
 @compiled
 def step_envs(
-    cluster: Cluster,
-    tape: Tape,
-    s: State,
+    world: World,
     out: Outputs,
     actions: NDArray[np.int64],
-    log: Log,
     first: int,
     last: int,
     logged: int,
@@ -218,6 +220,7 @@ def step_envs(
 
     If the action of an env e among them is out of range, nothing changes, and it returns -1 - e.
     """
+    cluster, s, log = world.cluster, world.state, world.log
     rules = cluster.rules[0]
     same_step = rules.autoreset == SAME_STEP
     most = rules.models * rules.gpus if rules.joint_action else rules.models
@@ -230,27 +233,28 @@ def step_envs(
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
             return e
         if s.envs[e].over:
-            restart(cluster, tape, s, e, out)
+            restart(world, e, out)
             continue
-        terminated, truncated = step_env(cluster, tape, s, e, actions[e], log)
+        terminated, truncated = step_env(world, e, actions[e])
         out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late
         out.utility_in_time[e] = s.envs[e].step_in_time
         out.utility_late[e] = s.envs[e].step_late
         out.elapsed_s[e] = s.envs[e].elapsed_s
         out.terminated[e], out.truncated[e] = terminated, truncated
         if s.envs[e].over and same_step:
-            encode(cluster, s, e, out.final_observations[e])
-            keep_final(s, e, out)
-            begin_episode(cluster, tape, s, e)
+            encode(world, e, out.final_observations[e])
+            keep_final(world, e, out)
+            begin_episode(world, e)
         elif s.envs[e].over:
-            keep_final(s, e, out)
-        encode(cluster, s, e, out.observations[e])
+            keep_final(world, e, out)
+        encode(world, e, out.observations[e])
     return last
 
 
 @compiled
-def keep_final(s: State, e: int, out: Outputs) -> None:
+def keep_final(world: World, e: int, out: Outputs) -> None:
     """Copy the counters of the episode that has just ended."""
+    s = world.state
     out.final_envs[e] = s.envs[e]
     for m in range(s.models.shape[1]):
         out.final_models[e, m] = s.models[e, m]
@@ -259,10 +263,11 @@ def keep_final(s: State, e: int, out: Outputs) -> None:
 
 
 @compiled
-def restart(cluster: Cluster, tape: Tape, s: State, e: int, out: Outputs) -> None:
+def restart(world: World, e: int, out: Outputs) -> None:
     """The step of an env whose episode had ended: begin the next one, or stay if disabled."""
+    cluster = world.cluster
     clear_step(out, e)
     if cluster.rules[0].autoreset == NEXT_STEP:
-        begin_episode(cluster, tape, s, e)
+        begin_episode(world, e)
         out.terminated[e], out.truncated[e] = False, False
-        encode(cluster, s, e, out.observations[e])
+        encode(world, e, out.observations[e])

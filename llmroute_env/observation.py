@@ -17,7 +17,7 @@ from llmroute_env._compiled import compiled
 from llmroute_env.cluster import Cluster
 from llmroute_env.dispatch import FINISH, added_work_s, choose_gpu, predicted_latency_s
 from llmroute_env.specs import require
-from llmroute_env.state import State
+from llmroute_env.world import World
 
 MOST_LOG = 16.0
 """Bound of the logarithmic features: log1p of nine million requests, or of as many times load 1."""
@@ -144,8 +144,9 @@ def log_backlog(cluster: Cluster, waiting: int) -> float:
 
 
 @compiled
-def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the observation of env `e` into `row`."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     at = cluster.layout
     env = s.envs[e]
@@ -171,20 +172,21 @@ def encode(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None
     if at[GRACE] >= 0:
         relative = env.grace_s / max(env.deadline_s, 1e-6)
         row[at[GRACE]] = min(math.log1p(relative), MOST_LOG)
-    encode_models(cluster, s, e, row)
+    encode_models(world, e, row)
     if at[GPU_SLACK] >= 0:
-        encode_slacks(cluster, s, e, row)
+        encode_slacks(world, e, row)
     if at[GPU_WORK] >= 0:
-        encode_work(cluster, s, e, row)
+        encode_work(world, e, row)
     if at[GPU_BACKLOG] >= 0:
-        encode_backlogs(cluster, s, e, row)
+        encode_backlogs(world, e, row)
     if at[GPU_RUNNING] >= 0:
-        encode_running(cluster, s, e, row)
+        encode_running(world, e, row)
 
 
 @compiled
-def encode_for_pairs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_for_pairs(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write only what priced pairs read, where an observation that holds it all has it."""
+    cluster, s = world.cluster, world.state
     for task in range(cluster.rules[0].tasks):
         row[cluster.layout[TASK] + task] = 1.0 if task == s.envs[e].task else 0.0
     row[cluster.layout[FAST_RATE]] = log_rate(
@@ -194,13 +196,14 @@ def encode_for_pairs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32
         for user_class in range(cluster.rules[0].classes):
             here = user_class == s.envs[e].user_class
             row[cluster.layout[CLASS] + user_class] = 1.0 if here else 0.0
-    encode_slacks(cluster, s, e, row)
-    encode_work(cluster, s, e, row)
+    encode_slacks(world, e, row)
+    encode_work(world, e, row)
 
 
 @compiled
-def encode_models(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the features that have one column per model."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     at = cluster.layout
     # Read once: after every write into the row the compiler would read them again.
@@ -216,29 +219,31 @@ def encode_models(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) 
         if batch >= 0:
             row[batch + m] = min((model.waiting + model.running) / full, 10_000.0)
         if slacks >= 0:
-            gpu = choose_gpu(cluster, s, e, m)
-            latency_s = predicted_latency_s(s, e, gpu, m)
+            gpu = choose_gpu(world, e, m)
+            latency_s = predicted_latency_s(world, e, gpu, m)
             row[slacks + m] = slack(latency_s, deadline_s)
 
 
 @compiled
-def encode_slacks(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_slacks(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the predicted slack on every (GPU, model)."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     column = cluster.layout[GPU_SLACK]
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             value = -MOST_LOG
             if cluster.batch_limit[cluster.pool_of[gpu], m] > 0:
-                latency_s = predicted_latency_s(s, e, gpu, m)
+                latency_s = predicted_latency_s(world, e, gpu, m)
                 value = slack(latency_s, s.envs[e].deadline_s)
             row[column] = value
             column += 1
 
 
 @compiled
-def encode_work(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_work(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the work that the pending request adds on every (GPU, model)."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     column = cluster.layout[GPU_WORK]
     per_s = rules.load_1_per_s / rules.gpus
@@ -254,8 +259,9 @@ def encode_work(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) ->
 
 
 @compiled
-def encode_backlogs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_backlogs(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write how many requests wait for every (GPU, model)."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     column = cluster.layout[GPU_BACKLOG]
     for gpu in range(rules.gpus):
@@ -265,8 +271,9 @@ def encode_backlogs(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]
 
 
 @compiled
-def encode_running(cluster: Cluster, s: State, e: int, row: NDArray[np.float32]) -> None:
+def encode_running(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write how long every GPU still runs its batch, in the column of the batch's model."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     column = cluster.layout[GPU_RUNNING]
     per_s = rules.load_1_per_s / rules.gpus

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Cluster
 from llmroute_env.state import State
+from llmroute_env.world import World
 
 BLOCK_BITS = 3
 BLOCK = 1 << BLOCK_BITS
@@ -34,8 +34,9 @@ def used_slots(s: State) -> int:
 
 
 @compiled
-def slot_of(cluster: Cluster, s: State, e: int, gpu: int, model: int, k: int) -> int:
+def slot_of(world: World, e: int, gpu: int, model: int, k: int) -> int:
     """The slot of request `k` of the queue, counted from the first of its running batch."""
+    cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     queue = s.queues[e, gpu, model]
     place = queue.first + k
@@ -63,18 +64,20 @@ def waiting_slots(s: State, e: int, gpu: int, model: int, most: int) -> NDArray[
 
 
 @compiled
-def append_slot(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> int:
+def append_slot(world: World, e: int, gpu: int, model: int) -> int:
     """The slot after the last request of the queue, free to be written."""
+    s = world.state
     queue = s.queues[e, gpu, model]
     held = queue.running + queue.waiting
     if held == queue.room:
-        grow(cluster, s, e, gpu, model)
-    return slot_of(cluster, s, e, gpu, model, held)
+        grow(world, e, gpu, model)
+    return slot_of(world, e, gpu, model, held)
 
 
 @compiled
-def grow(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
+def grow(world: World, e: int, gpu: int, model: int) -> None:
     """Double the room of a full ring: the requests up to its old end move to the new one."""
+    cluster, s = world.cluster, world.state
     queue = s.queues[e, gpu, model]
     old = queue.room
     queues = cluster.rules[0].gpus * cluster.rules[0].models
@@ -84,15 +87,16 @@ def grow(cluster: Cluster, s: State, e: int, gpu: int, model: int) -> None:
     if first == 0:
         return
     for place in range(old - 1, first - 1, -1):
-        source = slot_of(cluster, s, e, gpu, model, place)
-        target = slot_of(cluster, s, e, gpu, model, place + added)
+        source = slot_of(world, e, gpu, model, place)
+        target = slot_of(world, e, gpu, model, place + added)
         s.requests[e, target] = s.requests[e, source]
     queue.first = first + added
 
 
 @compiled
-def drop_first(s: State, e: int, gpu: int, model: int, count: int) -> None:
+def drop_first(world: World, e: int, gpu: int, model: int, count: int) -> None:
     """Forget the first `count` requests of the queue."""
+    s = world.state
     queue = s.queues[e, gpu, model]
     queue.first += count
     if queue.first >= queue.room:
@@ -100,10 +104,11 @@ def drop_first(s: State, e: int, gpu: int, model: int, count: int) -> None:
 
 
 @compiled
-def drop(cluster: Cluster, s: State, e: int, gpu: int, model: int, k: int) -> None:
+def drop(world: World, e: int, gpu: int, model: int, k: int) -> None:
     """Forget request `k` of the queue: those before it move up by one."""
+    s = world.state
     for later in range(k, 0, -1):
-        target = slot_of(cluster, s, e, gpu, model, later)
-        source = slot_of(cluster, s, e, gpu, model, later - 1)
+        target = slot_of(world, e, gpu, model, later)
+        source = slot_of(world, e, gpu, model, later - 1)
         s.requests[e, target] = s.requests[e, source]
-    drop_first(s, e, gpu, model, 1)
+    drop_first(world, e, gpu, model, 1)

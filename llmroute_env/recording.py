@@ -84,8 +84,9 @@ def play(config: EnvConfig, seed: int, choose: Choose, steps: int | None = None)
     """
     require(seed >= 0, "seed", seed, ">= 0")
     require(steps is None or steps >= 1, "steps", steps, ">= 1, or None for the whole episode")
-    simulation, only = begin(config, seed), np.ones(1, np.bool_)
-    simulation.reset(only)
+    simulation = Simulation(config)
+    # gymnasium.utils.seeding.np_random makes the same generator.
+    simulation.begin(np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64))
     out = simulation.outputs
     actions, rows = list[int](), [out.observations[0].copy()]
     scalars, completions = list[tuple[float, float, bool, int]](), list[Records]()
@@ -107,15 +108,6 @@ def play(config: EnvConfig, seed: int, choose: Choose, steps: int | None = None)
         ended=np.array(counts, np.int64),
         completions=np.concatenate(completions),
     )
-
-
-def begin(config: EnvConfig, seed: int) -> Simulation:
-    """A simulation of one env, seeded as `env.reset(seed=seed)` seeds it."""
-    simulation, only = Simulation(config), np.ones(1, np.bool_)
-    # gymnasium.utils.seeding.np_random makes the same generator.
-    drawn = np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64)
-    simulation.seed(only, drawn)
-    return simulation
 
 
 def follow(actions: Sequence[int] | NDArray[np.int64]) -> Choose:

@@ -11,7 +11,7 @@ import operator
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, repeat
 from typing import Any
@@ -43,6 +43,7 @@ from llmroute_env.state import (
     allocate_log,
 )
 from llmroute_env.workloads import build, take_split
+from llmroute_env.world import World
 from traces.trace import Trace
 
 
@@ -68,11 +69,15 @@ def as_actions(actions: object, envs: int) -> NDArray[np.int64]:
 
 @dataclass
 class Part:
-    """Envs first..last-1, which one thread steps, and the log of what ends in them."""
+    """Envs first..last-1, which one thread steps, and the log of what ends in them.
+
+    `step` is step_envs as compiled code that has its world, once it was asked for.
+    """
 
     first: int
     last: int
     log: Log
+    step: Callable[..., int] | None = None
 
 
 class Simulation:
@@ -124,7 +129,6 @@ class Simulation:
         capacity = max(1024, 16 * envs) if logs_completions else 0
         self.parts = [Part(*edge, allocate_log(capacity)) for edge in pairwise(edges)]
         self._action = np.zeros(1, np.int64)
-        self._step_envs: Callable[..., int] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._logged: memoryview | None = None
 
@@ -146,8 +150,14 @@ class Simulation:
 
     def reset(self, chosen: NDArray[np.bool_]) -> None:
         """Begin new episodes in the chosen envs, shape (E,)."""
-        reset_envs(self.cluster, self.tape, self.state, self.outputs, chosen)
+        reset_envs(self.world, self.outputs, chosen)
         self._clear_logs()
+
+    def begin(self, seeds: NDArray[np.uint64]) -> None:
+        """Begin an episode in every env: env e the one of seeds[e]."""
+        everyone = np.ones(len(self.state.envs), np.bool_)
+        self.seed(everyone, seeds)
+        self.reset(everyone)
 
     def step(self, actions: NDArray[np.int64]) -> None:
         """Route the pending request of every env; `outputs` and `completions` then hold the result.
@@ -178,24 +188,26 @@ class Simulation:
             ConfigError: out of range; nothing has changed then.
         """
         self._action[0] = action
-        step, log = self._step_envs, self.parts[0].log
-        if step is None or step(self._action, log, 0, 1, 0) != 1:
+        part = self.parts[0]
+        if part.step is None or part.step(self._action, 0, 1, 0) != 1:
             # The first step, an action out of range, or a log that must grow.
-            self._step_part(self.parts[0], self._action)
+            self._step_part(part, self._action)
 
     def _step_part(self, part: Part, actions: NDArray[np.int64]) -> None:
         done, logged = part.first, 0
         while done < part.last:
-            if self._step_envs is None:
-                arrays = self.cluster, self.tape, self.state, self.outputs
-                fastest = entry_point(step_envs, *arrays, actions, part.log, done, done, logged)
-                self._step_envs = partial(fastest, *arrays)
-            done = self._step_envs(actions, part.log, done, part.last, logged)
+            step = part.step or self._bind(part, actions)
+            done = step(actions, done, part.last, logged)
             if done < 0:
                 raise self._refusal(-1 - done, actions)
             logged = int(part.log.used[0])
             if done < part.last:
                 self._grow_log(part, done)
+
+    def _bind(self, part: Part, actions: NDArray[np.int64]) -> Callable[..., int]:
+        fixed = self.world._replace(log=part.log), self.outputs
+        part.step = partial(entry_point(step_envs, *fixed, actions, 0, 0, 0), *fixed)
+        return part.step
 
     def _refusal(self, env: int, actions: NDArray[np.int64]) -> ConfigError:
         accepted = f"an integer from 0 to {self.actions - 1}"
@@ -203,7 +215,8 @@ class Simulation:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without threads, memory and compiled code, which no other process could use."""
-        return {**self.__dict__, "_step_envs": None, "_pool": None, "_logged": None}
+        parts = [replace(part, step=None) for part in self.parts]
+        return {**self.__dict__, "parts": parts, "_pool": None, "_logged": None}
 
     def _grow_log(self, part: Part, env: int) -> None:
         count = int(part.log.used[0])
@@ -211,7 +224,7 @@ class Simulation:
         grown = allocate_log(2 * (count + in_flight + 1))
         grown.records[:count] = part.log.records[:count]
         grown.used[0] = count
-        part.log = grown
+        part.log, part.step = grown, None
         self._logged = None
 
     def _clear_logs(self) -> None:
@@ -219,9 +232,16 @@ class Simulation:
             part.log.used[0] = 0
 
     @property
-    def log(self) -> Log:
-        """The log of the first part: of all envs, if one thread steps them."""
-        return self.parts[0].log
+    def world(self) -> World:
+        """What compiled functions take; its log is of all envs if one thread steps them."""
+        return World(self.cluster, self.tape, self.state, self.parts[0].log)
+
+    @property
+    def share_of_peak(self) -> NDArray[np.float64]:
+        """Utility of every env's episode so far as a share of its peak, shape (E,)."""
+        envs = self.state.envs
+        shares: NDArray[np.float64] = envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)
+        return shares
 
     @property
     def completions(self) -> Records:
@@ -269,7 +289,7 @@ class Simulation:
         theirs = [array.shape for array in snapshot]
         require(mine == theirs, "snapshot shapes", theirs, str(mine))
         fits.restore(snapshot)
-        encode_envs(self.cluster, self.state, self.outputs)
+        encode_envs(self.world, self.outputs)
         self._clear_logs()
 
 

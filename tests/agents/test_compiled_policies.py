@@ -88,7 +88,7 @@ def test_a_fork_lives_on_like_its_source() -> None:
     simulation = begun(CONFIG, 3)
     for _ in range(400):
         simulation.step(np.array([0, 1, 2]))
-    fork(simulation.cluster, simulation.state, 1, 0)
+    fork(simulation.world, 1, 0)
     rng = np.random.default_rng(0)
     for _ in range(400):
         action = int(rng.integers(3))
@@ -118,7 +118,7 @@ def rollout(
         from llmroute_env.dynamics import advance
 
         copy.state.envs[e]["step_in_time"] = 0.0
-        advance(copy.cluster, copy.state, e, np.inf, copy.log)
+        advance(copy.world, e, np.inf)
         total += copy.state.envs[e]["step_in_time"]
     return total
 
@@ -132,9 +132,7 @@ def test_values_of_actions_are_those_of_separate_rollouts(horizon_s: float) -> N
     values = np.zeros(3)
     before = simulation.state.copy()
     s = simulation.state
-    try_actions(
-        base, simulation.cluster, simulation.tape, s, 1, 2, horizon_s, simulation.log, values
-    )
+    try_actions(base, simulation.world, 1, 2, horizon_s, values)
     for array, old in zip(s, before, strict=True):
         assert np.array_equal(array[:2], old[:2])
     until_s = before.envs[1]["now_s"] + horizon_s
@@ -147,11 +145,11 @@ def test_visits_skip_as_many_decisions_as_asked() -> None:
     tried = Tried(np.zeros((2, 16), np.float32), np.zeros((2, 3)), np.zeros(0, np.int64))
     base = largest_feasible(CONFIG, 0.4)
     skips = np.array([7, 0])
-    arrays = simulation.cluster, simulation.tape, simulation.state, simulation.outputs
-    visit_and_try(base, base, *arrays, skips, 0.1, simulation.log, tried)
+    there = simulation.world, simulation.outputs
+    visit_and_try(base, base, *there, skips, 0.1, tried)
     assert simulation.state.envs["decision"][:2].tolist() == [7, 0]
     assert not simulation.outputs.terminated[:2].any()
-    visit_and_try(base, base, *arrays, np.array([50_000, 0]), 0.1, simulation.log, tried)
+    visit_and_try(base, base, *there, np.array([50_000, 0]), 0.1, tried)
     assert simulation.outputs.terminated[:2].tolist() == [True, False]
     assert simulation.outputs.final_envs["in_time"][0] > 0
 

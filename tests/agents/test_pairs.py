@@ -228,13 +228,9 @@ def test_features_of_gpus_are_what_they_say() -> None:
 def test_pairs_that_are_tried_have_the_values_of_their_rollouts() -> None:
     base = priced_pair(CONFIG, 0.02)
     simulation = begun(CONFIG, 40)
-    s, tape, log = simulation.state, simulation.tape, simulation.log
     values, picks = np.zeros(12), np.zeros(4, np.int64)
-    try_pairs(base, simulation.cluster, tape, s, 0, 1, 0.2, log, values, picks)
-    alone = [
-        try_action(base, simulation.cluster, tape, s, 0, 1, 0.2, log, int(pick))[0]
-        for pick in picks
-    ]
+    try_pairs(base, simulation.world, 0, 1, 0.2, values, picks)
+    alone = [try_action(base, simulation.world, 0, 1, 0.2, int(pick))[0] for pick in picks]
     assert np.allclose(values[picks], np.array(alone) - alone[0])
     assert len(set(picks.tolist())) == 4
 
@@ -243,13 +239,12 @@ def test_idle_gpus_are_tried_once_and_the_others_valued_as_the_heuristic_does() 
     base = priced_pair(CONFIG, 0.02)
     simulation = begun(CONFIG, 0)
     values, picks = np.zeros(12), np.zeros(5, np.int64)
-    arrays = simulation.cluster, simulation.tape, simulation.state
-    try_pairs(base, *arrays, 0, 1, 0.1, simulation.log, values, picks)
+    try_pairs(base, simulation.world, 0, 1, 0.1, values, picks)
     assert sorted(picks[:3].tolist()) == [0, 1, 2]
     assert picks[3:].tolist() == [-1, -1]
     assert np.array_equal(values.reshape(4, 3), np.tile(values[:3], (4, 1)))
     few = np.zeros(1, np.int64)
-    try_pairs(base, *arrays, 0, 1, 0.1, simulation.log, values, few)
+    try_pairs(base, simulation.world, 0, 1, 0.1, values, few)
     assert values.max() == values[few[0]] == 0.0
     assert len(set(values.tolist())) == 3
 

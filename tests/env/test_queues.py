@@ -17,25 +17,25 @@ def held(simulation: Simulation) -> list[int]:
 
 def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
     simulation = Simulation(configure("stable", queue_capacity=60))
-    cluster, state = simulation.cluster, simulation.state
+    world, state = simulation.world, simulation.state
     queue = state.queues[0, GPU, MODEL]
-    capacity = 60 + int(cluster.batch_limit.max())
+    capacity = 60 + int(world.cluster.batch_limit.max())
     rng = np.random.default_rng(0)
     expected: list[int] = []
     for decision in range(3000):
         # Long queues and short ones by turns.
         grows = rng.random() < (0.9 if decision // 300 % 2 == 0 else 0.4)
         if grows and len(expected) < capacity:
-            slot = append_slot(cluster, state, 0, GPU, MODEL)
+            slot = append_slot(world, 0, GPU, MODEL)
             state.requests[0, slot]["decision"] = decision
             expected.append(decision)
         elif expected and rng.random() < 0.5:
             k = int(rng.integers(len(expected)))
-            drop(cluster, state, 0, GPU, MODEL, k)
+            drop(world, 0, GPU, MODEL, k)
             del expected[k]
         elif expected:
             count = int(rng.integers(1, min(len(expected), 4) + 1))
-            drop_first(state, 0, GPU, MODEL, count)
+            drop_first(world, 0, GPU, MODEL, count)
             del expected[:count]
         queue["waiting"] = len(expected)
         assert held(simulation) == expected if expected else queue["waiting"] == 0

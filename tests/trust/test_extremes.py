@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from llmroute_env import ConfigError, Deadline, EnvConfig, LLMRouteEnv, Pool, profiles
-from llmroute_env.cluster import Cluster, Tape
 from llmroute_env.episode import step_env
 from llmroute_env.observation import FEATURE_NAMES
-from llmroute_env.recording import Recording, begin, play
+from llmroute_env.recording import Recording, play
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import TICK_S
-from llmroute_env.state import IN_TIME, REJECTED, SHED, Log, Records, State, allocate_log
+from llmroute_env.state import IN_TIME, REJECTED, SHED, Records, allocate_log
 from llmroute_env.workloads import PoissonArrivals
+from llmroute_env.world import World
 from traces.errors import InputError
 from traces.trace import Provenance, Trace
 
@@ -131,19 +131,19 @@ def test_a_load_with_too_many_requests_is_refused_before_they_are_drawn():
 
 
 @numba.njit
-def run_steps(cluster: Cluster, tape: Tape, s: State, log: Log, steps: int) -> int:
-    log.used[0] = 0
+def run_steps(world: World, steps: int) -> int:
+    world.log.used[0] = 0
     for step in range(steps):
-        if s.envs[0].over:
+        if world.state.envs[0].over:
             return step
-        step_env(cluster, tape, s, 0, 0, log)
+        step_env(world, 0, 0)
     return steps
 
 
 def compiled(simulation: Simulation) -> Iterator[Records]:
     """The same without a step of Python per request."""
     log = allocate_log(400_000)
-    while run_steps(simulation.cluster, simulation.tape, simulation.state, log, 100_000):
+    while run_steps(simulation.world._replace(log=log), 100_000):
         yield log.records[: log.used[0]]
 
 
@@ -154,8 +154,8 @@ def check_clock(requests: int, play_all: Callable[[Simulation], Iterator[Records
     (arrival_j - j D).
     """
     arrival_s = np.cumsum(np.random.default_rng(0).exponential(1 / 8.0, requests))
-    simulation = begin(queue_of(arrival_s), 0)
-    simulation.reset(np.ones(1, np.bool_))
+    simulation = Simulation(queue_of(arrival_s))
+    simulation.begin(np.zeros(1, np.uint64))
     finish_s = np.concatenate([records["finish_s"].copy() for records in play_all(simulation)])
     ticks, order = np.rint(arrival_s / TICK_S).astype(np.int64), np.arange(requests)
     service = round(0.1 / TICK_S)
