@@ -15,9 +15,12 @@ Member = tuple[str, Mapping[str, Any]]
 BURSTY, REGIMES = "unpredictable-1", "unpredictable-2"
 DEDICATED = (Pool(2, ("opt-6.7b",)), Pool(1, ("opt-1.3b",)), Pool(1, ("opt-125m",)))
 
+APART = ("stable", "paper", "priority")
+"""Scenarios that are no members of `any` as they are: other loads, other rules, other users."""
+
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (
-        *((name, {}) for name in SCENARIOS if name not in ("stable", "priority")),
+        *((name, {}) for name in SCENARIOS if name not in APART),
         ("stable", {"load": (0.25, 30.0)}),
         (BURSTY, {"deadline": Deadline(0.25)}),
         (REGIMES, {"deadline": Deadline(0.6)}),

@@ -35,6 +35,7 @@ RECIPES = {
     "overload": Recipe("overload"),
     "azure-conv": Recipe("azure-conv"),
     "azure-code": Recipe("azure-code"),
+    "paper": Recipe("paper", "ddqn-paper"),
     "generalist": Recipe("any", "generalist"),
 }
 """By the name of the router."""

@@ -13,13 +13,8 @@ from typing import Any
 
 from benchmarks.entry import Entry
 from llmroute_env import profiles
+from llmroute_env.scenarios import STATIC
 from llmroute_env.specs import Deadline, Pool, Profile
-
-UNBOUNDED = 100_000
-"""Requests that may wait in a queue: more than ever do, which the rows' `rejected` shows."""
-
-STATIC: dict[str, Any] = {"shed_expired": False, "queue_capacity": UNBOUNDED}
-"""What the setting changes about a scenario."""
 
 WORKLOADS = ("unpredictable-1", "unpredictable-2")
 LOADS = (1.0, 1.5, 2.5)

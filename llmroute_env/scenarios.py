@@ -37,6 +37,9 @@ SHIFTS = AbruptMix(
 """Of the 4800 s of `task-shift`: where the test split begins, the mix moves from the tasks that
 gain most from a larger model to those that gain least, and half-way through it again."""
 
+STATIC: dict[str, Any] = {"shed_expired": False, "queue_capacity": 100_000}
+"""Static serving as in the paper: it drops nothing, and no queue ever holds so many requests."""
+
 PRIORITY = (
     RequestClass("standard"),
     RequestClass("priority", weight=5.0, deadline=Deadline(0.2)),
@@ -95,6 +98,12 @@ SCENARIOS = {
             "hard real",
             "Azure LLM inference 2023, coding, a minute in 15 s, some silent, filled up likewise",
             EnvConfig(workload=TraceReplay("azure-code", second_s=0.25), load=2.5),
+        ),
+        _scenario(
+            "paper",
+            "hard real static",
+            "unpredictable-1 in the paper's setting: nothing is shed, no queue is full",
+            EnvConfig(workload=CountsReplay(), load=(1.0, 2.5), **STATIC),
         ),
         _scenario(
             "priority",

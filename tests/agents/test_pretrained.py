@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents import heuristics
 from agents.base import for_agent
 from agents.compiled_policies import episode_scores
 from agents.export import export
@@ -18,7 +19,7 @@ from agents.loading import SHIPPED, load, load_trained, run_of, shipped
 from agents.presets import PRESETS
 from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
-from agents.tuning import STRONGEST, best_tuned, heuristic_scores
+from agents.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
@@ -43,7 +44,11 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
     assert command.plan().card() == card
 
 
-@pytest.mark.parametrize("name", shipped())
+RECIPE = "pretrained:paper"
+"""The paper's own recipe, which has no heuristic to begin with."""
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name != RECIPE])
 def test_shipped_routers_beat_a_tuned_heuristic(name: str):
     agent = load_trained(name)
     seeds = episode_seeds(11, EPISODES)
@@ -61,6 +66,17 @@ def test_shipped_routers_beat_a_tuned_heuristic(name: str):
         ]
         assert gains[0] > 0
         assert gains[1] > -(LEAST if is_alone else LEAST_IN_A_FAMILY), "below its own heuristic"
+
+
+def test_the_papers_recipe_beats_every_model_alone_in_the_papers_setting():
+    agent = load_trained(RECIPE)
+    assert agent.columns == 8, "one-hot task, requests of each model, arrival rate"
+    config = configure("paper", split="test")
+    own, seeds = for_agent(config, agent), episode_seeds(11, EPISODES)
+    learned = episode_scores(compiled_router(agent.network, own), own, seeds)
+    for model in config.model_names:
+        alone = run_episodes(heuristics.make(model, config), config, seeds)
+        assert np.mean(learned - alone) > 0.05, model
 
 
 def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():
