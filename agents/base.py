@@ -19,7 +19,7 @@ class Agent(Protocol):
 
     Attributes:
         name: as it appears in tables.
-        observation: names of the features (llmroute_env.observation.FEATURES) that it reads, in
+        observation: names of the features (features.FEATURES) that it reads, in
             order; whoever runs the agent builds the env with them.
         action: what its actions are (EnvConfig.action): `model` or `gpu-model`; likewise.
     """

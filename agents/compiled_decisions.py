@@ -14,8 +14,8 @@ from agents.base import Actions, Observations, for_agent
 from agents.compiled_policies import CompiledPolicy, decide_observed
 from agents.routers import compiled_router
 from agents.run_directory import TrainedRouter
-from llmroute_env._compiled import compiled, entry_point
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.compiled import compiled, entry_point
 
 
 class CompiledRouter:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env._compiled import compiled
+from llmroute_env.dynamics.compiled import compiled
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights, shape (inputs, outputs), and biases, shape (outputs,)."""

@@ -34,13 +34,14 @@ from agents.pairs import (
     pair_columns,
     utilities,
 )
-from llmroute_env._compiled import compiled
 from llmroute_env.config import EnvConfig
-from llmroute_env.dispatch import choose_gpu, predicted_latency_s
-from llmroute_env.episode import step_env
-from llmroute_env.observation import encode, encode_for_pairs, slack
-from llmroute_env.simulation import Simulation
-from llmroute_env.world import World
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.dispatch import choose_gpu
+from llmroute_env.dynamics.episode import step_env
+from llmroute_env.dynamics.observation import encode, encode_for_pairs, slack
+from llmroute_env.dynamics.predicted_work import predicted_latency_s
+from llmroute_env.dynamics.world import World
+from llmroute_env.simulation.simulation import Simulation
 
 LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
 """GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but

@@ -23,7 +23,7 @@ from agents.settings import USUAL, DoubleDQNSettings
 from agents.tuning import best_tuned
 from agents.validation import pick_caution, validate
 from llmroute_env.config import EnvConfig
-from llmroute_env.state import State
+from llmroute_env.dynamics.state import State
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 NETWORKS = ("online", "target", "average")

@@ -15,7 +15,7 @@ from agents.settings import USUAL, RolloutSettings
 from agents.tuning import Choice, setting_scores
 from agents.validation import stressed
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Deadline
 
 

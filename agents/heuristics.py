@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.base import Actions, Agent, Observations, read_in
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import DEFAULT_FEATURES
+from llmroute_env.dynamics.features import DEFAULT_FEATURES
 from llmroute_env.specs import ConfigError, require
 
 

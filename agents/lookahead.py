@@ -13,11 +13,11 @@ from agents import compiled_policies
 from agents.base import Actions, Observations
 from agents.heuristics import Heuristic
 from agents.rollouts import try_actions, try_pairs
-from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Tape
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import PAIR_FEATURES
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.cluster import Tape
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.features import PAIR_FEATURES
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 FUTURES, HORIZON_S = 8, 0.4

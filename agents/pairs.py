@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
-from llmroute_env._compiled import compiled
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import FEATURES, PAIR_FEATURES, Layout
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.features import FEATURES, PAIR_FEATURES, Layout
 from llmroute_env.specs import require
 
 SAFE_SLACK = 0.5

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agents.sb3_settings import SB3_PRESETS
 from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
-from llmroute_env.observation import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),

@@ -30,7 +30,7 @@ from agents.settings import USUAL, RolloutSettings
 from agents.tuning import setting_scores
 from agents.validation import pick_caution
 from llmroute_env.config import EnvConfig
-from llmroute_env.state import State
+from llmroute_env.dynamics.state import State
 
 GENERATORS = ("visiting", "sampling")
 

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from agents.compiled_policies import CompiledPolicy, decide, walk
 from agents.pairs import price_at
-from llmroute_env._compiled import compiled
-from llmroute_env.dispatch import FINISH, queued_work_s
-from llmroute_env.dynamics import advance
-from llmroute_env.episode import Outputs, begin_episode, keep_final
-from llmroute_env.observation import encode
-from llmroute_env.queues import slot_of
-from llmroute_env.world import World
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.episode import begin_episode
+from llmroute_env.dynamics.observation import encode
+from llmroute_env.dynamics.predicted_work import queued_work_s
+from llmroute_env.dynamics.queues import slot_of
+from llmroute_env.dynamics.routing import advance
+from llmroute_env.dynamics.stepping import Outputs, keep_final
+from llmroute_env.dynamics.world import World
 
 
 @compiled
@@ -102,7 +103,7 @@ def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
     work_s = 0.0
     for gpu in range(rules.gpus):
         if s.gpus[e, gpu].running > 0:
-            work_s += s.contests[e, FINISH, gpu].key - s.envs[e].now_s
+            work_s += s.gpus[e, gpu].finish_s - s.envs[e].now_s
         work_s += queued_work_s(world, e, gpu)
     price = price_at(base.price, s.envs[e].fast_rate_per_s / rules.load_1_per_s)
     cost: float = price * work_s * rules.load_1_per_s / rules.gpus

@@ -32,7 +32,7 @@ from agents.routers import compiled_router
 from agents.sb3_settings import SB3Settings
 from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import Layout
+from llmroute_env.dynamics.features import Layout
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")

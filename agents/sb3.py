@@ -27,7 +27,7 @@ from agents.sb3_replay import CreditingReplayBuffer
 from agents.sb3_rollouts import CreditingRolloutBuffer
 from agents.sb3_settings import OffPolicySettings, OnPolicySettings
 from agents.validation import validate
-from llmroute_env.state import State
+from llmroute_env.dynamics.state import State
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 SCALARS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.experience import CREDITS
-from llmroute_env.observation import DEFAULT_FEATURES, Layout
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.specs import require
 
 
@@ -18,7 +18,7 @@ class OffPolicySettings:
 
     Attributes:
         decisions: length of a training, unless the plan says otherwise.
-        observation: features that the router reads (llmroute_env.observation.FEATURES), in order.
+        observation: features that the router reads (features.FEATURES), in order.
         hidden: widths of the hidden layers.
         envs: native vector envs that step together.
         collect_steps: vector steps between two rounds of learning (SB3's train_freq).
@@ -102,7 +102,7 @@ class OnPolicySettings:
 
     Attributes:
         decisions: length of a training, unless the plan says otherwise.
-        observation: features that the router reads (llmroute_env.observation.FEATURES), in order.
+        observation: features that the router reads (features.FEATURES), in order.
         hidden: widths of the hidden layers, of the policy and of the value network.
         envs: native vector envs that step together.
         collect_steps: vector steps between two rounds of learning (SB3's n_steps).

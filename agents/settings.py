@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from agents.experience import CREDITS
 from agents.sb3_settings import SB3Settings
-from llmroute_env.config import ACTIONS
-from llmroute_env.observation import (
+from llmroute_env.dynamics.actions import ACTIONS
+from llmroute_env.dynamics.features import (
     DEFAULT_FEATURES,
     FEATURE_NAMES,
     GPU_FEATURES,
@@ -26,7 +26,7 @@ class DoubleDQNSettings:
     Attributes:
         decisions: length of a training, unless the plan says otherwise.
         action: what the router decides: `gpu-model` or only the `model`.
-        observation: features that the router reads (llmroute_env.observation.FEATURES), in order.
+        observation: features that the router reads (features.FEATURES), in order.
         hidden: widths of the hidden layers.
         dueling: learn the value of a state and centred advantages, instead of Q directly.
         envs: native vector envs that step together.

@@ -15,7 +15,7 @@ from agents.compiled_policies import COMPILED, episode_scores
 from agents.controls import TUNABLE
 from agents.settings import USUAL
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 SEED = 0x5EED

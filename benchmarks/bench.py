@@ -29,7 +29,7 @@ from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.results import write_atomically
 from benchmarks.runners import Workers, run_cells
 from benchmarks.suite import FOLLOWED, TUNED, Suite
-from llmroute_env.serialization import to_plain
+from llmroute_env.recording.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 
 SUITE = "suite.json"

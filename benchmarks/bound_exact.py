@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.bound_program import Instance
 from llmroute_env.config import EnvConfig
-from llmroute_env.reward import decay
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.reward import decay
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 SIDE_BY_SIDE = 4096

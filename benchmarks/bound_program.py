@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bound_shares import Floats, least_batch_s, least_shares_s
-from llmroute_env.cluster import Cluster
-from llmroute_env.reward import HARD, decay
+from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.reward import HARD, decay
+from llmroute_env.dynamics.state import Records
 from llmroute_env.specs import TICK_S
-from llmroute_env.state import Records
 
 Integers = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.cluster import Cluster
+from llmroute_env.dynamics.cluster import Cluster
 
 Floats = NDArray[np.float64]
 

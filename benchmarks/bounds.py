@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from benchmarks.bound_program import Instance, levels, maximum
 from benchmarks.bound_shares import Floats
 from llmroute_env.config import EnvConfig
-from llmroute_env.episode import TICKS_PER_S
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.episode import TICKS_PER_S
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 SLOTS_PER_DEADLINE = {"hard": 20, "soft": 10}

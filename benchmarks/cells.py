@@ -23,7 +23,7 @@ from benchmarks.entry import Entry
 from benchmarks.episode_rows import DETAILED
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
-from llmroute_env.serialization import config_sha256
+from llmroute_env.recording.serialization import config_sha256
 
 Files = dict[str, bytes]
 

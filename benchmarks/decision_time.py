@@ -19,7 +19,7 @@ from agents.families import configurations
 from agents.loading import load_trained
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 DECISIONS = 20_000
 WARM_UP = 1_000

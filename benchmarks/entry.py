@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.recording.serialization import config_sha256
 from llmroute_env.scenarios import configure
-from llmroute_env.serialization import config_sha256
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from benchmarks.episode_rows import rows_of
 from benchmarks.results import ROWS, stamp, to_lines
 from benchmarks.runner import evaluate
 from llmroute_env.config import EnvConfig
-from llmroute_env.serialization import config_sha256, trace_sha256
-from llmroute_env.simulation import Simulation
+from llmroute_env.recording.serialization import config_sha256, trace_sha256
+from llmroute_env.simulation.simulation import Simulation
 
 TIMED = 2000
 """Decisions whose time is taken."""

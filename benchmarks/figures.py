@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.metrics import WINDOW_S, peak_of
 from llmroute_env.config import EnvConfig
-from llmroute_env.state import Records
+from llmroute_env.dynamics.state import Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

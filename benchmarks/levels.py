@@ -24,8 +24,8 @@ from agents.validation import validation_episodes
 from benchmarks.bounds import bound_of_peak
 from benchmarks.results import write_atomically
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import DEFAULT_FEATURES
-from llmroute_env.serialization import config_sha256
+from llmroute_env.dynamics.features import DEFAULT_FEATURES
+from llmroute_env.recording.serialization import config_sha256
 
 SHORTEST_S = 60.0
 """Length of the lines until the first training has ended."""

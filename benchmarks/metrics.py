@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.state import LATE, Records
+from llmroute_env.dynamics.state import LATE, Records
 
 WINDOW_S = 1.0
 """Length of the windows whose utility is compared with its peak; ours, the paper states none."""

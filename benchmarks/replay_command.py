@@ -16,7 +16,7 @@ from benchmarks.commands import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
-    from llmroute_env.recording import Recording
+    from llmroute_env.recording.recording import Recording
 
 DIFFERENT = 1
 """Exit code of a replay that differs."""
@@ -43,7 +43,7 @@ class EpisodeChoice:
 
         from agents.base import for_agent
         from agents.loading import load
-        from llmroute_env.recording import play
+        from llmroute_env.recording.recording import play
         from llmroute_env.scenarios import configure
 
         config = configure(self.scenario, split=self.split, **self.environment.fields)
@@ -66,7 +66,7 @@ class Record:
 
     def run(self) -> int:
         """Do it."""
-        from llmroute_env.run_card import card_of, write_card
+        from llmroute_env.recording.run_card import card_of, write_card
 
         config, recording = self.episode.record(self.agent)
         notes = {"agent": self.agent, "scenario": self.episode.scenario}
@@ -86,7 +86,7 @@ class Replay:
 
     def run(self) -> int:
         """Do it; 1 if the replay differs."""
-        from llmroute_env.run_card import read_card, replay, versions
+        from llmroute_env.recording.run_card import read_card, replay, versions
 
         card = read_card(self.card)
         difference = replay(card)
@@ -118,7 +118,7 @@ class Timeline:
 
     def run(self) -> int:
         """Do it."""
-        from llmroute_env.timeline import timeline, write_timeline
+        from llmroute_env.recording.timeline import timeline, write_timeline
 
         config, recording = self.episode.record(self.agent)
         title = f"{self.agent} on {self.episode.scenario}, seed {self.episode.seed}"

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmroute_env.run_card import versions
+from llmroute_env.recording.run_card import versions
 from llmroute_env.specs import ConfigError
 
 Row = dict[str, Any]

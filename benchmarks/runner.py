@@ -15,10 +15,10 @@ from agents.lookahead import SeesState
 from benchmarks.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
 from benchmarks.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig
-from llmroute_env.episode import DISABLED
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.state import COMPLETION, Records, allocate_log
+from llmroute_env.dynamics.stepping import DISABLED
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
-from llmroute_env.state import COMPLETION, Records, allocate_log
 
 SIDE_BY_SIDE = 32
 """Episodes that run together; bounds the memory of their completions."""

@@ -24,9 +24,9 @@ import llmroute_env  # noqa: F401 - registers the ids
 from agents import compiled_policies
 from agents.plan import Plan
 from agents.training import train
+from llmroute_env.dynamics.state import State
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation
-from llmroute_env.state import State
+from llmroute_env.simulation.simulation import Simulation
 
 ENVS = (1, 16, 256, 1024, 4096)
 SHARED = (1024, 4096, 16384)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents import compiled_policies
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from traces import catalog
 from traces.arrivals import counts_to_arrivals
 from traces.tasks import TASKS

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.figures import COLORS, new_figure
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
-from llmroute_env.episode import SAME_STEP
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.stepping import SAME_STEP
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Pool, Profile
 
 STEPS = 400

@@ -1,4 +1,4 @@
-"""EnvConfig: everything a user can set about an environment, validated, and its compiled tables."""
+"""EnvConfig: everything a user can set about an environment, validated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env import profiles
-from llmroute_env.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
-from llmroute_env.dispatch import DISPATCHERS
-from llmroute_env.observation import DEFAULT_FEATURES, Layout
-from llmroute_env.queues import ring_slots
+from llmroute_env.dynamics.actions import ACTIONS, number_of_actions
+from llmroute_env.dynamics.dispatch import DISPATCHERS
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.specs import (
-    DEADLINE_KINDS,
     LATER,
-    TICK_S,
     ConfigError,
     Deadline,
     GpuSpec,
@@ -27,13 +24,11 @@ from llmroute_env.specs import (
     Profile,
     RequestClass,
     require,
-    to_ticks_s,
 )
 from llmroute_env.workloads import PoissonArrivals, Workload
 from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
 
-ACTIONS = ("model", "gpu-model")
 SPLITS = ("train", "validation", "test", "all")
 
 
@@ -201,11 +196,17 @@ class EnvConfig:
         return Layout(self.observation, *sizes)
 
     @property
+    def resolved_classes(self) -> tuple[RequestClass, ...]:
+        """The classes themselves; one of weight 1 if all users are alike."""
+        return self.classes or (RequestClass("all"),)
+
+    @property
     def utility(self) -> NDArray[np.float64]:
         """Utility of an answer in time, shape (C, T, M): accuracy x weight of class and task."""
         accuracy = np.array([model.accuracy for model in self.models]).T
-        kinds = self.classes or (RequestClass("all"),)
-        weights = np.array([[users.weight_of(task) for task in self.tasks] for users in kinds])
+        weights = np.array(
+            [[users.weight_of(task) for task in self.tasks] for users in self.resolved_classes]
+        )
         # In the order of C, as compiled code and files of weights expect.
         return np.ascontiguousarray(weights[:, :, None] * accuracy)
 
@@ -217,7 +218,7 @@ class EnvConfig:
     @property
     def actions(self) -> int:
         """Size of the action space."""
-        return len(self.models) * (self.gpus if self.action == "gpu-model" else 1)
+        return number_of_actions(self.action, self.gpus, len(self.models))
 
     @property
     def largest_model(self) -> ModelSpec:
@@ -260,71 +261,3 @@ class EnvConfig:
         hosts = [p for p in self.pools if model.name in p.models] if pool is None else [pool]
         deadline_s = self.deadline.deadline_s
         return max(model.sustainable_batch(self.gpu_of(p), deadline_s) for p in hosts)
-
-    def build_cluster(self, rules: Mapping[str, float]) -> Cluster:
-        """The tables for the compiled dynamics; `rules` are the entries that the caller owns."""
-        limits = self._batch_limits()
-        starts = np.cumsum([0] + [pool.gpus for pool in self.pools])[:-1]
-        cluster = Cluster(
-            rules=np.zeros(1, RULES),
-            pools=np.array([(s, p.gpus) for s, p in zip(starts, self.pools, strict=True)], POOL),
-            batch_limit=limits,
-            largest_limit=limits.max(axis=0),
-            batch_s=self._batch_seconds(int(limits.max())),
-            terms=self._terms(),
-            utility=self.utility,
-            log_backlog=np.log1p(np.arange(LOGARITHMS) / self.gpus).astype(np.float32),
-            pool_of=np.repeat(np.arange(len(self.pools)), [pool.gpus for pool in self.pools]),
-            layout=self.layout.starts,
-        )
-        for name, value in {**self._rules(int(limits.max())), **rules}.items():
-            cluster.rules[0][name] = value
-        return cluster
-
-    def _terms(self) -> NDArray[np.void]:
-        kinds = self.classes or (RequestClass("all"),)
-        due = [users.deadline_of(task, self.deadline) for users in kinds for task in self.tasks]
-        rows = [
-            (to_ticks_s(d.deadline_s), to_ticks_s(d.grace_s), DEADLINE_KINDS.index(d.kind))
-            for d in due
-        ]
-        return np.array(rows, TERMS).reshape(len(kinds), len(self.tasks))
-
-    def _batch_limits(self) -> NDArray[np.int64]:
-        rows = [
-            [self.batch_limit(m, pool) if m.name in pool.models else 0 for m in self.models]
-            for pool in self.pools
-        ]
-        return np.array(rows, np.int64)
-
-    def _batch_seconds(self, largest: int) -> NDArray[np.float64]:
-        table = np.zeros((len(self.pools), len(self.models), largest + 1))
-        for p, pool in enumerate(self.pools):
-            for m, model in enumerate(self.models):
-                # Beyond a model's measured batches the table is never read: its limit is lower.
-                for b, latency_s in enumerate(model.latency_s(self.gpu_of(pool))[:largest], 1):
-                    table[p, m, b] = max(to_ticks_s(latency_s), TICK_S)
-        return table
-
-    def _rules(self, largest_batch: int) -> dict[str, float]:
-        low, high = self.load_range
-        return {
-            "gpus": self.gpus,
-            "models": len(self.models),
-            "pools": len(self.pools),
-            "tasks": len(self.tasks),
-            "classes": max(len(self.classes), 1),
-            "slots": self.gpus * len(self.models) * ring_slots(self.queue_capacity, largest_batch),
-            "queue_capacity": self.queue_capacity,
-            "dispatcher": DISPATCHERS.index(self.dispatcher),
-            "joint_action": self.action == "gpu-model",
-            "shed_expired": self.shed_expired,
-            "deadline_aware_batching": self.deadline_aware_batching,
-            "peak_model": self.models.index(self.largest_model),
-            "load_1_per_s": self.load_1_per_s,
-            "fast_window_s": self.rate_windows_s[0],
-            "slow_window_s": self.rate_windows_s[1],
-            "window_s": self.window_s,
-            "min_load": low,
-            "max_load": high,
-        }

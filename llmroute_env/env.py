@@ -9,10 +9,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from llmroute_env.rendering import RENDER_FPS, RENDER_MODES, Frame, Renderer, check_mode
+from llmroute_env.dynamics.state import State
+from llmroute_env.rendering.renderer import (
+    RENDER_FPS,
+    RENDER_MODES,
+    Frame,
+    Renderer,
+    check_mode,
+)
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation, as_integer
-from llmroute_env.state import State
+from llmroute_env.simulation.simulation import Simulation, as_integer
 
 Observation = NDArray[np.float32]
 

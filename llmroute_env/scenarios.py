@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.observation import DEFAULT_FEATURES, PAPER_FEATURES
-from llmroute_env.simulation import workload_trace
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
+from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, RequestClass
 from llmroute_env.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 from traces.tasks import AbruptMix

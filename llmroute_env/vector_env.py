@@ -13,12 +13,22 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from llmroute_env.episode import DISABLED, NEXT_STEP, SAME_STEP
-from llmroute_env.rendering import RENDER_FPS, Frame, Renderer, check_mode
+from llmroute_env.dynamics.state import (
+    COMPLETION,
+    OPAQUE,
+    Records,
+    State,
+)
+from llmroute_env.dynamics.stepping import DISABLED, NEXT_STEP, SAME_STEP
+from llmroute_env.rendering.renderer import (
+    RENDER_FPS,
+    Frame,
+    Renderer,
+    check_mode,
+)
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
-from llmroute_env.state import COMPLETION, OPAQUE, Records, State
 
 _MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,

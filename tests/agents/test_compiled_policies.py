@@ -12,7 +12,7 @@ from agents.rollouts import Tried, fork, try_actions, visit_and_try
 from agents.routers import compiled_router, guard
 from agents.tuning import run_episodes, tune, validation_score
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 CONFIG = configure("overload", window_s=1.0)
 MIXED = configure(
@@ -115,7 +115,7 @@ def rollout(
         actions = agent.act(copy.outputs.observations)
     if not copy.state.envs[e]["over"]:
         # As if the episode ended here: the clock runs until all that is in flight has been served.
-        from llmroute_env.dynamics import advance
+        from llmroute_env.dynamics.routing import advance
 
         copy.state.envs[e]["step_in_time"] = 0.0
         advance(copy.world, e, np.inf)

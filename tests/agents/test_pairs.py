@@ -20,8 +20,8 @@ from agents.run_directory import load_agent, make_router, write_card, write_weig
 from agents.tuning import best_tuned, run_episodes, setting_scores, validation_score
 from benchmarks.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
-from llmroute_env.observation import GPU_FEATURES, PAIR_FEATURES
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES
+from llmroute_env.simulation.simulation import Simulation
 
 PAIRS = {"action": "gpu-model", "observation": GPU_FEATURES}
 CONFIG = configure("overload", window_s=1.0, **PAIRS)

@@ -24,7 +24,7 @@ from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
 from llmroute_env import ConfigError, EnvConfig, configure
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 MOST_BYTES = 5_000_000
 EPISODES = 8

@@ -22,7 +22,7 @@ from agents.settings import RolloutSettings
 from agents.tuning import setting_scores, tune
 from agents.validation import validate
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
-from llmroute_env.observation import DEFAULT_FEATURES, GPU_FEATURES, Layout
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, Layout
 
 CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
 

@@ -26,8 +26,8 @@ from benchmarks.bounds import bound, bound_of_peak, episodes, peak
 from benchmarks.entries import ENTRIES
 from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
 from llmroute_env import ConfigError, Deadline, RequestClass, configure
-from llmroute_env.observation import PAIR_FEATURES
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.features import PAIR_FEATURES
+from llmroute_env.simulation.simulation import Simulation
 
 CONFIG = configure("priority", split="test", window_s=2.0)
 SEEDS = np.arange(6, dtype=np.uint64)

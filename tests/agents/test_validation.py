@@ -14,7 +14,7 @@ from agents.routers import guard, q_network
 from agents.settings import RolloutSettings
 from agents.validation import BUSIEST, keep_to_safe_loads, pick_caution, stressed, validate
 from llmroute_env import EnvConfig, configure
-from llmroute_env.observation import DEFAULT_FEATURES
+from llmroute_env.dynamics.features import DEFAULT_FEATURES
 
 CONFIG = configure("stable", load=1.5, window_s=3.0)
 SETTINGS = RolloutSettings(

@@ -11,8 +11,8 @@ from benchmarks.bounds import bound_of_peak
 from benchmarks.runner import episode_seeds, evaluate
 from benchmarks.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
-from llmroute_env.observation import slack
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.observation import slack
+from llmroute_env.simulation.simulation import Simulation
 
 CONFIG = configure("stable", load=2.0, window_s=1.0)
 

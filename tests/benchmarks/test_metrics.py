@@ -6,7 +6,12 @@ import pytest
 from benchmarks.metrics import by_second, policy_map, window_ratios, windows_near_peak
 from benchmarks.runner import EpisodeResult, Evaluation, report
 from llmroute_env import EnvConfig
-from llmroute_env.state import COMPLETION, IN_TIME, LATE, Records
+from llmroute_env.dynamics.state import (
+    COMPLETION,
+    IN_TIME,
+    LATE,
+    Records,
+)
 
 CONFIG = EnvConfig()
 SUMMARY = ("in_time", "late", "rejected", "shed", "utility_of_peak")

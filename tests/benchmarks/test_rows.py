@@ -19,8 +19,8 @@ from benchmarks.runner import evaluate, report
 from benchmarks.runners import Workers
 from benchmarks.suite import SUITES, Suite
 from llmroute_env import ConfigError
-from llmroute_env.serialization import config_sha256, trace_sha256
-from llmroute_env.simulation import Simulation
+from llmroute_env.recording.serialization import config_sha256, trace_sha256
+from llmroute_env.simulation.simulation import Simulation
 
 HERE = Workers(count=0)
 

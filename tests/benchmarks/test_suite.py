@@ -16,7 +16,7 @@ from benchmarks.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
 from llmroute_env.regimes import fit
 from llmroute_env.scenarios import SHIFTS, configure
-from llmroute_env.simulation import workload_trace
+from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.workloads import RegimeSwitching, TraceReplay
 
 

@@ -18,11 +18,11 @@ from llmroute_env import (
     RequestClass,
     configure,
 )
-from llmroute_env.observation import DEFAULT_FEATURES
-from llmroute_env.recording import play
-from llmroute_env.run_card import make_card, replay
-from llmroute_env.serialization import config_sha256, read_config, to_plain
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.features import DEFAULT_FEATURES
+from llmroute_env.recording.recording import play
+from llmroute_env.recording.run_card import make_card, replay
+from llmroute_env.recording.serialization import config_sha256, read_config, to_plain
+from llmroute_env.simulation.simulation import Simulation
 
 ALIKE = (RequestClass("one"), RequestClass("other"))
 FINGERPRINTS = {

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 INNER = """
-from llmroute_env._compiled import compiled
+from llmroute_env.dynamics.compiled import compiled
 
 @compiled
 def inner(x):
     return x + {added}
 """
 OUTER = """
-from llmroute_env._compiled import compiled
+from llmroute_env.dynamics.compiled import compiled
 from room.deep.deeper.inner import inner
 
 @compiled
@@ -45,3 +45,34 @@ def test_an_edit_below_a_sub_package_is_seen_by_its_callers(tmp_path: Path):
     assert any((tmp_path / "cache").rglob("outer.outer*.nbi")), "nothing was cached"
     (deep / "inner.py").write_text(INNER.format(added=100))
     assert run(tmp_path) == 202.0
+
+
+SHAPE = """
+from typing import NamedTuple
+
+class Point(NamedTuple):
+    x: float
+"""
+MOVED = """
+from llmroute_env.dynamics.compiled import compiled
+from room.{module} import Point
+
+@compiled
+def first(point):
+    return point.x
+
+def outer(x):
+    return first(Point(x))
+"""
+
+
+def test_a_cache_of_types_that_have_moved_is_made_anew(tmp_path: Path):
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    for module in ("shape", "form"):
+        (room / f"{module}.py").write_text(SHAPE)
+        (room / "outer.py").write_text(MOVED.format(module=module))
+        assert run(tmp_path) == 1.0
+        (room / f"{module}.py").unlink()
+    assert any((tmp_path / "cache").rglob("outer.first*.nbi")), "nothing was cached"

@@ -7,8 +7,8 @@ import pytest
 
 from agents.heuristics import RateThreshold
 from llmroute_env import ConfigError, EnvConfig, GpuSpec, Pool, profiles
-from llmroute_env.serialization import config_sha256, read_config, to_plain
-from llmroute_env.simulation import Simulation
+from llmroute_env.recording.serialization import config_sha256, read_config, to_plain
+from llmroute_env.simulation.simulation import Simulation
 
 OPT = profiles.load("opt-a100")
 SLOW = replace(OPT, gpus=(*OPT.gpus, GpuSpec("slow", 80_000_000_000, 0.5)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmroute_env import ConfigError, EnvConfig, profiles
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from traces import TaskMix
 from traces.errors import InputError
 from traces.tasks import AbruptMix, DriftingMix, PeriodicMix

@@ -2,9 +2,16 @@
 
 import numpy as np
 
-from llmroute_env.queues import BLOCK, append_slot, drop, drop_first, ring_slots, waiting_slots
+from llmroute_env.dynamics.queues import (
+    BLOCK,
+    append_slot,
+    drop,
+    drop_first,
+    ring_slots,
+    waiting_slots,
+)
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 GPU, MODEL = 3, 1
 

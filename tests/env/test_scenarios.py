@@ -4,7 +4,7 @@ import numpy as np
 
 from llmroute_env import SCENARIOS, TESTING
 from llmroute_env.scenarios import configure, rate_spread
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 
 def test_unpredictable_1_spans_a_factor_of_twenty_around_load_1():

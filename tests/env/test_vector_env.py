@@ -5,10 +5,10 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from llmroute_env import SCENARIOS, ConfigError
+from llmroute_env.dynamics.state import allocate_log
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation
-from llmroute_env.state import allocate_log
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 ENVS = 3

@@ -12,7 +12,7 @@ FACES_GYMNASIUM = {
     "llmroute_env/__init__.py",
     "llmroute_env/env.py",
     "llmroute_env/vector_env.py",
-    "llmroute_env/rendering.py",
+    "llmroute_env/rendering/renderer.py",
 }
 MEASURES_MODELS = "benchmarks/latency.py"
 

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.cli import COMMANDS, Group
 from llmroute_env import SCENARIOS, EnvConfig
-from llmroute_env.config import ACTIONS
-from llmroute_env.observation import DEFAULT_FEATURES, FEATURES, PAPER_FEATURES
-from llmroute_env.reward import REWARD_TERMS
+from llmroute_env.dynamics.actions import ACTIONS
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAPER_FEATURES
+from llmroute_env.dynamics.reward import REWARD_TERMS
 from llmroute_env.scenarios import rate_spread
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

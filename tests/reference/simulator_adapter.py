@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from llmroute_env.dynamics.state import OUTCOMES, Records
 from llmroute_env.env import LLMRouteEnv
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import (
     Deadline,
     GpuSpec,
@@ -19,7 +20,6 @@ from llmroute_env.specs import (
     RequestClass,
     to_ticks_s,
 )
-from llmroute_env.state import OUTCOMES, Records
 from llmroute_env.vector_env import LLMRouteVectorEnv
 from traces.trace import Provenance, Trace
 

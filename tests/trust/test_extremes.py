@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from llmroute_env import ConfigError, Deadline, EnvConfig, LLMRouteEnv, Pool, profiles
-from llmroute_env.episode import step_env
-from llmroute_env.observation import FEATURE_NAMES
-from llmroute_env.recording import Recording, play
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.episode import step_env
+from llmroute_env.dynamics.features import FEATURE_NAMES
+from llmroute_env.dynamics.state import (
+    IN_TIME,
+    REJECTED,
+    SHED,
+    Records,
+    allocate_log,
+)
+from llmroute_env.dynamics.world import World
+from llmroute_env.recording.recording import Recording, play
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import TICK_S
-from llmroute_env.state import IN_TIME, REJECTED, SHED, Records, allocate_log
 from llmroute_env.workloads import PoissonArrivals
-from llmroute_env.world import World
 from traces.errors import InputError
 from traces.trace import Provenance, Trace
 

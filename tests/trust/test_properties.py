@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import t as student
 
 from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv, LLMRouteVectorEnv
-from llmroute_env.episode import DISABLED
-from llmroute_env.observation import FEATURE_NAMES
-from llmroute_env.recording import Recording, play
-from llmroute_env.reward import REWARD_TERMS
+from llmroute_env.dynamics.features import FEATURE_NAMES
+from llmroute_env.dynamics.reward import REWARD_TERMS
+from llmroute_env.dynamics.stepping import DISABLED
+from llmroute_env.recording.recording import Recording, play
 from llmroute_env.scenarios import configure
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.parametrize("scenario", SCENARIOS)
 EPISODES = 16

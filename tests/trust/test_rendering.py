@@ -17,8 +17,13 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo
 
 from llmroute_env import ConfigError, Deadline, LLMRouteEnv, LLMRouteVectorEnv, Pool, profiles
-from llmroute_env.canvas import SLACK_LEVELS, TASK_COLORS, model_color
-from llmroute_env.scene import capture, common_prefix, describe, groups
+from llmroute_env.rendering.canvas import SLACK_LEVELS, TASK_COLORS, model_color
+from llmroute_env.rendering.scene import (
+    capture,
+    common_prefix,
+    describe,
+    groups,
+)
 from llmroute_env.workloads import PoissonArrivals
 
 SHAPE = (720, 1280, 3)

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from benchmarks.replay_command import EpisodeChoice, Record, Replay
-from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv, run_card
-from llmroute_env.recording import Difference, follow, play
-from llmroute_env.run_card import make_card, read_card, recording_of, replay, write_card
+from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv
+from llmroute_env.dynamics.state import COMPLETION
+from llmroute_env.recording import run_card
+from llmroute_env.recording.recording import Difference, follow, play
+from llmroute_env.recording.run_card import (
+    make_card,
+    read_card,
+    recording_of,
+    replay,
+    write_card,
+)
+from llmroute_env.recording.serialization import pack
 from llmroute_env.scenarios import configure
-from llmroute_env.serialization import pack
-from llmroute_env.state import COMPLETION
 
 SHORT = {"window_s": 5.0}
 
@@ -64,7 +71,7 @@ def test_another_process_replays_a_card(tmp_path: Path):
     write_card(card_of(), tmp_path / "card.json")
     program = (
         "import sys; from pathlib import Path\n"
-        "from llmroute_env.run_card import read_card, replay\n"
+        "from llmroute_env.recording.run_card import read_card, replay\n"
         "print(replay(read_card(Path(sys.argv[1]))))"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "card.json")]
@@ -76,7 +83,7 @@ CONTINUE = """
 import hashlib, sys
 import numpy as np
 from llmroute_env import LLMRouteEnv
-from llmroute_env.state import State
+from llmroute_env.dynamics.state import State
 env = LLMRouteEnv("overload", window_s=5.0)
 digest = hashlib.sha256(env.restore(State(**np.load(sys.argv[1], allow_pickle=False))).tobytes())
 for action in map(int, sys.argv[2]):

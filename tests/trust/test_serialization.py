@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from llmroute_env import SCENARIOS, ConfigError, Deadline, EnvConfig, Pool, profiles
-from llmroute_env.serialization import (
+from llmroute_env.dynamics.state import COMPLETION
+from llmroute_env.recording.serialization import (
     config_sha256,
     from_plain,
     pack,
@@ -17,7 +18,6 @@ from llmroute_env.serialization import (
     trace_sha256,
     unpack,
 )
-from llmroute_env.state import COMPLETION
 from llmroute_env.workloads import GammaArrivals
 from traces.trace import Provenance, Trace
 

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.replay_command import EpisodeChoice, Timeline
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
-from llmroute_env.recording import Recording, play
+from llmroute_env.dynamics.state import COMPLETION, IN_TIME
+from llmroute_env.recording.recording import Recording, play
+from llmroute_env.recording.timeline import timeline, write_timeline
 from llmroute_env.scenarios import configure
-from llmroute_env.state import COMPLETION, IN_TIME
-from llmroute_env.timeline import timeline, write_timeline
 
 KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},

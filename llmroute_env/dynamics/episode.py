@@ -1,57 +1,17 @@
-"""Episodes of many envs, compiled: begin one, take one decision, step a range of envs."""
+"""One episode of one env: begin it, present a request, take a decision."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llmroute_env._compiled import compiled
-from llmroute_env.dispatch import FINISH, LOAD, fill_tree
-from llmroute_env.dynamics import advance, submit
-from llmroute_env.observation import encode
-from llmroute_env.state import Records, State
-from llmroute_env.world import World
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.routing import advance, submit
+from llmroute_env.dynamics.tournament import FINISH, LOAD, fill_tree
+from llmroute_env.dynamics.world import World
 
 TICKS_PER_S = 2.0**30
-
-NEXT_STEP, SAME_STEP, DISABLED = range(3)
-"""When an env whose episode has ended begins the next one."""
-
-
-class Outputs(NamedTuple):
-    """What a step reports of E envs with observations of F columns."""
-
-    observations: NDArray[np.float32]  # (E, F)
-    rewards: NDArray[np.float64]  # (E,), the sum of its terms:
-    utility_in_time: NDArray[np.float64]  # (E,)
-    utility_late: NDArray[np.float64]  # (E,)
-    elapsed_s: NDArray[np.float64]  # (E,) between the previous decision and this one, or the end
-    terminated: NDArray[np.bool_]  # (E,)
-    truncated: NDArray[np.bool_]  # (E,)
-    final_observations: NDArray[np.float32]  # (E, F), valid where an episode has just ended
-    final_envs: Records  # (E,) ENV at that moment
-    final_models: Records  # (E, M) MODEL at that moment
-    final_classes: Records  # (E, C) CLASS at that moment
-
-
-def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
-    """Zeroed outputs for `envs` envs with observations of `columns` columns."""
-    return Outputs(
-        observations=np.zeros((envs, columns), np.float32),
-        rewards=np.zeros(envs),
-        utility_in_time=np.zeros(envs),
-        utility_late=np.zeros(envs),
-        elapsed_s=np.zeros(envs),
-        terminated=np.zeros(envs, np.bool_),
-        truncated=np.zeros(envs, np.bool_),
-        final_observations=np.zeros((envs, columns), np.float32),
-        final_envs=np.zeros_like(s.envs),
-        final_models=np.zeros_like(s.models),
-        final_classes=np.zeros_like(s.classes),
-    )
 
 
 @compiled
@@ -79,7 +39,7 @@ def clear(world: World, e: int) -> None:
     for gpu in range(cluster.rules[0].gpus):
         record = s.gpus[e, gpu]
         s.contests[e, FINISH, gpu].key, s.contests[e, LOAD, gpu].key = math.inf, 0.0
-        record.start_s, record.drain_s = 0.0, 0.0
+        record.start_s, record.finish_s, record.drain_s = 0.0, math.inf, 0.0
         record.model, record.running, record.waiting = -1, 0, 0
         for m in range(cluster.rules[0].models):
             queue = s.queues[e, gpu, m]
@@ -176,98 +136,3 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated
-
-
-@compiled
-def reset_envs(world: World, out: Outputs, chosen: NDArray[np.bool_]) -> None:
-    """Begin new episodes in the chosen envs."""
-    s = world.state
-    for e in range(len(s.envs)):
-        if chosen[e]:
-            begin_episode(world, e)
-            clear_step(out, e)
-            out.terminated[e], out.truncated[e] = False, False
-            encode(world, e, out.observations[e])
-
-
-@compiled
-def clear_step(out: Outputs, e: int) -> None:
-    """Report that nothing was earned and no time passed."""
-    out.rewards[e], out.utility_in_time[e], out.utility_late[e] = 0.0, 0.0, 0.0
-    out.elapsed_s[e] = 0.0
-
-
-@compiled
-def encode_envs(world: World, out: Outputs) -> None:
-    """Write the observations of all envs."""
-    s = world.state
-    for e in range(len(s.envs)):
-        encode(world, e, out.observations[e])
-
-
-@compiled
-def step_envs(
-    world: World,
-    out: Outputs,
-    actions: NDArray[np.int64],
-    first: int,
-    last: int,
-    logged: int,
-) -> int:
-    """Step envs first..last-1; returns where it stopped lest the log overflow, else last.
-
-    The log holds `logged` completions of this step already; all others are overwritten.
-
-    If the action of an env e among them is out of range, nothing changes, and it returns -1 - e.
-    """
-    cluster, s, log = world.cluster, world.state, world.log
-    rules = cluster.rules[0]
-    same_step = rules.autoreset == SAME_STEP
-    most = rules.models * rules.gpus if rules.joint_action else rules.models
-    for e in range(first, last):
-        if actions[e] < 0 or actions[e] >= most:
-            return -1 - e
-    log.used[0] = logged
-    for e in range(first, last):
-        in_flight = s.envs[e].waiting + s.envs[e].running
-        if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
-            return e
-        if s.envs[e].over:
-            restart(world, e, out)
-            continue
-        terminated, truncated = step_env(world, e, actions[e])
-        out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late
-        out.utility_in_time[e] = s.envs[e].step_in_time
-        out.utility_late[e] = s.envs[e].step_late
-        out.elapsed_s[e] = s.envs[e].elapsed_s
-        out.terminated[e], out.truncated[e] = terminated, truncated
-        if s.envs[e].over and same_step:
-            encode(world, e, out.final_observations[e])
-            keep_final(world, e, out)
-            begin_episode(world, e)
-        elif s.envs[e].over:
-            keep_final(world, e, out)
-        encode(world, e, out.observations[e])
-    return last
-
-
-@compiled
-def keep_final(world: World, e: int, out: Outputs) -> None:
-    """Copy the counters of the episode that has just ended."""
-    s = world.state
-    out.final_envs[e] = s.envs[e]
-    for m in range(s.models.shape[1]):
-        out.final_models[e, m] = s.models[e, m]
-    for c in range(s.classes.shape[1]):
-        out.final_classes[e, c] = s.classes[e, c]
-
-
-@compiled
-def restart(world: World, e: int, out: Outputs) -> None:
-    """The step of an env whose episode had ended: begin the next one, or stay if disabled."""
-    cluster = world.cluster
-    clear_step(out, e)
-    if cluster.rules[0].autoreset == NEXT_STEP:
-        begin_episode(world, e)
-        out.terminated[e], out.truncated[e] = False, False
-        encode(world, e, out.observations[e])

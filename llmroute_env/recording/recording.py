@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation import Simulation
+from llmroute_env.dynamics.state import Records
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
-from llmroute_env.state import Records
 
 Choose = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 """A router: observations of shape (1, F) to actions of shape (1,)."""

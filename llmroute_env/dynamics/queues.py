@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env._compiled import compiled
-from llmroute_env.state import State
-from llmroute_env.world import World
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.state import State
+from llmroute_env.dynamics.world import World
 
 BLOCK_BITS = 3
 BLOCK = 1 << BLOCK_BITS

@@ -12,12 +12,17 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
-from llmroute_env.scene import Row, Scene, capture, describe
-from llmroute_env.simulation import Simulation
+from llmroute_env.rendering.scene import (
+    Row,
+    Scene,
+    capture,
+    describe,
+)
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 if TYPE_CHECKING:
-    from llmroute_env.canvas import Canvas
+    from llmroute_env.rendering.canvas import Canvas
 
 RENDER_MODES = ("human", "rgb_array", "ansi")
 RENDER_FPS = 30
@@ -70,8 +75,8 @@ class Renderer:
 
     def picture(self, e: int) -> Frame:
         """Env `e`, shape (720, 1280, 3)."""
-        from llmroute_env import picture
-        from llmroute_env.canvas import Canvas
+        from llmroute_env.rendering import picture
+        from llmroute_env.rendering.canvas import Canvas
 
         scene, config = capture(self.simulation, e), self.simulation.config
         if self._background is None:

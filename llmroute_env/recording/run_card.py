@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.recording import (
+from llmroute_env.recording.recording import (
     COMPARED,
     Difference,
     Recording,
@@ -25,7 +25,7 @@ from llmroute_env.recording import (
     follow,
     play,
 )
-from llmroute_env.serialization import (
+from llmroute_env.recording.serialization import (
     config_sha256,
     pack,
     read_config,
@@ -33,7 +33,7 @@ from llmroute_env.serialization import (
     trace_sha256,
     unpack,
 )
-from llmroute_env.simulation import Simulation
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, require
 
 FORMAT = 1

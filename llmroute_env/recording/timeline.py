@@ -15,8 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.state import (
+    COMPLETION,
+    IN_TIME,
+    OUTCOMES,
+    REJECTED,
+    Completion,
+    Records,
+)
 from llmroute_env.specs import require
-from llmroute_env.state import COMPLETION, IN_TIME, OUTCOMES, REJECTED, Completion, Records
 
 GPUS, COUNTERS = 1, 2
 """The two groups of tracks."""

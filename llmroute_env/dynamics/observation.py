@@ -1,119 +1,37 @@
-"""What the router sees: one table of features and its compiled encoder.
-
-All features are float32 and bounded. Backlogs and slacks are compressed by logarithms instead of
-clipped at a small value, so that they still order states deep in overload.
-"""
+"""The encoder of the features (features.py): from the state of an env to one row of numbers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env._compiled import compiled
-from llmroute_env.cluster import Cluster
-from llmroute_env.dispatch import FINISH, added_work_s, choose_gpu, predicted_latency_s
-from llmroute_env.specs import require
-from llmroute_env.world import World
-
-MOST_LOG = 16.0
-"""Bound of the logarithmic features: log1p of nine million requests, or of as many times load 1."""
-
-
-class Feature(NamedTuple):
-    """One row of the observation table; `per` says how many columns it takes."""
-
-    name: str
-    per: str
-    low: float
-    high: float
-    meaning: str
-
-
-FEATURES = (
-    Feature("task", "task", 0, 1, "one-hot task of the pending request; all 0 after the last one"),
-    Feature("fast_rate", "once", 0, MOST_LOG, "log1p of the arrival rate over the short window, in units of load 1"),
-    Feature("slow_rate", "once", 0, MOST_LOG, "the same over the long window"),
-    Feature("backlog", "model", 0, MOST_LOG, "log1p of the requests that wait for the model, per GPU"),
-    Feature("running", "model", 0, 1, "requests of the model in running batches / (GPUs x its largest batch limit)"),
-    Feature("busy", "once", 0, 1, "share of the GPUs that run a batch"),
-    Feature("slack", "model", -MOST_LOG, 1, "predicted slack if routed to the model, 1 - latency / deadline; below -1 logarithmic"),
-    Feature("deadline", "once", -MOST_LOG, MOST_LOG, "log of the deadline, s"),
-    Feature("gpu_slack", "gpu-model", -MOST_LOG, 1, "the slack on each GPU, GPU-major; -16 where the model is not hosted"),
-    Feature("gpu_work", "gpu-model", 0, MOST_LOG, "GPU time that the request adds there, in units of 1 / load 1 per GPU; 16 where not hosted"),
-    Feature("gpu_backlog", "gpu-model", 0, MOST_LOG, "log1p of the requests that wait for the model on each GPU"),
-    Feature("gpu_running", "gpu-model", 0, MOST_LOG, "log1p of the time until the model's batch on the GPU ends, in units of gpu_work"),
-    Feature("batch", "model", 0, 10_000, "requests of the model, waiting and running / (GPUs x its largest batch limit)"),
-    Feature("rate", "once", 0, 10_000, "arrival rate over the long window, in units of load 1"),
-    Feature("grace", "once", 0, MOST_LOG, "log1p of how long late answers still earn, in units of the deadline; 0 if it is hard"),
-    Feature("short_rate", "once", 0, 10_000, "arrival rate over the short window, in units of load 1"),
-    Feature("class", "class", 0, 1, "one-hot class of the pending request's user; all 0 after the last one"),
-)  # fmt: skip
-
-FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
-DEFAULT_FEATURES = ("task", "fast_rate", "slow_rate", "backlog", "running", "busy", "slack")
-PAPER_FEATURES = ("task", "batch", "rate")
-PAIR_FEATURES = ("task", "fast_rate", "gpu_slack", "gpu_work")
-GPU_FEATURES = (*DEFAULT_FEATURES, "gpu_slack", "gpu_work", "gpu_backlog", "gpu_running")
-
-TASK, FAST_RATE, SLOW_RATE, BACKLOG, RUNNING, BUSY, SLACK, DEADLINE = range(8)
-GPU_SLACK, GPU_WORK, GPU_BACKLOG, GPU_RUNNING, BATCH, RATE, GRACE = range(8, 15)
-SHORT_RATE, CLASS = range(15, len(FEATURES))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which columns an observation has: features by name, for so many tasks, GPUs, ...
-
-    Raises:
-        ConfigError: a name that is no feature, or one that stands twice.
-    """
-
-    names: tuple[str, ...]
-    tasks: int = 1
-    gpus: int = 1
-    models: int = 1
-    classes: int = 1
-
-    def __post_init__(self) -> None:
-        names = self.names
-        known = f"one or more of {', '.join(FEATURE_NAMES)}, each once"
-        valid = len(names) > 0 and set(names) <= set(FEATURE_NAMES)
-        require(valid and len(set(names)) == len(names), "observation", names, known)
-
-    def columns(self, name: str) -> int:
-        """How many columns feature `name` takes."""
-        sizes = {"task": self.tasks, "once": 1, "model": self.models, "class": self.classes}
-        sizes["gpu-model"] = self.gpus * self.models
-        return sizes[FEATURES[FEATURE_NAMES.index(name)].per]
-
-    @property
-    def width(self) -> int:
-        """How many columns there are."""
-        return sum(map(self.columns, self.names))
-
-    def first(self, name: str) -> int:
-        """First column of feature `name`; -1 if it is left out."""
-        if name not in self.names:
-            return -1
-        return sum(map(self.columns, self.names[: self.names.index(name)]))
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """First column of every feature of FEATURES; -1 where it is left out."""
-        return np.array([self.first(name) for name in FEATURE_NAMES], np.int64)
-
-    @property
-    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lowest and highest value of every column."""
-        chosen = [FEATURES[FEATURE_NAMES.index(name)] for name in self.names]
-        widths = [self.columns(name) for name in self.names]
-        low = np.repeat(np.array([feature.low for feature in chosen], np.float32), widths)
-        high = np.repeat(np.array([feature.high for feature in chosen], np.float32), widths)
-        return low, high
+from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.dispatch import choose_gpu
+from llmroute_env.dynamics.features import (
+    BACKLOG,
+    BATCH,
+    BUSY,
+    CLASS,
+    DEADLINE,
+    FAST_RATE,
+    GPU_BACKLOG,
+    GPU_RUNNING,
+    GPU_SLACK,
+    GPU_WORK,
+    GRACE,
+    MOST_LOG,
+    RATE,
+    RUNNING,
+    SHORT_RATE,
+    SLACK,
+    SLOW_RATE,
+    TASK,
+)
+from llmroute_env.dynamics.predicted_work import added_work_s, predicted_latency_s
+from llmroute_env.dynamics.world import World
 
 
 @compiled
@@ -282,6 +200,6 @@ def encode_running(world: World, e: int, row: NDArray[np.float32]) -> None:
             row[column + m] = 0.0
         model = s.gpus[e, gpu].model
         if model >= 0:
-            left_s = max(s.contests[e, FINISH, gpu].key - s.envs[e].now_s, 0.0)
+            left_s = max(s.gpus[e, gpu].finish_s - s.envs[e].now_s, 0.0)
             row[column + model] = min(math.log(1.0 + left_s * per_s), MOST_LOG)
         column += rules.models

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmroute_env.canvas import (
+from llmroute_env.config import EnvConfig
+from llmroute_env.rendering.canvas import (
     EMPTY,
     HEIGHT,
     INK,
@@ -19,8 +20,14 @@ from llmroute_env.canvas import (
     slack_color,
     task_color,
 )
-from llmroute_env.config import EnvConfig
-from llmroute_env.scene import Batch, Queue, Row, Scene, common_prefix, describe
+from llmroute_env.rendering.scene import (
+    Batch,
+    Queue,
+    Row,
+    Scene,
+    common_prefix,
+    describe,
+)
 
 MARGIN = 24
 SIDE_LEFT, SIDE_RIGHT = 948, WIDTH - MARGIN

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.state import Records
+from llmroute_env.dynamics.state import Records
 
 RULES = np.dtype(
     [

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dispatch import FINISH
-from llmroute_env.queues import waiting_slots
-from llmroute_env.simulation import Simulation
-from llmroute_env.state import OUTCOMES, State
+from llmroute_env.dynamics.queues import waiting_slots
+from llmroute_env.dynamics.state import OUTCOMES, State
+from llmroute_env.simulation.simulation import Simulation
 
 MOST_ROWS = 16
 MOST_COLUMNS = 8
@@ -172,7 +171,7 @@ def _batches(simulation: Simulation, e: int, gpus: range, models: int) -> tuple[
     for gpu in gpus:
         record = s.gpus[e, gpu]
         if record["running"] > 0:
-            start_s, finish_s = float(record["start_s"]), float(s.contests[e, FINISH, gpu]["key"])
+            start_s, finish_s = float(record["start_s"]), float(record["finish_s"])
             model, size = int(record["model"]), int(record["running"])
             name = config.model_names[model]
             found.append(Batch(model // models, name, size, now_s - start_s, finish_s - start_s))

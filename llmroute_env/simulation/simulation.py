@@ -6,9 +6,7 @@ run the same compiled code, so env i of many equals one env with the same seed.
 
 from __future__ import annotations
 
-import math
 import operator
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,19 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env._compiled import entry_point
-from llmroute_env.cluster import Tape
 from llmroute_env.config import EnvConfig
-from llmroute_env.episode import (
-    DISABLED,
-    allocate_outputs,
-    encode_envs,
-    reset_envs,
-    step_envs,
-)
-from llmroute_env.queues import used_slots
-from llmroute_env.specs import ConfigError, require
-from llmroute_env.state import (
+from llmroute_env.dynamics.actions import masks
+from llmroute_env.dynamics.compiled import entry_point
+from llmroute_env.dynamics.queues import used_slots
+from llmroute_env.dynamics.state import (
     COMPLETION,
     COMPLETION_STRUCT,
     OPAQUE,
@@ -42,9 +32,18 @@ from llmroute_env.state import (
     allocate,
     allocate_log,
 )
-from llmroute_env.workloads import build, take_split
-from llmroute_env.world import World
-from traces.trace import Trace
+from llmroute_env.dynamics.stepping import (
+    DISABLED,
+    allocate_outputs,
+    encode_envs,
+    reset_envs,
+    step_envs,
+)
+from llmroute_env.dynamics.world import World
+from llmroute_env.simulation.summary import summary
+from llmroute_env.simulation.tables import build_cluster
+from llmroute_env.simulation.tape import make_tape, workload_trace
+from llmroute_env.specs import ConfigError, require
 
 
 def as_integer(action: object) -> int:
@@ -120,7 +119,7 @@ class Simulation:
         }
         if config.load is None:
             own |= {"min_load": tape_load, "max_load": tape_load}
-        self.cluster = config.build_cluster(own)
+        self.cluster = build_cluster(config, own)
         rules = self.cluster.rules[0]
         shape = envs, config.gpus, len(config.models), int(rules["classes"]), int(rules["slots"])
         self.state = allocate(*shape)
@@ -138,11 +137,7 @@ class Simulation:
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions lead to a GPU that hosts the model, shape (actions,)."""
-        hosted: NDArray[np.bool_] = self.cluster.batch_limit > 0
-        per_gpu = hosted[self.cluster.pool_of]
-        joint = self.config.action == "gpu-model"
-        masks: NDArray[np.bool_] = per_gpu.ravel() if joint else np.logical_or.reduce(per_gpu)
-        return masks
+        return masks(self.cluster, self.config.action)
 
     def seed(self, chosen: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:
         """Start the random streams of the chosen envs anew."""
@@ -291,81 +286,3 @@ class Simulation:
         fits.restore(snapshot)
         encode_envs(self.world, self.outputs)
         self._clear_logs()
-
-
-def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
-    """The trace of the configuration's split, and the load of the whole tape."""
-    if isinstance(config.workload, Trace):
-        trace = config.workload
-        require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
-        tape_load = trace.mean_rate_per_s / config.load_1_per_s
-        trace = take_split(trace, config.split)
-    else:
-        low, high = config.load_range
-        tape_load = math.sqrt(low * high)
-        rate_per_s = tape_load * config.load_1_per_s
-        seed, tasks = config.workload_seed, config.tasks
-        trace = build(config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed)
-    if len(trace) == 0:
-        raise ConfigError(f"split: {config.split!r} of the workload has no request")
-    return trace, tape_load
-
-
-def make_tape(trace: Trace, config: EnvConfig) -> Tape:
-    """The trace as the dynamics read it; its tasks become rows of the accuracy table."""
-    for task in trace.tasks:
-        require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
-    rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
-    classes = draw_classes(config, len(trace))
-    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task], classes)
-
-
-def draw_classes(config: EnvConfig, requests: int) -> NDArray[np.int16]:
-    """The class of each of the requests of a split, drawn independently; shape (N,)."""
-    # A stream of its own, so that classes shift neither arrivals nor tasks.
-    seed = config.workload_seed, zlib.crc32(b"classes"), zlib.crc32(config.split.encode())
-    shares = config.class_shares
-    if len(shares) == 1:
-        return np.zeros(requests, np.int16)
-    return np.random.default_rng(seed).choice(len(shares), requests, p=shares).astype(np.int16)
-
-
-def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) -> dict[str, Any]:
-    """What an episode came to, from its ENV record, MODEL records and CLASS records.
-
-    Returns:
-        requests, in_time, late, rejected, shed, in_flight (counts), utility, peak_utility,
-        utility_of_peak, deadline_met (share of requests), share (routed, by model name) and, where
-        there are classes of users, classes (`class_summary`, by name).
-    """
-    routed = max(int(env["routed"]), 1)
-    found = {
-        "requests": int(env["routed"]),
-        **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
-        "in_flight": int(env["waiting"] + env["running"]),
-        "utility": float(env["utility"]),
-        "peak_utility": float(env["peak_utility"]),
-        "utility_of_peak": float(env["utility"] / max(env["peak_utility"], 1e-12)),
-        "deadline_met": int(env["in_time"]) / routed,
-        "duration_s": float(env["now_s"]),
-        "load": float(env["load"]),
-        "share": {
-            name: int(count) / routed
-            for name, count in zip(config.model_names, models["routed"], strict=True)
-        },
-    }
-    if config.classes:
-        pairs = zip(config.class_names, classes, strict=True)
-        found["classes"] = {name: class_summary(users) for name, users in pairs}
-    return found
-
-
-def class_summary(users: np.void) -> dict[str, Any]:
-    """What one class of users came to, from its CLASS record."""
-    return {
-        "requests": int(users["routed"]),
-        "utility": float(users["utility"]),
-        "peak_utility": float(users["peak_utility"]),
-        "utility_of_peak": float(users["utility"] / max(users["peak_utility"], 1e-12)),
-        "deadline_met": int(users["in_time"]) / max(int(users["routed"]), 1),
-    }

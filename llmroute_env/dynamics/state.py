@@ -57,6 +57,7 @@ ENV = np.dtype(
 GPU = np.dtype(
     [
         ("start_s", "f8"),  # of the running batch
+        ("finish_s", "f8"),  # likewise; inf when idle
         ("drain_s", "f8"),  # when it would have worked off all it holds
         ("model", "i4"),  # of the running batch; -1 when idle
         ("running", "i4"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llmroute_env.cluster import Cluster, Tape
-from llmroute_env.state import Log, State
+from llmroute_env.dynamics.cluster import Cluster, Tape
+from llmroute_env.dynamics.state import Log, State
 
 
 class World(NamedTuple):

@@ -63,6 +63,22 @@ def entry_point(function: Function, *arguments: Any) -> Function:
     return fastest
 
 
+def _readable(load: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
+    """`load`, which finds nothing where a cache cannot be read.
+
+    It names types by their modules: left behind by an older version of the package, in which those
+    had other names, it would fail at the first step instead of being made anew.
+    """
+
+    def load_or_nothing() -> dict[Any, Any]:
+        try:
+            return load()
+        except Exception:
+            return {}
+
+    return load_or_nothing
+
+
 def compiled(function: Function) -> Function:
     """Compile `function` with numba, cached on disk, releasing the interpreter lock.
 
@@ -74,5 +90,6 @@ def compiled(function: Function) -> Function:
         # Numba compares only the file that defines a function with its cache, not the files it
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
         cache_file._source_stamp = _stamp_for(function)
+        cache_file._load_index = _readable(cache_file._load_index)
     compiled_function: Function = dispatcher
     return compiled_function

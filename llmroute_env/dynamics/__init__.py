@@ -1,0 +1,1 @@
+"""What happens to requests, compiled: the only implementation."""

@@ -1,0 +1,53 @@
+"""Which GPU, where the router leaves that open: the dispatchers."""
+
+from __future__ import annotations
+
+from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.tournament import LOAD, set_key, winner
+from llmroute_env.dynamics.world import World
+
+LEAST_WORK, SHORTEST_QUEUE, ROUND_ROBIN = range(3)
+DISPATCHERS = ("least-work", "shortest-queue", "round-robin")
+
+
+@compiled
+def choose_gpu(world: World, e: int, model: int) -> int:
+    """The GPU that the dispatcher picks for `model`; -1 if no GPU hosts it. Changes nothing."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    if rules.dispatcher == ROUND_ROBIN:
+        return next_host(cluster, s.envs[e].next_gpu, model)
+    best = -1
+    for p in range(rules.pools):
+        if cluster.batch_limit[p, model] > 0:
+            pool = cluster.pools[p]
+            gpu: int = winner(s.contests, e, LOAD, pool.first_gpu, pool.gpus, 1)
+            if best < 0 or s.contests[e, LOAD, gpu].key < s.contests[e, LOAD, best].key:
+                best = gpu
+    return best
+
+
+@compiled
+def next_host(cluster: Cluster, cursor: int, model: int) -> int:
+    """The first GPU at or after `cursor`, cyclically, that hosts `model`."""
+    gpus = cluster.rules[0].gpus
+    for step in range(gpus):
+        gpu: int = (cursor + step) % gpus
+        if cluster.batch_limit[cluster.pool_of[gpu], model] > 0:
+            return gpu
+    return -1
+
+
+@compiled
+def update_load(world: World, e: int, gpu: int) -> None:
+    """Tell the dispatcher that the drain time or the number of requests of `gpu` has changed."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    if rules.dispatcher == ROUND_ROBIN:
+        return
+    held = s.gpus[e, gpu].waiting + s.gpus[e, gpu].running
+    key = s.gpus[e, gpu].drain_s if rules.dispatcher == LEAST_WORK else float(held)
+    if key != s.contests[e, LOAD, gpu].key:
+        pool = cluster.pools[cluster.pool_of[gpu]]
+        set_key(s.contests, e, LOAD, pool.first_gpu, pool.gpus, gpu, key)

@@ -1,0 +1,64 @@
+"""What an answer is worth, and who has earned it: hard and soft deadlines, weights, peaks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.state import IN_TIME, LATE
+from llmroute_env.dynamics.world import World
+
+HARD, LINEAR, EXPONENTIAL = range(3)
+STEEPNESS = 5.0
+"""Time constants that the exponential decay passes within the grace."""
+
+REWARD_TERMS = ("utility_in_time", "utility_late")
+"""The reward of a step is the sum of these terms; rejected and shed requests add 0."""
+
+
+@compiled
+def decay(kind: int, grace_s: float, lateness_s: float) -> float:
+    """The share of its accuracy that an answer keeps when it is `lateness_s` late."""
+    if lateness_s <= 0.0:
+        return 1.0
+    if kind == HARD or lateness_s >= grace_s:
+        return 0.0
+    x = lateness_s / grace_s
+    if kind == LINEAR:
+        return 1.0 - x
+    floor = math.exp(-STEEPNESS)
+    return (math.exp(-STEEPNESS * x) - floor) / (1.0 - floor)
+
+
+@compiled
+def worth(cluster: Cluster, request: Any, model: int, finish_s: float) -> tuple[int, float]:
+    """Outcome and utility of an answer by `model` to a REQUEST that is there at `finish_s`."""
+    utility = cluster.utility[request.user_class, request.task, model]
+    lateness_s = finish_s - request.arrival_s - request.deadline_s
+    if lateness_s <= 0.0:
+        return IN_TIME, utility
+    terms = cluster.terms[request.user_class, request.task]
+    return LATE, utility * decay(terms.decay, terms.grace_s, lateness_s)
+
+
+@compiled
+def expect(world: World, e: int) -> None:
+    """Count what the pending request would earn from the largest model in time."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    user_class = s.envs[e].user_class
+    peak = cluster.utility[user_class, s.envs[e].task, rules.peak_model]
+    s.envs[e].peak_utility += peak
+    if rules.classes > 1:
+        s.classes[e, user_class].routed += 1
+        s.classes[e, user_class].peak_utility += peak
+
+
+@compiled
+def credit_class(world: World, e: int, user_class: int, outcome: int, utility: float) -> None:
+    """Count an answer for the class of its user."""
+    users = world.state.classes[e, user_class]
+    users.in_time += outcome == IN_TIME
+    users.utility += utility

@@ -1,0 +1,53 @@
+"""A decision and the time after it: route the pending request, run the clock to the next one.
+
+This is the only implementation: the single env, the vector env, compiled heuristics, snapshots
+and rollouts all call it. docs/service-model.md defines what it computes. `e` is the env at hand;
+indexing the arrays in place, rather than slicing them first, keeps reference counting out of the
+inner loops.
+"""
+
+from __future__ import annotations
+
+from llmroute_env.dynamics.actions import gpu_of, model_of
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.completions import log_rejected
+from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
+from llmroute_env.dynamics.reward import expect
+from llmroute_env.dynamics.static_batching import admit, finish, hosts, next_finish
+from llmroute_env.dynamics.world import World
+
+
+@compiled
+def submit(world: World, e: int, action: int) -> None:
+    """Route the pending request of env `e`; an idle GPU starts on it at once."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    gpu, model = gpu_of(cluster, action), model_of(cluster, action)
+    if gpu < 0:
+        gpu = choose_gpu(world, e, model)
+    if rules.dispatcher == ROUND_ROBIN:
+        s.envs[e].next_gpu = gpu + 1
+    s.envs[e].routed += 1
+    s.models[e, model].routed += 1
+    expect(world, e)
+    if not hosts(cluster, gpu, model) or not admit(world, e, gpu, model):
+        s.envs[e].rejected += 1
+        log_rejected(world, e, gpu, model)
+        return
+    update_load(world, e, gpu)
+
+
+@compiled
+def advance(world: World, e: int, until_s: float) -> float:
+    """Finish every batch due by `until_s`, in order; returns the last finish, or the clock."""
+    s = world.state
+    last_s: float = s.envs[e].now_s
+    while s.envs[e].busy_gpus > 0:
+        gpu = next_finish(world, e)
+        finish_s = s.gpus[e, gpu].finish_s
+        if finish_s > until_s:
+            break
+        last_s = finish_s
+        finish(world, e, gpu)
+        update_load(world, e, gpu)
+    return last_s

@@ -1,0 +1,1 @@
+"""Episodes as files: run cards, configurations as JSON, timelines."""

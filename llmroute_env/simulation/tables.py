@@ -1,0 +1,92 @@
+"""From a configuration to the read-only tables of the compiled dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
+from llmroute_env.dynamics.dispatch import DISPATCHERS
+from llmroute_env.dynamics.queues import ring_slots
+from llmroute_env.specs import DEADLINE_KINDS, TICK_S, to_ticks_s
+
+
+def build_cluster(config: EnvConfig, rules: Mapping[str, float]) -> Cluster:
+    """The tables for the compiled dynamics; `rules` are the entries that the caller owns."""
+    limits = batch_limits(config)
+    starts = np.cumsum([0] + [pool.gpus for pool in config.pools])[:-1]
+    cluster = Cluster(
+        rules=np.zeros(1, RULES),
+        pools=np.array([(s, p.gpus) for s, p in zip(starts, config.pools, strict=True)], POOL),
+        batch_limit=limits,
+        largest_limit=limits.max(axis=0),
+        batch_s=batch_seconds(config, int(limits.max())),
+        terms=terms(config),
+        utility=config.utility,
+        log_backlog=np.log1p(np.arange(LOGARITHMS) / config.gpus).astype(np.float32),
+        pool_of=np.repeat(np.arange(len(config.pools)), [pool.gpus for pool in config.pools]),
+        layout=config.layout.starts,
+    )
+    for name, value in {**fixed_rules(config, int(limits.max())), **rules}.items():
+        cluster.rules[0][name] = value
+    return cluster
+
+
+def terms(config: EnvConfig) -> NDArray[np.void]:
+    """When answers count, by class and task: TERMS, shape (C, T)."""
+    kinds = config.resolved_classes
+    due = [users.deadline_of(task, config.deadline) for users in kinds for task in config.tasks]
+    rows = [
+        (to_ticks_s(d.deadline_s), to_ticks_s(d.grace_s), DEADLINE_KINDS.index(d.kind)) for d in due
+    ]
+    return np.array(rows, TERMS).reshape(len(kinds), len(config.tasks))
+
+
+def batch_limits(config: EnvConfig) -> NDArray[np.int64]:
+    """Largest batch by pool and model, shape (P, M); 0 where the pool does not host the model."""
+    rows = [
+        [config.batch_limit(m, pool) if m.name in pool.models else 0 for m in config.models]
+        for pool in config.pools
+    ]
+    return np.array(rows, np.int64)
+
+
+def batch_seconds(config: EnvConfig, largest: int) -> NDArray[np.float64]:
+    """Seconds of a batch of b by pool and model, shape (P, M, largest + 1)."""
+    table = np.zeros((len(config.pools), len(config.models), largest + 1))
+    for p, pool in enumerate(config.pools):
+        for m, model in enumerate(config.models):
+            # Beyond a model's measured batches the table is never read: its limit is lower.
+            for b, latency_s in enumerate(model.latency_s(config.gpu_of(pool))[:largest], 1):
+                table[p, m, b] = max(to_ticks_s(latency_s), TICK_S)
+    return table
+
+
+def fixed_rules(config: EnvConfig, largest_batch: int) -> dict[str, float]:
+    """Entries of RULES that follow from the configuration alone."""
+    low, high = config.load_range
+    return {
+        "gpus": config.gpus,
+        "models": len(config.models),
+        "pools": len(config.pools),
+        "tasks": len(config.tasks),
+        "classes": max(len(config.classes), 1),
+        "slots": config.gpus
+        * len(config.models)
+        * ring_slots(config.queue_capacity, largest_batch),
+        "queue_capacity": config.queue_capacity,
+        "dispatcher": DISPATCHERS.index(config.dispatcher),
+        "joint_action": config.action == "gpu-model",
+        "shed_expired": config.shed_expired,
+        "deadline_aware_batching": config.deadline_aware_batching,
+        "peak_model": config.models.index(config.largest_model),
+        "load_1_per_s": config.load_1_per_s,
+        "fast_window_s": config.rate_windows_s[0],
+        "slow_window_s": config.rate_windows_s[1],
+        "window_s": config.window_s,
+        "min_load": low,
+        "max_load": high,
+    }

@@ -1,0 +1,52 @@
+"""From a workload to the tape of requests that episodes are windows of."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.cluster import Tape
+from llmroute_env.specs import ConfigError, require
+from llmroute_env.workloads import build, take_split
+from traces.trace import Trace
+
+
+def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
+    """The trace of the configuration's split, and the load of the whole tape."""
+    if isinstance(config.workload, Trace):
+        trace = config.workload
+        require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
+        tape_load = trace.mean_rate_per_s / config.load_1_per_s
+        trace = take_split(trace, config.split)
+    else:
+        low, high = config.load_range
+        tape_load = math.sqrt(low * high)
+        rate_per_s = tape_load * config.load_1_per_s
+        seed, tasks = config.workload_seed, config.tasks
+        trace = build(config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed)
+    if len(trace) == 0:
+        raise ConfigError(f"split: {config.split!r} of the workload has no request")
+    return trace, tape_load
+
+
+def make_tape(trace: Trace, config: EnvConfig) -> Tape:
+    """The trace as the dynamics read it; its tasks become rows of the accuracy table."""
+    for task in trace.tasks:
+        require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
+    rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
+    classes = draw_classes(config, len(trace))
+    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task], classes)
+
+
+def draw_classes(config: EnvConfig, requests: int) -> NDArray[np.int16]:
+    """The class of each of the requests of a split, drawn independently; shape (N,)."""
+    # A stream of its own, so that classes shift neither arrivals nor tasks.
+    seed = config.workload_seed, zlib.crc32(b"classes"), zlib.crc32(config.split.encode())
+    shares = config.class_shares
+    if len(shares) == 1:
+        return np.zeros(requests, np.int16)
+    return np.random.default_rng(seed).choice(len(shares), requests, p=shares).astype(np.int16)
