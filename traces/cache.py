@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traces.readers import read, sha256_of
+from traces.readers.read import read, sha256_of
 from traces.storage import load, save_npz
 from traces.trace import Trace
 

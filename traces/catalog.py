@@ -13,7 +13,7 @@ from traces.errors import require
 from traces.trace import Trace
 
 if TYPE_CHECKING:
-    from traces.readers import Reading
+    from traces.readers.read import Reading
 
 NAMES = {
     "maf2019-500fn": "Azure Functions 2019: calls per minute of 500 functions, 8 hours of a day",
@@ -32,7 +32,7 @@ def reading(name: str) -> Reading:
         TraceError: an unknown name.
     """
     # Importing polars takes half a second, which most users of a catalogue never need.
-    from traces.readers import Reading, read
+    from traces.readers.read import Reading, read
 
     require(name in NAMES, "trace name", name, ", ".join(NAMES))
     with resources.as_file(resources.files("traces") / "data" / f"{name}.csv.xz") as path:

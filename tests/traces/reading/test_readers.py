@@ -8,10 +8,11 @@ import lzma
 import numpy as np
 import pytest
 
-from traces import blocks, cache, catalog, readers, storage
+from traces import cache, catalog, storage
 from traces.counts import CountTable
 from traces.errors import TraceError
-from traces.readers import read
+from traces.readers import blocks
+from traces.readers.read import Reading, read
 from traces.trace import Trace
 
 from . import samples
@@ -29,19 +30,19 @@ def write(tmp_path):
     return to_file
 
 
-def requests_of(reading: readers.Reading) -> Trace:
+def requests_of(reading: Reading) -> Trace:
     assert isinstance(reading.content, Trace)
     assert_balanced(reading)
     return reading.content
 
 
-def counts_of(reading: readers.Reading) -> CountTable:
+def counts_of(reading: Reading) -> CountTable:
     assert isinstance(reading.content, CountTable)
     assert_balanced(reading)
     return reading.content
 
 
-def assert_balanced(reading: readers.Reading) -> None:
+def assert_balanced(reading: Reading) -> None:
     report = reading.report
     assert report.rows_read == report.rows_kept + sum(report.rows_dropped.values())
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block
-from traces.reports import Mask
+from traces.readers.blocks import Block
+from traces.readers.reports import Mask
 
 
 def csv_frame(block: Block, width: int, wanted: Sequence[int]) -> pl.DataFrame:

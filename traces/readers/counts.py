@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block, separators
 from traces.counts import CountTable
-from traces.counts_layout import Layout, layout_of
 from traces.errors import TraceError
-from traces.reports import Mask, ReadReport
-from traces.tables import cell_counts_differ, csv_frame
+from traces.readers.blocks import Block, separators
+from traces.readers.counts_layout import Layout, layout_of
+from traces.readers.reports import Mask, ReadReport
+from traces.readers.tables import cell_counts_differ, csv_frame
+from traces.readers.values import numbers
 from traces.tasks import TASKS, task_of_function
 from traces.trace import Provenance
-from traces.values import numbers
 
 LARGEST_COUNT = 2**40
 """Calls per minute; a larger one is damage, and a million such rows would overflow int64."""

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.blocks import ZIP, Block, LineFile, magic
 from traces.counts import CountTable
-from traces.counts_reader import CountsReader, counts_reader
-from traces.days import append_day
 from traces.errors import TraceError, require
-from traces.formats import refuse
-from traces.reports import ReadReport
-from traces.requests_reader import RequestReader, request_reader
+from traces.readers.blocks import ZIP, Block, LineFile, magic
+from traces.readers.counts import CountsReader, counts_reader
+from traces.readers.days import append_day
+from traces.readers.formats import refuse
+from traces.readers.reports import ReadReport
+from traces.readers.requests import RequestReader, request_reader
 from traces.storage import load
 from traces.trace import Trace
 

@@ -9,15 +9,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block, separators
 from traces.errors import TraceError
-from traces.formats import FORMATS, JSON_FORMATS, RequestFormat, columns_of, fields_of, recognise
-from traces.growing import Growing
-from traces.reports import Mask, ReadReport
-from traces.tables import cell_counts_differ, csv_frame, json_frame
+from traces.readers.blocks import Block, separators
+from traces.readers.formats import (
+    FORMATS,
+    JSON_FORMATS,
+    RequestFormat,
+    columns_of,
+    fields_of,
+    recognise,
+)
+from traces.readers.growing import Growing
+from traces.readers.reports import Mask, ReadReport
+from traces.readers.tables import cell_counts_differ, csv_frame, json_frame
+from traces.readers.values import Clock, Numbers, bad_times, bad_tokens, numbers
 from traces.tasks import TASKS, task_of_function
 from traces.trace import Provenance, Trace
-from traces.values import Clock, Numbers, bad_times, bad_tokens, numbers
 
 
 @dataclass
