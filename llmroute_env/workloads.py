@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from llmroute_env import regimes
 from llmroute_env.regimes import Regimes
 from llmroute_env.specs import ConfigError
-from traces import arrivals, catalog, modulated, operations
+from traces import catalog, operations
+from traces.processes import arrivals, modulated
 from traces.tasks import Mix
 from traces.trace import Provenance, Trace
 

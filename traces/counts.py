@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.arrivals import Times, counts_to_arrivals
 from traces.errors import TraceError, require
+from traces.processes.arrivals import Times, counts_to_arrivals
 from traces.tasks import TASKS, drawn, task_of_function
 from traces.trace import Provenance, Trace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces import arrivals, modulated
 from traces.errors import TraceError
+from traces.processes import arrivals, modulated
 from traces.statistics import gap_cv, index_of_dispersion
 
 CVS = (0.5, 1.0, 4.0, 8.0)

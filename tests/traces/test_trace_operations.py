@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traces import arrivals, catalog, lengths, operations, statistics
+from traces import catalog, lengths, operations, statistics
 from traces.errors import InputError, TraceError
+from traces.processes import arrivals
 from traces.tasks import (
     TASKS,
     AbruptMix,
