@@ -29,9 +29,9 @@ from llmroute_env.specs import (
     require,
     to_ticks_s,
 )
-from llmroute_env.workloads import PoissonArrivals, Workload
 from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
+from traces.workloads import PoissonArrivals, Workload
 
 ACTIONS = ("model", "gpu-model")
 SPLITS = ("train", "validation", "test", "all")

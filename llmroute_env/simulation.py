@@ -42,8 +42,9 @@ from llmroute_env.state import (
     allocate,
     allocate_log,
 )
-from llmroute_env.workloads import build, take_split
+from traces.errors import TraceError
 from traces.trace import Trace
+from traces.workloads import build, take_split
 
 
 def as_integer(action: object) -> int:
@@ -274,7 +275,11 @@ class Simulation:
 
 
 def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
-    """The trace of the configuration's split, and the load of the whole tape."""
+    """The trace of the configuration's split, and the load of the whole tape.
+
+    Raises:
+        ConfigError: the workload cannot be built, or has no request in this split.
+    """
     if isinstance(config.workload, Trace):
         trace = config.workload
         require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
@@ -285,7 +290,12 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         tape_load = math.sqrt(low * high)
         rate_per_s = tape_load * config.load_1_per_s
         seed, tasks = config.workload_seed, config.tasks
-        trace = build(config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed)
+        recipe = config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed
+        try:
+            trace = build(*recipe)
+        except TraceError as error:
+            # Whoever makes an env need not know which room finds a setting impossible.
+            raise ConfigError(str(error)) from error
     if len(trace) == 0:
         raise ConfigError(f"split: {config.split!r} of the workload has no request")
     return trace, tape_load

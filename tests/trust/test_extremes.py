@@ -16,9 +16,9 @@ from llmroute_env.recording import Recording, begin, play
 from llmroute_env.simulation import Simulation
 from llmroute_env.specs import TICK_S
 from llmroute_env.state import IN_TIME, REJECTED, SHED, Log, Records, State, allocate_log
-from llmroute_env.workloads import PoissonArrivals
 from traces.errors import InputError
 from traces.trace import Provenance, Trace
+from traces.workloads import PoissonArrivals
 
 
 def played(config: EnvConfig) -> Recording:

@@ -19,7 +19,7 @@ from gymnasium.wrappers import RecordVideo
 from llmroute_env import ConfigError, Deadline, LLMRouteEnv, LLMRouteVectorEnv, Pool, profiles
 from llmroute_env.canvas import SLACK_LEVELS, TASK_COLORS, model_color
 from llmroute_env.scene import capture, common_prefix, describe, groups
-from llmroute_env.workloads import PoissonArrivals
+from traces.workloads import PoissonArrivals
 
 SHAPE = (720, 1280, 3)
 DEDICATED = (Pool(1, ("opt-125m",)), Pool(1, ("opt-1.3b",)), Pool(2, ("opt-6.7b",)))

@@ -18,8 +18,8 @@ from llmroute_env.serialization import (
     unpack,
 )
 from llmroute_env.state import COMPLETION
-from llmroute_env.workloads import GammaArrivals
 from traces.trace import Provenance, Trace
+from traces.workloads import GammaArrivals
 
 TRACE = Trace(
     arrival_s=np.array([0.0, 1 / 3, 2.0]),

@@ -14,11 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env import regimes
-from llmroute_env.regimes import Regimes
-from llmroute_env.specs import ConfigError
 from traces import catalog, operations
-from traces.processes import arrivals, modulated
+from traces.errors import TraceError
+from traces.processes import arrivals, modulated, regimes
+from traces.processes.regimes import Regimes
 from traces.tasks import Mix
 from traces.trace import Provenance, Trace
 
@@ -166,11 +165,15 @@ class TraceReplay:
 def build(
     workload: Workload, rate_per_s: float, mix: Mix, tasks: tuple[str, ...], split: str, seed: int
 ) -> Trace:
-    """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`."""
+    """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`.
+
+    Raises:
+        TraceError: there would be no request, or the recipe names what does not exist.
+    """
     arrival_rng, task_rng = np.random.default_rng(seed).spawn(2)
     arrival_s, span_s = workload.arrival_s(rate_per_s, arrival_rng)
     if len(arrival_s) == 0:
-        raise ConfigError(
+        raise TraceError(
             f"workload: {workload!r} has no request at {rate_per_s:g}/s; accepted: a higher load"
         )
     made_by = f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}"
