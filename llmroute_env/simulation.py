@@ -43,6 +43,7 @@ from llmroute_env.state import (
     allocate_log,
 )
 from traces.errors import TraceError
+from traces.lengths import as_measured
 from traces.trace import Trace
 from traces.workloads import build, take_split
 
@@ -292,7 +293,8 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         seed, tasks = config.workload_seed, config.tasks
         recipe = config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed
         try:
-            trace = build(*recipe)
+            # Traces of a user's own stay as they are: fingerprints cover lengths, even unread ones.
+            trace = as_measured(build(*recipe))
         except TraceError as error:
             # Whoever makes an env need not know which room finds a setting impossible.
             raise ConfigError(str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from traces.trace import Trace
 
 POLICIES = ("clamp", "reject", "keep")
 """For requests beyond the context: shorten the prompt, drop the request, or leave it as it is."""
+
+MEASURED_PROMPT_TOKENS, MEASURED_OUTPUT_TOKENS = 128, 8
+"""Of the request whose batches the shipped profiles time; each says so, with its source."""
 
 
 def has_lengths(trace: Trace) -> bool:
@@ -31,6 +35,22 @@ def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-
         prompt_tokens=donor.prompt_tokens[row],
         output_tokens=donor.output_tokens[row],
         provenance=trace.provenance.then(f"lengths from {source}"),
+    )
+
+
+# As many as `workloads.build` keeps: every simulation of a workload asks for the same trace again.
+@lru_cache(maxsize=8)
+def as_measured(trace: Trace) -> Trace:
+    """The same requests, each as long as the one whose latency was measured.
+
+    Static batching takes its times from a table of batches of such requests, so to it all are
+    equally long, whatever a trace says. A service model that reads lengths leaves this out.
+    """
+    return dataclasses.replace(
+        trace,
+        prompt_tokens=np.full(len(trace), MEASURED_PROMPT_TOKENS, np.int32),
+        output_tokens=np.full(len(trace), MEASURED_OUTPUT_TOKENS, np.int32),
+        provenance=trace.provenance.then("lengths as measured"),
     )
 
 

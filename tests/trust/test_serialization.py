@@ -95,8 +95,8 @@ def test_refusals(data: object, message: str):
 
 def test_what_is_no_data_is_named():
     class Mine:
-        def arrival_s(self, rate_per_s, rng):
-            return np.zeros(1), 1.0
+        def trace(self, rate_per_s, rng):
+            return TRACE
 
     with pytest.raises(ConfigError, match=r"config.workload: got <.*Mine"):
         to_plain(EnvConfig(workload=Mine()))
