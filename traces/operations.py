@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import require
-from traces.tasks import TASKS, Mix
 from traces.trace import Provenance, Trace
 
 
@@ -90,10 +88,3 @@ def merge(*traces: Trace) -> Trace:
 def describe(provenance: Provenance) -> str:
     """A provenance in one line."""
     return " > ".join([provenance.source, *provenance.operations])
-
-
-def with_tasks(trace: Trace, mix: Mix, rng: np.random.Generator) -> Trace:
-    """The same requests with tasks drawn from a mix."""
-    task = mix.sample(trace.arrival_s, rng)
-    provenance = trace.provenance.then(f"tasks from {mix!r}")
-    return dataclasses.replace(trace, task=task, tasks=TASKS, provenance=provenance)

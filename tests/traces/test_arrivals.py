@@ -51,15 +51,6 @@ def test_gaps_in_operational_time_have_the_declared_cv():
         assert gap_cv(times) == pytest.approx(cv, rel=0.05)
 
 
-def test_restarted_replay_inflates_as_documented():
-    """8.7 arrivals instead of 3 at 0.05/s, cv 4 and 60 s; nothing at cv 1."""
-    for cv, expected in ((4.0, 8.7), (1.0, 3.0)):
-        times = arrivals.REPLAYS["alpaserve"](np.full(4000, 3), 60.0, cv, rng())
-        assert len(times) / 4000 == pytest.approx(expected, rel=0.06)
-    kept = arrivals.REPLAYS["operational-time"](np.full(4000, 3), 60.0, 4.0, rng())
-    assert len(kept) / 4000 == pytest.approx(3.0, rel=0.12)
-
-
 def test_poisson_exact_and_random_counts():
     assert len(arrivals.poisson_exact(17, 5.0, rng())) == 17
     counts = np.array([len(arrivals.poisson(3.0, 20.0, rng(seed))) for seed in range(2000)], float)

@@ -142,31 +142,3 @@ def through_inverse(operational: Times, cumulative: Times, edges_s: Times) -> Ti
     share = (operational - cumulative[bins]) / np.diff(cumulative)[bins]
     times: Times = edges_s[bins] + share * np.diff(edges_s)[bins]
     return times
-
-
-def restarted_replay(
-    counts: NDArray[np.float64] | NDArray[np.int64],
-    bin_s: float,
-    cv: float,
-    rng: np.random.Generator,
-) -> Times:
-    """Arrivals as AlpaServe replays counts (Li et al., OSDI 2023), for comparison with its results.
-
-    A Gamma renewal process is restarted, with a full gap, at the start of every bin. For cv > 1
-    that makes about (cv^2 - 1) / 2 arrivals too many in every bin, more than the count itself where
-    that is small: at 0.05/s, cv 4 and bins of 60 s there are 8.7 instead of 3. Use
-    counts_to_arrivals for anything else. Arguments as there.
-    """
-    require(0 < bin_s < np.inf, "bin_s", bin_s, "finite seconds > 0")
-    require(0 < cv < np.inf, "cv", cv, "finite, > 0")
-    shape, pieces = cv**-2, [np.zeros(0)]
-    for i in np.flatnonzero(counts):
-        mean = float(counts[i])
-        first = rng.gamma(shape, cv**2)
-        times = renewal(first, mean, cv, lambda size: rng.gamma(shape, cv**2, size))
-        pieces.append((i + times / mean) * bin_s)
-    return np.concatenate(pieces)
-
-
-REPLAYS = {"operational-time": counts_to_arrivals, "alpaserve": restarted_replay}
-"""Ways from counts to arrivals, by name."""

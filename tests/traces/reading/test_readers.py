@@ -8,7 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
-from traces import cache, catalog, storage
+from traces import catalog, storage
 from traces.counts import CountTable
 from traces.errors import TraceError
 from traces.readers import blocks
@@ -282,18 +282,6 @@ def test_npz_round_trip_is_exact_and_csv_keeps_the_requests(tmp_path):
     assert np.array_equal(plain.task, trace.task)
     with pytest.raises(TraceError, match=r"ends in .npz or .csv"):
         storage.save(trace, tmp_path / "t.pkl")
-
-
-def test_cache_follows_the_content(write, tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    first = cache.read_cached(write(samples.VIDUR), folder)
-    copied = write(samples.VIDUR, "copy.csv")
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "read", None)
-        assert np.array_equal(cache.read_cached(copied, folder).arrival_s, first.arrival_s)
-    changed = cache.read_cached(write(samples.BURST), folder)
-    assert len(changed) == 4
-    assert len(list(folder.iterdir())) == 2
 
 
 def test_an_npz_is_never_unpickled(tmp_path):
