@@ -16,7 +16,7 @@ POLICIES = ("clamp", "reject", "keep")
 """For requests beyond the context: shorten the prompt, drop the request, or leave it as it is."""
 
 MEASURED_PROMPT_TOKENS, MEASURED_OUTPUT_TOKENS = 128, 8
-"""Of the request whose batches the shipped profiles time; each says so, with its source."""
+"""Lengths of the request whose batches the shipped profiles time; each says so, with its source."""
 
 
 def has_lengths(trace: Trace) -> bool:
@@ -25,10 +25,15 @@ def has_lengths(trace: Trace) -> bool:
 
 
 def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-conv") -> Trace:
-    """The same requests with prompt and output drawn together from those of a bundled trace."""
+    """The same requests with prompt and output drawn together from those of a bundled trace.
+
+    Raises:
+        TraceError: `source` is not bundled, or has no lengths.
+    """
     donor = catalog.load(source)
     accepted = "azure-conv, azure-code"
     require(has_lengths(donor), "source of lengths", source, accepted)
+    # In pairs, so that what a prompt's length says about its output's is kept.
     row = rng.integers(0, len(donor), len(trace))
     return dataclasses.replace(
         trace,
