@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traces.counts import CountTable
-from traces.errors import require
+from traces.errors import TraceError, require
 from traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def load(name: str) -> Trace:
     if isinstance(content, Trace):
         return content
     timed = [other for other in NAMES if other != name and not other.startswith("maf2019")]
-    require(False, "trace with times", name, f"{', '.join(timed)}; load_counts for counts")
-    raise AssertionError
+    accepted = f"{', '.join(timed)}; load_counts for counts"
+    raise TraceError(f"trace with times: got {name!r}; accepted: {accepted}")
 
 
 def load_counts(name: str) -> CountTable:
@@ -66,5 +66,5 @@ def load_counts(name: str) -> CountTable:
     if isinstance(content, CountTable):
         return content
     counted = [other for other in NAMES if other.startswith("maf2019")]
-    require(False, "trace of counts", name, f"{', '.join(counted)}; load for requests")
-    raise AssertionError
+    accepted = f"{', '.join(counted)}; load for requests"
+    raise TraceError(f"trace of counts: got {name!r}; accepted: {accepted}")
