@@ -14,7 +14,7 @@ from agents import compiled_policies
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
 from traces import catalog
-from traces.arrivals import counts_to_arrivals
+from traces.processes.arrivals import counts_to_arrivals
 from traces.tasks import TASKS
 from traces.trace import Provenance, Trace
 

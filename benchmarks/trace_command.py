@@ -18,7 +18,7 @@ from traces.errors import require
 from traces.trace import Trace
 
 if TYPE_CHECKING:
-    from traces.readers import Reading
+    from traces.readers.read import Reading
 
 Policy = Literal["clamp", "reject", "keep"]
 

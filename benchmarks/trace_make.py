@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.trace_sources import open_sources
-from traces import arrivals, lengths, modulated, storage
+from traces import lengths, storage
 from traces.errors import TraceError, require
+from traces.processes import arrivals, modulated
 from traces.synthesis import fit, generate
 from traces.tasks import TaskMix
 from traces.trace import Provenance, Trace

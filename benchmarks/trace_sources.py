@@ -11,7 +11,7 @@ from traces import catalog
 from traces.errors import require
 
 if TYPE_CHECKING:
-    from traces.readers import Reading
+    from traces.readers.read import Reading
 
 Sources = tyro.conf.Positional[tuple[str, ...]]
 
@@ -22,7 +22,7 @@ def open_sources(sources: tuple[str, ...], strict: bool = False, merge: bool = F
     Raises:
         TraceError: neither a bundled name nor a file that can be read.
     """
-    from traces.readers import read
+    from traces.readers.read import read
 
     require(bool(sources), "trace", "nothing", f"files, or one of {', '.join(catalog.NAMES)}")
     if len(sources) == 1 and sources[0] in catalog.NAMES:

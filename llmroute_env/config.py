@@ -25,9 +25,9 @@ from llmroute_env.specs import (
     RequestClass,
     require,
 )
-from llmroute_env.workloads import PoissonArrivals, Workload
 from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
+from traces.workloads import PoissonArrivals, Workload
 
 SPLITS = ("train", "validation", "test", "all")
 

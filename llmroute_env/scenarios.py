@@ -12,8 +12,8 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, RequestClass
-from llmroute_env.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 from traces.tasks import AbruptMix
+from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 
 
 @dataclass(frozen=True)

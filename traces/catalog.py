@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traces.counts import CountTable
-from traces.errors import require
+from traces.errors import TraceError, require
 from traces.trace import Trace
 
 if TYPE_CHECKING:
-    from traces.readers import Reading
+    from traces.readers.read import Reading
 
 NAMES = {
     "maf2019-500fn": "Azure Functions 2019: calls per minute of 500 functions, 8 hours of a day",
@@ -32,7 +32,7 @@ def reading(name: str) -> Reading:
         TraceError: an unknown name.
     """
     # Importing polars takes half a second, which most users of a catalogue never need.
-    from traces.readers import Reading, read
+    from traces.readers.read import Reading, read
 
     require(name in NAMES, "trace name", name, ", ".join(NAMES))
     with resources.as_file(resources.files("traces") / "data" / f"{name}.csv.xz") as path:
@@ -52,8 +52,8 @@ def load(name: str) -> Trace:
     if isinstance(content, Trace):
         return content
     timed = [other for other in NAMES if other != name and not other.startswith("maf2019")]
-    require(False, "trace with times", name, f"{', '.join(timed)}; load_counts for counts")
-    raise AssertionError
+    accepted = f"{', '.join(timed)}; load_counts for counts"
+    raise TraceError(f"trace with times: got {name!r}; accepted: {accepted}")
 
 
 def load_counts(name: str) -> CountTable:
@@ -66,5 +66,5 @@ def load_counts(name: str) -> CountTable:
     if isinstance(content, CountTable):
         return content
     counted = [other for other in NAMES if other.startswith("maf2019")]
-    require(False, "trace of counts", name, f"{', '.join(counted)}; load for requests")
-    raise AssertionError
+    accepted = f"{', '.join(counted)}; load for requests"
+    raise TraceError(f"trace of counts: got {name!r}; accepted: {accepted}")

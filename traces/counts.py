@@ -10,13 +10,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.arrivals import Times, counts_to_arrivals
 from traces.errors import TraceError, require
+from traces.processes.arrivals import Times, counts_to_arrivals
 from traces.tasks import TASKS, drawn, task_of_function
 from traces.trace import Provenance, Trace
 
 MOST_CALLS = 500_000_000
-"""Of one trace: more would not fit into memory. A whole day of MAF 2019 has about twice as many."""
+"""Most calls of one trace; more do not fit into memory. A day of MAF 2019 has twice as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class CountTable:
         return self.take(np.flatnonzero(wanted), operation)
 
     def take(self, rows: NDArray[np.int64], operation: str) -> CountTable:
-        """Some of the functions."""
+        """A table of the functions with index `rows`, which remembers `operation`."""
         return dataclasses.replace(
             self,
             counts=self.counts[rows],
@@ -93,7 +93,11 @@ class CountTable:
         )
 
     def thin(self, keep: float, rng: np.random.Generator) -> CountTable:
-        """Keep every call independently with probability `keep`."""
+        """Keep every call independently with probability `keep`.
+
+        Raises:
+            TraceError: `keep` is no probability above 0.
+        """
         require(0 < keep <= 1, "keep", keep, "a probability above 0, at most 1")
         counts = rng.binomial(self.counts, keep).astype(np.int64)
         provenance = self.provenance.then(f"thin {keep:g}")
@@ -126,6 +130,7 @@ class CountTable:
         if not self.counts.any():
             raise TraceError(f"{self.provenance.source}: got no calls; accepted: at least one")
         arrival_s = self.arrivals(cv, rng)
+        # Rounding may put the last arrival of the last bin at its end, where no bin begins.
         bins = np.minimum((arrival_s / self.bin_s).astype(np.int64), self.counts.shape[1] - 1)
         within = "uniform within a bin" if cv is None else f"cv {cv:g}"
         nothing = np.zeros(len(arrival_s), np.int32)

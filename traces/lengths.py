@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from traces.trace import Trace
 POLICIES = ("clamp", "reject", "keep")
 """For requests beyond the context: shorten the prompt, drop the request, or leave it as it is."""
 
+MEASURED_PROMPT_TOKENS, MEASURED_OUTPUT_TOKENS = 128, 8
+"""Lengths of the request whose batches the shipped profiles time; each says so, with its source."""
+
 
 def has_lengths(trace: Trace) -> bool:
     """Whether any request has a prompt; formats without lengths read as 0."""
@@ -21,16 +25,37 @@ def has_lengths(trace: Trace) -> bool:
 
 
 def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-conv") -> Trace:
-    """The same requests with prompt and output drawn together from those of a bundled trace."""
+    """The same requests with prompt and output drawn together from those of a bundled trace.
+
+    Raises:
+        TraceError: `source` is not bundled, or has no lengths.
+    """
     donor = catalog.load(source)
     accepted = "azure-conv, azure-code"
     require(has_lengths(donor), "source of lengths", source, accepted)
+    # In pairs, so that what a prompt's length says about its output's is kept.
     row = rng.integers(0, len(donor), len(trace))
     return dataclasses.replace(
         trace,
         prompt_tokens=donor.prompt_tokens[row],
         output_tokens=donor.output_tokens[row],
         provenance=trace.provenance.then(f"lengths from {source}"),
+    )
+
+
+# As many as `workloads.build` keeps: every simulation of a workload asks for the same trace again.
+@lru_cache(maxsize=8)
+def as_measured(trace: Trace) -> Trace:
+    """The same requests, each as long as the one whose latency was measured.
+
+    Static batching takes its times from a table of batches of such requests, so to it all are
+    equally long, whatever a trace says. A service model that reads lengths leaves this out.
+    """
+    return dataclasses.replace(
+        trace,
+        prompt_tokens=np.full(len(trace), MEASURED_PROMPT_TOKENS, np.int32),
+        output_tokens=np.full(len(trace), MEASURED_OUTPUT_TOKENS, np.int32),
+        provenance=trace.provenance.then("lengths as measured"),
     )
 
 

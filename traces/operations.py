@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import require
-from traces.tasks import TASKS, Mix
 from traces.trace import Provenance, Trace
 
 
 def thin(trace: Trace, keep: float, rng: np.random.Generator) -> Trace:
-    """Keep every request independently with probability `keep`."""
+    """Keep every request independently with probability `keep`.
+
+    Raises:
+        TraceError: `keep` is no probability above 0.
+    """
     require(0 < keep <= 1, "keep", keep, "a probability above 0, at most 1")
     chosen = np.flatnonzero(rng.random(len(trace)) < keep)
     return trace.take(chosen, trace.arrival_s[chosen], trace.span_s, f"thin {keep:g}")
@@ -25,7 +27,10 @@ def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> T
 
     A lower rate thins. For a higher one every request gets as many copies as needed, uniform in the
     gap up to the next: the profile is kept at every scale above a gap, bursts are filled up rather
-    than stretched.
+    than stretched. Copies have the task and the lengths of their request.
+
+    Raises:
+        TraceError: a rate that is not finite and positive, or a trace without requests.
     """
     require(0 < rate_per_s < np.inf, "rate_per_s", rate_per_s, "finite, > 0")
     require(len(trace) > 0, "requests", len(trace), "at least one")
@@ -35,15 +40,21 @@ def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> T
     copies = whole + (rng.random(len(trace)) < factor - whole)
     chosen = np.repeat(np.arange(len(trace)), copies)
     gap_s = np.diff(np.append(trace.arrival_s, trace.span_s))
+    # The first copy of a request stays where it was, so that a factor of 1 changes nothing.
     original = np.diff(chosen, prepend=-1) > 0
     shift_s = np.where(original, 0.0, rng.random(len(chosen)) * gap_s[chosen])
+    # The sum may round to just above the end of the span.
     arrival_s = np.minimum(trace.arrival_s[chosen] + shift_s, trace.span_s)
     order = np.argsort(arrival_s, kind="stable")
     return trace.take(chosen[order], arrival_s[order], trace.span_s, operation)
 
 
 def rescale_time(trace: Trace, factor: float) -> Trace:
-    """Stretch time: gaps and span get longer by `factor`, the rate lower; the cv stays."""
+    """Stretch time: gaps and span get longer by `factor`, the rate lower; the cv stays.
+
+    Raises:
+        TraceError: a factor that is not finite and positive.
+    """
     require(0 < factor < np.inf, "factor", factor, "finite, > 0")
     everything = slice(None)
     operation = f"rescale time by {factor:g}"
@@ -51,7 +62,11 @@ def rescale_time(trace: Trace, factor: float) -> Trace:
 
 
 def fold(trace: Trace, period_s: float) -> Trace:
-    """Time modulo `period_s`: the periods of a long trace on top of each other, bursts intact."""
+    """Time modulo `period_s`: the periods of a long trace on top of each other, bursts intact.
+
+    Raises:
+        TraceError: a period that is not positive, or longer than the trace.
+    """
     require(0 < period_s <= trace.span_s, "period_s", period_s, f"up to {trace.span_s:g} s, > 0")
     folded = trace.arrival_s % period_s
     order = np.argsort(folded, kind="stable")
@@ -69,6 +84,7 @@ def merge(*traces: Trace) -> Trace:
     for other in traces:
         require(other.tasks == first.tasks, "tasks", other.tasks, f"{first.tasks}, as in the first")
     arrival_s = np.concatenate([trace.arrival_s for trace in traces])
+    # Stable: requests that arrive together stay in the order in which the traces are given.
     order = np.argsort(arrival_s, kind="stable")
 
     def column(name: str) -> NDArray[Any]:
@@ -88,12 +104,5 @@ def merge(*traces: Trace) -> Trace:
 
 
 def describe(provenance: Provenance) -> str:
-    """A provenance in one line."""
+    """A provenance in one line: the source, then every operation after a `>`."""
     return " > ".join([provenance.source, *provenance.operations])
-
-
-def with_tasks(trace: Trace, mix: Mix, rng: np.random.Generator) -> Trace:
-    """The same requests with tasks drawn from a mix."""
-    task = mix.sample(trace.arrival_s, rng)
-    provenance = trace.provenance.then(f"tasks from {mix!r}")
-    return dataclasses.replace(trace, task=task, tasks=TASKS, provenance=provenance)

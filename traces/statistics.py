@@ -34,7 +34,7 @@ class Statistics:
 
 
 def of_trace(trace: Trace) -> Statistics:
-    """Figures of requests."""
+    """Figures of the requests of a trace; None for those that it is too short for."""
     return Statistics(
         requests=len(trace),
         span_s=trace.span_s,

@@ -39,7 +39,7 @@ def save(trace: Trace, path: Path) -> None:
 
 
 def save_npz(trace: Trace, path: Path) -> None:
-    """Arrays, span and provenance; exact."""
+    """Write arrays, span and provenance as npz, from which `load` makes the same trace again."""
     about = {
         "version": VERSION,
         "span_s": trace.span_s,
@@ -55,7 +55,8 @@ def save_npz(trace: Trace, path: Path) -> None:
 
 
 def save_csv(trace: Trace, path: Path) -> None:
-    """One line a request; the silence after the last request is not kept."""
+    """Write one line a request as CSV; the silence after the last request is not kept."""
+    # Importing polars takes half a second, which whoever writes npz need not wait.
     import polars as pl
 
     names = np.array(trace.tasks)
@@ -96,7 +97,11 @@ def load(path: Path) -> Trace:
 
 
 def build(about: dict[str, Any], columns: dict[str, NDArray[Any]]) -> Trace:
-    """A trace from what a file says about it and its arrays."""
+    """A trace from what a file says about it and its arrays.
+
+    Raises:
+        TraceError: another version, arrays of another shape, or no valid trace.
+    """
     require(about["version"] == VERSION, "version of the npz", about["version"], str(VERSION))
     for name, column in columns.items():
         require(column.ndim == 1, f"shape of {name}", column.shape, "one dimension")

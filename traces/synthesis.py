@@ -134,6 +134,6 @@ def fluctuation(model: LoadModel, bins: int, rng: np.random.Generator) -> Array:
 
 
 def ticks(rate: Array, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Counts as even as whole numbers can be, from a random phase on."""
+    """(F, bins) counts as even as whole numbers can be at `rate`, each from a random phase on."""
     reached = np.floor(np.cumsum(rate, axis=1) + rng.random((len(rate), 1)))
     return np.diff(reached, axis=1, prepend=0.0).astype(np.int64)

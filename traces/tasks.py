@@ -48,7 +48,7 @@ class TaskMix:
 
     @property
     def tasks(self) -> int:
-        """See Mix."""
+        """How many tasks the mix chooses from."""
         return len(self.weights)
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
@@ -63,6 +63,9 @@ class PeriodicMix:
 
     The share of `second` is (1 - cos(2 pi t / period)) / 2: none at the start of a period, all in
     its middle.
+
+    Raises:
+        InputError: weights that TaskMix would refuse, mixes of unequal length, or no finite period.
     """
 
     first: tuple[float, ...]
@@ -76,18 +79,23 @@ class PeriodicMix:
 
     @property
     def tasks(self) -> int:
-        """See Mix."""
+        """How many tasks the mix chooses from."""
         return len(self.first)
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
-        """See Mix."""
+        """A task for every request, shape (N,), by the time within a period."""
         share = (1 - np.cos(2 * math.pi * arrival_s / self.period_s)) / 2
         return between(self.first, self.second, share, rng)
 
 
 @dataclass(frozen=True)
 class DriftingMix:
-    """A mix that is `first` until `start_s`, `second` from `end_s` on, and moves in between."""
+    """A mix that is `first` until `start_s`, `second` from `end_s` on, and moves in between.
+
+    Raises:
+        InputError: weights that TaskMix would refuse, mixes of unequal length, or an end that does
+            not follow the start.
+    """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
@@ -102,18 +110,23 @@ class DriftingMix:
 
     @property
     def tasks(self) -> int:
-        """See Mix."""
+        """How many tasks the mix chooses from."""
         return len(self.first)
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
-        """See Mix."""
+        """A task for every request, shape (N,), by how far the mix has moved at the arrival."""
         share = np.clip((arrival_s - self.start_s) / (self.end_s - self.start_s), 0.0, 1.0)
         return between(self.first, self.second, share, rng)
 
 
 @dataclass(frozen=True)
 class AbruptMix:
-    """Mixes that follow each other at once: `mixes[i + 1]` holds from `shifts_s[i]` on."""
+    """Mixes that follow each other at once: `mixes[i + 1]` holds from `shifts_s[i]` on.
+
+    Raises:
+        InputError: weights that TaskMix would refuse, mixes of unequal length, or times of shifts
+            that do not rise or are not one fewer.
+    """
 
     mixes: tuple[tuple[float, ...], ...]
     shifts_s: tuple[float, ...]
@@ -128,11 +141,11 @@ class AbruptMix:
 
     @property
     def tasks(self) -> int:
-        """See Mix."""
+        """How many tasks the mix chooses from."""
         return len(self.mixes[0])
 
     def sample(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int16]:
-        """See Mix."""
+        """A task for every request, shape (N,), by the mix that holds at the arrival."""
         probability = np.array([np.array(w) / sum(w) for w in self.mixes])
         return drawn(probability, rng, np.searchsorted(self.shifts_s, arrival_s, side="right"))
 

@@ -24,7 +24,7 @@ class Provenance:
     operations: tuple[str, ...] = ()
 
     def then(self, operation: str) -> Provenance:
-        """The same, followed by `operation`."""
+        """This provenance with `operation` after those before."""
         return dataclasses.replace(self, operations=(*self.operations, operation))
 
 
@@ -49,7 +49,12 @@ class Trace:
     tasks: tuple[str, ...] = TASKS
 
     def __post_init__(self) -> None:
-        """Raises TraceError: lengths differ, times are unsorted, not finite or outside the span."""
+        """Check everything, here alone.
+
+        Raises:
+            TraceError: lengths differ, times are unsorted, not finite or outside the span, or a
+                task has no name.
+        """
         for name in ("task", "prompt_tokens", "output_tokens"):
             length = len(getattr(self, name))
             if length != len(self):
@@ -93,6 +98,7 @@ class Trace:
         if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
             raise TraceError(f"fractions: got {fractions!r}; accepted: positive, with sum 1")
         edges = [self.span_s * share for share in accumulate(fractions, initial=0.0)]
+        # A request may arrive at the very end of the span, from which rounding may be just off.
         edges[-1] = np.inf
         return tuple(self.slice(start, end) for start, end in pairwise(edges))
 
@@ -120,7 +126,11 @@ class Trace:
     def take(
         self, chosen: Any, arrival_s: NDArray[np.float64], span_s: float, operation: str
     ) -> Trace:
-        """Requests `chosen` (an index of any kind) with new times, which are sorted."""
+        """A trace of the requests `chosen` (an index of any kind) with new times.
+
+        Raises:
+            TraceError: times that fall or leave the span.
+        """
         return dataclasses.replace(
             self,
             arrival_s=arrival_s,

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env import config as config_module
-from llmroute_env import specs, workloads
+from llmroute_env import specs
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError
-from traces import tasks, trace
+from traces import tasks, trace, workloads
 
 TYPE = "$type"
 

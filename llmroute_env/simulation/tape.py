@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import Tape
 from llmroute_env.specs import ConfigError, require
-from llmroute_env.workloads import build, take_split
+from traces.errors import TraceError
+from traces.lengths import as_measured
 from traces.trace import Trace
+from traces.workloads import build, take_split
 
 
 def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
-    """The trace of the configuration's split, and the load of the whole tape."""
+    """The trace of the configuration's split, and the load of the whole tape.
+
+    Raises:
+        ConfigError: the workload cannot be built, or has no request in this split.
+    """
     if isinstance(config.workload, Trace):
         trace = config.workload
         require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
@@ -27,7 +33,13 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         tape_load = math.sqrt(low * high)
         rate_per_s = tape_load * config.load_1_per_s
         seed, tasks = config.workload_seed, config.tasks
-        trace = build(config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed)
+        recipe = config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed
+        try:
+            # Traces of a user's own stay as they are: fingerprints cover lengths, even unread ones.
+            trace = as_measured(build(*recipe))
+        except TraceError as error:
+            # Whoever makes an env need not know which room finds a setting impossible.
+            raise ConfigError(str(error)) from error
     if len(trace) == 0:
         raise ConfigError(f"split: {config.split!r} of the workload has no request")
     return trace, tape_load

@@ -14,10 +14,8 @@ from benchmarks.cells import Train
 from benchmarks.entries import ENTRIES, MIXES, tagged
 from benchmarks.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
-from llmroute_env.regimes import fit
 from llmroute_env.scenarios import SHIFTS, configure
 from llmroute_env.simulation.tape import workload_trace
-from llmroute_env.workloads import RegimeSwitching, TraceReplay
 
 
 @pytest.mark.parametrize("id", ENTRIES)
@@ -116,37 +114,6 @@ def test_suites_name_entries(name: str):
 def test_an_unknown_suite_is_refused():
     with pytest.raises(ConfigError, match="suite: got 'nix'; accepted: testing"):
         suite("nix")
-
-
-def test_a_fit_finds_the_regimes_that_made_the_counts():
-    rng = np.random.default_rng(3)
-    burst = np.tile(np.repeat([False, True], [30, 10]), 40)
-    regimes = fit(rng.poisson(np.where(burst, 40.0, 4.0)), 2)
-    np.testing.assert_allclose(regimes.rates, [4.0, 40.0], rtol=0.05)
-    np.testing.assert_allclose(regimes.sojourn_bins, [30.0, 10.0], rtol=0.05)
-    assert regimes.mean == pytest.approx(13.0, rel=0.05)
-
-
-def test_unpredictable_2_is_fitted_and_keeps_the_mean_rate():
-    recipe = RegimeSwitching()
-    calm, burst = recipe.fitted().rates
-    assert burst > 5 * calm
-    means = [
-        len(recipe.arrival_s(50.0, np.random.default_rng(seed))[0]) / recipe.span_s
-        for seed in range(5)
-    ]
-    assert np.mean(means) == pytest.approx(50.0, rel=0.1)
-
-
-def test_trace_replay_keeps_profile_and_rate():
-    times, span_s = TraceReplay("azure-code", second_s=0.25).arrival_s(
-        40.0, np.random.default_rng(0)
-    )
-    assert len(times) / span_s == pytest.approx(40.0, rel=0.02)
-    per_minute, _ = np.histogram(times, np.arange(0, span_s, 15.0))
-    # Minutes 17 and 44 of the trace are nearly silent, minute 32 is its busiest.
-    assert per_minute[[16, 46]].max() < 0.2 * per_minute.mean()
-    assert per_minute.max() > 3 * per_minute.mean()
 
 
 def test_task_shift_shifts_where_the_test_split_begins():

@@ -13,6 +13,7 @@ from llmroute_env.scenarios import configure
 from llmroute_env.vector_env import LLMRouteVectorEnv
 from traces.tasks import TaskMix
 from traces.trace import Provenance, Trace, TraceError
+from traces.workloads import RegimeSwitching, TraceReplay
 
 CASES = {
     "scenario": (lambda: configure("nix"), "'nix' is unknown; accepted: stable"),
@@ -131,3 +132,15 @@ def test_an_empty_trace_is_no_workload():
         LLMRouteEnv("stable", workload=trace([]), load=None)
     with pytest.raises(ConfigError, match="split: 'validation' of the workload has no request"):
         LLMRouteEnv("stable", workload=trace([1.0]), load=None, split="validation")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (TraceReplay("nix"), "trace name: got 'nix'; accepted: maf2019"),
+        (RegimeSwitching(regimes=1), "regimes: got 1; accepted: >= 2"),
+    ],
+)
+def test_a_recipe_that_cannot_be_built(recipe: TraceReplay | RegimeSwitching, message: str):
+    with pytest.raises(ConfigError, match=message):
+        LLMRouteEnv("stable", workload=recipe)

@@ -31,6 +31,12 @@ def test_splits_do_not_overlap_and_leave_nothing_out():
     np.testing.assert_allclose(np.concatenate(joined), parts["all"].arrival_s)
 
 
+def test_static_batching_takes_every_request_for_the_measured_one():
+    trace = Simulation(configure("azure-code")).trace
+    assert set(trace.prompt_tokens.tolist()) == {128}
+    assert set(trace.output_tokens.tolist()) == {8}
+
+
 def test_the_testing_subset_is_part_of_the_scenarios():
     assert set(TESTING) <= set(SCENARIOS)
     assert len(TESTING) >= 2

@@ -16,17 +16,50 @@ FACES_GYMNASIUM = {
 }
 MEASURES_MODELS = "benchmarks/latency.py"
 
+FLOORS = {
+    "traces": (
+        "errors",
+        "tasks",
+        "trace processes",
+        "counts operations storage",
+        "statistics synthesis readers",
+        "catalog",
+        "lengths",
+        "workloads",
+    ),
+    "traces.processes": ("arrivals regimes", "modulated"),
+    "traces.readers": (
+        "blocks formats growing reports",
+        "counts_layout tables values",
+        "counts days requests",
+        "read",
+    ),
+}
+"""Rooms whose files and inner rooms stand on floors: each imports from the floors before its own,
+never from its own floor or a later one."""
 
-def imported(path: Path) -> set[str]:
-    """Top-level names of everything that a file imports, wherever in it."""
+
+def full_names(path: Path) -> set[str]:
+    """Everything that a file imports, wherever in it, as `package.module.name`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports name their package in full"
-            names.add(str(node.module).split(".")[0])
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a file imports, wherever in it."""
+    return {name.split(".")[0] for name in full_names(path)}
+
+
+def imported_within(path: Path, room: str) -> set[str]:
+    """The files and inner rooms of a room that a file imports from."""
+    inside = [name for name in full_names(path) if name.startswith(f"{room}.")]
+    return {name.removeprefix(f"{room}.").split(".")[0] for name in inside}
 
 
 def sources(room: str) -> list[Path]:
@@ -38,6 +71,26 @@ def test_imports_point_one_way(room: str):
     above = set(ROOMS[ROOMS.index(room) + 1 :]) | {"tests"}
     for path in sources(room):
         assert not imported(path) & above, path
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_imports_within_a_room_point_one_way(room: str):
+    floor_of = {name: i for i, names in enumerate(FLOORS[room]) for name in names.split()}
+    folder = room.replace(".", "/")
+    for path in sources(folder):
+        own = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        assert own in floor_of, f"{path}: on which floor of FLOORS is it?"
+        for other in imported_within(path, room) - {own}:
+            assert floor_of.get(other, len(FLOORS[room])) < floor_of[own], f"{path}: {other}"
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_floors_name_what_is_there(room: str):
+    folder = ROOT / room.replace(".", "/")
+    for name in " ".join(FLOORS[room]).split():
+        assert (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file(), name
 
 
 def test_torch_is_for_agents_only():

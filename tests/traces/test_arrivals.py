@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces import arrivals, modulated
 from traces.errors import TraceError
+from traces.processes import arrivals, modulated
 from traces.statistics import gap_cv, index_of_dispersion
 
 CVS = (0.5, 1.0, 4.0, 8.0)
@@ -49,15 +49,6 @@ def test_gaps_in_operational_time_have_the_declared_cv():
     for cv in CVS:
         times = arrivals.counts_to_arrivals(np.full(4000, 50), 60.0, cv, rng())
         assert gap_cv(times) == pytest.approx(cv, rel=0.05)
-
-
-def test_restarted_replay_inflates_as_documented():
-    """8.7 arrivals instead of 3 at 0.05/s, cv 4 and 60 s; nothing at cv 1."""
-    for cv, expected in ((4.0, 8.7), (1.0, 3.0)):
-        times = arrivals.REPLAYS["alpaserve"](np.full(4000, 3), 60.0, cv, rng())
-        assert len(times) / 4000 == pytest.approx(expected, rel=0.06)
-    kept = arrivals.REPLAYS["operational-time"](np.full(4000, 3), 60.0, 4.0, rng())
-    assert len(kept) / 4000 == pytest.approx(3.0, rel=0.12)
 
 
 def test_poisson_exact_and_random_counts():

@@ -22,9 +22,9 @@ from llmroute_env.dynamics.world import World
 from llmroute_env.recording.recording import Recording, play
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import TICK_S
-from llmroute_env.workloads import PoissonArrivals
 from traces.errors import InputError
 from traces.trace import Provenance, Trace
+from traces.workloads import PoissonArrivals
 
 
 def played(config: EnvConfig) -> Recording:

@@ -24,7 +24,7 @@ from llmroute_env.rendering.scene import (
     describe,
     groups,
 )
-from llmroute_env.workloads import PoissonArrivals
+from traces.workloads import PoissonArrivals
 
 SHAPE = (720, 1280, 3)
 DEDICATED = (Pool(1, ("opt-125m",)), Pool(1, ("opt-1.3b",)), Pool(2, ("opt-6.7b",)))

@@ -18,8 +18,8 @@ from llmroute_env.recording.serialization import (
     trace_sha256,
     unpack,
 )
-from llmroute_env.workloads import GammaArrivals
 from traces.trace import Provenance, Trace
+from traces.workloads import GammaArrivals
 
 TRACE = Trace(
     arrival_s=np.array([0.0, 1 / 3, 2.0]),
@@ -95,8 +95,8 @@ def test_refusals(data: object, message: str):
 
 def test_what_is_no_data_is_named():
     class Mine:
-        def arrival_s(self, rate_per_s, rng):
-            return np.zeros(1), 1.0
+        def trace(self, rate_per_s, rng):
+            return TRACE
 
     with pytest.raises(ConfigError, match=r"config.workload: got <.*Mine"):
         to_plain(EnvConfig(workload=Mine()))

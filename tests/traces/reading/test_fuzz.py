@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from traces import storage
 from traces.counts import CountTable
 from traces.errors import TraceError
-from traces.readers import read
+from traces.readers.read import read
 from traces.statistics import of_counts, of_trace
 from traces.trace import Provenance, Trace
 

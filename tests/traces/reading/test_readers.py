@@ -8,10 +8,11 @@ import lzma
 import numpy as np
 import pytest
 
-from traces import blocks, cache, catalog, readers, storage
+from traces import catalog, storage
 from traces.counts import CountTable
 from traces.errors import TraceError
-from traces.readers import read
+from traces.readers import blocks
+from traces.readers.read import Reading, read
 from traces.trace import Trace
 
 from . import samples
@@ -29,19 +30,19 @@ def write(tmp_path):
     return to_file
 
 
-def requests_of(reading: readers.Reading) -> Trace:
+def requests_of(reading: Reading) -> Trace:
     assert isinstance(reading.content, Trace)
     assert_balanced(reading)
     return reading.content
 
 
-def counts_of(reading: readers.Reading) -> CountTable:
+def counts_of(reading: Reading) -> CountTable:
     assert isinstance(reading.content, CountTable)
     assert_balanced(reading)
     return reading.content
 
 
-def assert_balanced(reading: readers.Reading) -> None:
+def assert_balanced(reading: Reading) -> None:
     report = reading.report
     assert report.rows_read == report.rows_kept + sum(report.rows_dropped.values())
 
@@ -281,18 +282,6 @@ def test_npz_round_trip_is_exact_and_csv_keeps_the_requests(tmp_path):
     assert np.array_equal(plain.task, trace.task)
     with pytest.raises(TraceError, match=r"ends in .npz or .csv"):
         storage.save(trace, tmp_path / "t.pkl")
-
-
-def test_cache_follows_the_content(write, tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    first = cache.read_cached(write(samples.VIDUR), folder)
-    copied = write(samples.VIDUR, "copy.csv")
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "read", None)
-        assert np.array_equal(cache.read_cached(copied, folder).arrival_s, first.arrival_s)
-    changed = cache.read_cached(write(samples.BURST), folder)
-    assert len(changed) == 4
-    assert len(list(folder.iterdir())) == 2
 
 
 def test_an_npz_is_never_unpickled(tmp_path):

@@ -30,6 +30,7 @@ def poisson_exact(count: int, span_s: float, rng: np.random.Generator) -> Times:
     """A Poisson process given that there are exactly `count` arrivals."""
     require(count >= 0, "count", count, ">= 0")
     require(0 < span_s < np.inf, "span_s", span_s, "finite seconds > 0")
+    # Given their number, the times of a Poisson process are independent and uniform.
     return np.sort(rng.uniform(0.0, span_s, count))
 
 
@@ -86,6 +87,7 @@ def unit_weibull(end: float, cv: float, rng: np.random.Generator) -> Times:
 def weibull_shape(cv: float) -> float:
     """The shape at which a Weibull distribution has this coefficient of variation."""
     require(0.01 <= cv <= 100, "cv of a Weibull distribution", cv, "0.01 to 100")
+    # Halving the range of its logarithm: the cv falls as the shape grows.
     low, high = 0.05, 200.0
     for _ in range(100):
         shape = math.sqrt(low * high)
@@ -98,6 +100,7 @@ def renewal(first: float, end: float, cv: float, gaps: Callable[[int], Times]) -
     """Times below `end` that start at `first` and go on in unit-mean `gaps(how many)`."""
     times = [np.array([first])]
     while times[-1][-1] < end:
+        # Their number varies by cv * sqrt(mean), so that one draw is nearly always enough.
         missing = end - times[-1][-1]
         size = int(missing + 4 * cv * np.sqrt(missing)) + 16
         times.append(times[-1][-1] + np.cumsum(gaps(size)))
@@ -122,6 +125,12 @@ def counts_to_arrivals(
         bin_s: length of a bin.
         cv: coefficient of variation of the gaps in operational time.
         rng: source of randomness.
+
+    Returns:
+        (N,) sorted times, seconds, within B * bin_s.
+
+    Raises:
+        TraceError: counts that are negative or not finite, or more than MOST_ARRIVALS of them.
     """
     require(0 < bin_s < np.inf, "bin_s", bin_s, "finite seconds > 0")
     valid = bool(np.all(np.isfinite(counts)) and np.all(np.asarray(counts) >= 0))
@@ -138,35 +147,8 @@ def counts_to_arrivals(
 
 def through_inverse(operational: Times, cumulative: Times, edges_s: Times) -> Times:
     """Clock times at which a cumulative count, linear between `edges_s`, reaches `operational`."""
+    # `right` passes over empty bins, in which the count stands still and has no inverse.
     bins = np.searchsorted(cumulative, operational, side="right") - 1
     share = (operational - cumulative[bins]) / np.diff(cumulative)[bins]
     times: Times = edges_s[bins] + share * np.diff(edges_s)[bins]
     return times
-
-
-def restarted_replay(
-    counts: NDArray[np.float64] | NDArray[np.int64],
-    bin_s: float,
-    cv: float,
-    rng: np.random.Generator,
-) -> Times:
-    """Arrivals as AlpaServe replays counts (Li et al., OSDI 2023), for comparison with its results.
-
-    A Gamma renewal process is restarted, with a full gap, at the start of every bin. For cv > 1
-    that makes about (cv^2 - 1) / 2 arrivals too many in every bin, more than the count itself where
-    that is small: at 0.05/s, cv 4 and bins of 60 s there are 8.7 instead of 3. Use
-    counts_to_arrivals for anything else. Arguments as there.
-    """
-    require(0 < bin_s < np.inf, "bin_s", bin_s, "finite seconds > 0")
-    require(0 < cv < np.inf, "cv", cv, "finite, > 0")
-    shape, pieces = cv**-2, [np.zeros(0)]
-    for i in np.flatnonzero(counts):
-        mean = float(counts[i])
-        first = rng.gamma(shape, cv**2)
-        times = renewal(first, mean, cv, lambda size: rng.gamma(shape, cv**2, size))
-        pieces.append((i + times / mean) * bin_s)
-    return np.concatenate(pieces)
-
-
-REPLAYS = {"operational-time": counts_to_arrivals, "alpaserve": restarted_replay}
-"""Ways from counts to arrivals, by name."""

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.reports import Mask, ReadReport
+from traces.readers.reports import Mask, ReadReport
 
 Numbers = NDArray[np.float64]
 

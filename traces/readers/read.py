@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.blocks import ZIP, Block, LineFile, magic
 from traces.counts import CountTable
-from traces.counts_reader import CountsReader, counts_reader
-from traces.days import append_day
 from traces.errors import TraceError, require
-from traces.formats import refuse
-from traces.reports import ReadReport
-from traces.requests_reader import RequestReader, request_reader
+from traces.readers.blocks import ZIP, Block, LineFile, magic
+from traces.readers.counts import CountsReader, counts_reader
+from traces.readers.days import append_day
+from traces.readers.formats import refuse
+from traces.readers.reports import ReadReport
+from traces.readers.requests import RequestReader, request_reader
 from traces.storage import load
 from traces.trace import Trace
 
 Content = Trace | CountTable
 
 UNIFORM_SEED = 0
-"""Of the times that `trace info` and others need where a file has counts only."""
+"""Seed of the times within minutes where a file has counts only and the user names no seed."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,12 @@ class Reading:
         """The requests; those of a counts file are placed within their minutes.
 
         Args:
-            cv: see CountTable.arrivals.
+            cv: coefficient of variation of the gaps of a counts file; None: the calls of a minute
+                are spread over it uniformly.
             seed: of those times and of the tasks.
+
+        Raises:
+            TraceError: a counts file without calls, or with more than fit into memory.
         """
         if isinstance(self.content, Trace):
             return self.content
@@ -74,7 +78,11 @@ def read(
 
 
 def read_file(path: Path, strict: bool, merge: bool) -> Reading:
-    """Read one file."""
+    """What one file of any known format holds; `strict` and `merge` as in `read`.
+
+    Raises:
+        TraceError: an unknown format, no usable row, a damaged file.
+    """
     report = ReadReport(str(path), strict)
     if magic(path).startswith(ZIP):
         trace = load(path)
@@ -96,11 +104,12 @@ def read_file(path: Path, strict: bool, merge: bool) -> Reading:
 
 
 def sha256_of(path: Path) -> str:
-    """Fingerprint of a file.
+    """Fingerprint of a file as it lies on disk, as hex.
 
     Raises:
         TraceError: it cannot be opened.
     """
+    # For its error, which names the file and what is accepted.
     magic(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -109,7 +118,11 @@ def sha256_of(path: Path) -> str:
 def choose(
     block: Block, report: ReadReport, merge: bool
 ) -> tuple[CountsReader | RequestReader, int]:
-    """The reader for a file that starts with `block`, and how many of its lines are no rows."""
+    """The reader for a file that starts with `block`, and how many of its lines are no rows.
+
+    Raises:
+        TraceError: no known format; says what was found.
+    """
     header = block.rows()[0]
     known = request_reader(header, report) or counts_reader(header, report, merge)
     if known is None:
@@ -118,7 +131,11 @@ def choose(
 
 
 def finish(reader: CountsReader | RequestReader | None, report: ReadReport) -> Reading:
-    """What has been read."""
+    """What `reader` has read, with its report; no reader means that the file had no line.
+
+    Raises:
+        TraceError: an empty file, or one without a usable row.
+    """
     if reader is None:
         raise TraceError(f"{report.source}: got an empty file; accepted: a header and rows")
     if isinstance(reader, CountsReader):

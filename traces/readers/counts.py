@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block, separators
 from traces.counts import CountTable
-from traces.counts_layout import Layout, layout_of
 from traces.errors import TraceError
-from traces.reports import Mask, ReadReport
-from traces.tables import cell_counts_differ, csv_frame
+from traces.readers.blocks import Block, separators
+from traces.readers.counts_layout import Layout, layout_of
+from traces.readers.reports import Mask, ReadReport
+from traces.readers.tables import cell_counts_differ, csv_frame
+from traces.readers.values import numbers
 from traces.tasks import TASKS, task_of_function
 from traces.trace import Provenance
-from traces.values import numbers
 
 LARGEST_COUNT = 2**40
 """Calls per minute; a larger one is damage, and a million such rows would overflow int64."""
@@ -34,7 +34,7 @@ class Rows:
 
 
 class CountsReader:
-    """Reads the rows of one counts file.
+    """Reads the rows of one counts file, block by block: `take` them, then ask for the `table`.
 
     With `merge` only sums by task and trigger are kept, so that memory does not grow with the file.
     """
@@ -70,7 +70,10 @@ class CountsReader:
         return fast, np.asarray(outside.any(axis=1))
 
     def _counts_of_text(self, block: Block) -> tuple[NDArray[np.int64], Mask]:
-        """For cells such as `5.0`, empty ones, which count as 0, and damage."""
+        """Counts and bad rows of a block where not every cell is a plain integer.
+
+        Cells such as `5.0` are whole numbers, empty ones count as 0, all else makes a row bad.
+        """
         frame = csv_frame(block, self.layout.width, self.layout.minutes)
         values = np.empty((len(frame), frame.width))
         empty = 0
@@ -99,6 +102,8 @@ class CountsReader:
     def _duplicates(self, functions: list[str], counts: NDArray[np.int64], good: Mask) -> Mask:
         """Good rows whose function and counts have both been read before."""
         again = np.zeros(len(functions), np.bool_)
+        # Without ids a row is named by its line, so that none comes twice. A function that comes
+        # again with other counts is kept: its calls are others.
         for row in np.flatnonzero(good) if self.layout.ids else ():
             content = hash((functions[row], counts[row].tobytes()))
             again[row] = content in self.seen
@@ -121,10 +126,13 @@ class CountsReader:
             self.merged[key] = self.merged.get(key, np.zeros(len(sums), np.int64)) + sums
 
     def table(self, sha256: str) -> CountTable:
-        """All rows so far.
+        """The rows that were kept, as counts by function, or by task and trigger if merged.
+
+        Args:
+            sha256: fingerprint of the file, for the provenance.
 
         Raises:
-            TraceError: there is none.
+            TraceError: no row was kept.
         """
         report = self.report
         if not report.rows_kept:
@@ -153,8 +161,9 @@ class CountsReader:
 
 
 def stacked(pieces: list[NDArray[Any]], rows: int) -> NDArray[np.int64]:
-    """All pieces as one array; the list is emptied on the way."""
+    """All pieces, `rows` rows together, as one array; the list is emptied on the way."""
     whole = np.empty((rows, pieces[0].shape[1]), np.int64)
+    # Each piece is forgotten once it is copied: all of them beside the whole take twice the memory.
     while pieces:
         piece = pieces.pop()
         whole[rows - len(piece) : rows] = piece
@@ -163,7 +172,10 @@ def stacked(pieces: list[NDArray[Any]], rows: int) -> NDArray[np.int64]:
 
 
 def name_with_task(task: int, trigger: str | None) -> str:
-    """A name for a merged row, whose hash gives the task of its functions."""
+    """A name for the merged row of a task and trigger, chosen so that it hashes to that task.
+
+    The task of a row is always that of its name (traces.tasks.task_of_function).
+    """
     stem = f"functions of {TASKS[task]} started by {trigger}"
     names = (f"{stem} #{i}" for i in range(1000))
     return next(name for name in names if task_of_function(name) == task)

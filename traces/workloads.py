@@ -1,12 +1,13 @@
-"""Workloads: recipes that turn a mean arrival rate into a tape of requests.
+"""Workloads: recipes that turn a mean arrival rate into requests.
 
-A recipe is data; building it is deterministic in (recipe, rate, mix, seed). The tape covers the
+A recipe is data; building it is deterministic in (recipe, rate, mix, seed). Its trace covers the
 whole time span; episodes are windows of one split of it, so that training never sees the
 arrivals that evaluation uses.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -14,10 +15,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env import regimes
-from llmroute_env.regimes import Regimes
-from llmroute_env.specs import ConfigError
-from traces import arrivals, catalog, modulated, operations
+from traces import catalog, operations
+from traces.errors import TraceError
+from traces.lengths import as_measured, has_lengths
+from traces.processes import arrivals, modulated, regimes
+from traces.processes.regimes import Regimes
 from traces.tasks import Mix
 from traces.trace import Provenance, Trace
 
@@ -28,14 +30,12 @@ SPLIT_NAMES = ("train", "validation", "test")
 
 
 class Workload(Protocol):
-    """A recipe for arrivals; must be hashable and have a repr that says what it is."""
+    """A recipe for requests; must be hashable and have a repr that says what it is."""
 
     def __hash__(self) -> int: ...
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """Sorted arrival times at a mean of `rate_per_s`, and the length of the span, seconds."""
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests at a mean of `rate_per_s`; no lengths are 0, and tasks count for nothing yet."""
         ...
 
 
@@ -45,11 +45,9 @@ class PoissonArrivals:
 
     span_s: float = 1200.0
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """See Workload."""
-        return arrivals.poisson(rate_per_s, self.span_s, rng), self.span_s
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests at a constant rate, without lengths."""
+        return of_times(arrivals.poisson(rate_per_s, self.span_s, rng), self.span_s, self)
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,9 @@ class GammaArrivals:
     cv: float
     span_s: float = 1200.0
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """See Workload."""
-        return arrivals.gamma(rate_per_s, self.cv, self.span_s, rng), self.span_s
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests at a constant rate, without lengths."""
+        return of_times(arrivals.gamma(rate_per_s, self.cv, self.span_s, rng), self.span_s, self)
 
 
 @dataclass(frozen=True)
@@ -95,14 +91,12 @@ class CountsReplay:
         chosen: NDArray[np.int64] = counts[ranked[: self.functions]].sum(axis=0)
         return chosen
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """See Workload."""
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """The calls of the chosen functions as requests, without lengths."""
         counts = self.minute_counts()
         scaled = counts * (rate_per_s * self.minute_s / counts.mean())
         times = arrivals.counts_to_arrivals(scaled, self.minute_s, self.cv, rng)
-        return times, len(counts) * self.minute_s
+        return of_times(times, len(counts) * self.minute_s, self)
 
 
 @dataclass(frozen=True)
@@ -123,15 +117,14 @@ class RegimeSwitching:
         """The regimes of the source."""
         return _fitted(self.source, self.bin_s, self.regimes)
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """See Workload."""
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests whose rate switches between the fitted regimes, without lengths."""
         found = self.fitted()
         rates = [rate_per_s * rate / found.mean for rate in found.rates]
         bin_s = self.bin_s * self.minute_s / 60.0
         sojourn_s = [bins * bin_s for bins in found.sojourn_bins]
-        return modulated.mmpp(rates, sojourn_s, self.span_s, rng), self.span_s
+        times = modulated.mmpp(rates, sojourn_s, self.span_s, rng)
+        return of_times(times, self.span_s, self)
 
 
 @lru_cache
@@ -152,35 +145,43 @@ class TraceReplay:
     source: str
     second_s: float = 1.0
 
-    def arrival_s(
-        self, rate_per_s: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], float]:
-        """See Workload."""
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests of the source with their own lengths, which their copies share."""
         trace = operations.rescale_time(catalog.load(self.source), self.second_s)
-        scaled = operations.rescale_rate(trace, rate_per_s, rng)
-        return scaled.arrival_s, scaled.span_s
+        return operations.rescale_rate(trace, rate_per_s, rng)
+
+
+def of_times(arrival_s: NDArray[np.float64], span_s: float, recipe: Workload) -> Trace:
+    """Requests of which `recipe` knows nothing but the times: lengths are 0, tasks the first."""
+    nothing = np.zeros(len(arrival_s), np.int32)
+    task = nothing.astype(np.int16)
+    return Trace(arrival_s, task, nothing, nothing, span_s, Provenance(repr(recipe)))
 
 
 @lru_cache(maxsize=8)
 def build(
     workload: Workload, rate_per_s: float, mix: Mix, tasks: tuple[str, ...], split: str, seed: int
 ) -> Trace:
-    """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`."""
-    arrival_rng, task_rng = np.random.default_rng(seed).spawn(2)
-    arrival_s, span_s = workload.arrival_s(rate_per_s, arrival_rng)
-    if len(arrival_s) == 0:
-        raise ConfigError(
+    """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`.
+
+    Requests keep the lengths that the recipe gives them; those of one that knows none are as long
+    as the measured request.
+
+    Raises:
+        TraceError: there would be no request, or the recipe names what does not exist.
+    """
+    request_rng, task_rng = np.random.default_rng(seed).spawn(2)
+    trace = workload.trace(rate_per_s, request_rng)
+    if len(trace) == 0:
+        raise TraceError(
             f"workload: {workload!r} has no request at {rate_per_s:g}/s; accepted: a higher load"
         )
-    made_by = f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}"
-    trace = Trace(
-        arrival_s=arrival_s,
-        task=mix.sample(arrival_s, task_rng),
-        prompt_tokens=np.full(len(arrival_s), 128, np.int32),
-        output_tokens=np.full(len(arrival_s), 8, np.int32),
-        span_s=span_s,
-        provenance=Provenance(source=made_by, sha256="", operations=()),
+    trace = trace if has_lengths(trace) else as_measured(trace)
+    trace = dataclasses.replace(
+        trace,
+        task=mix.sample(trace.arrival_s, task_rng),
         tasks=tasks,
+        provenance=Provenance(f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}"),
     )
     return take_split(trace, split)
 

@@ -35,7 +35,7 @@ class Readable(Protocol):
     """Something that bytes can be read from."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """The next bytes, at most `size`; empty at the end of the file."""
         ...
 
 
@@ -58,7 +58,7 @@ class Block:
         return self.text[:-1].split(b"\n") if self.text else []
 
     def take(self, keep: NDArray[np.bool_]) -> Block:
-        """The chosen lines only."""
+        """A block of the lines that the (N,) mask `keep` chooses, with their old numbers."""
         if keep.all():
             return self
         chosen = [row for row, wanted in zip(self.rows(), keep, strict=True) if wanted]
@@ -86,18 +86,18 @@ class HashedFile(io.RawIOBase):
         )
 
     def read(self, size: int = -1, /) -> bytes:
-        """Like a file's."""
+        """The next bytes, at most `size`, which are hashed and counted; empty at the end."""
         data = self.raw.read(size)
         self.digest.update(data)
         self.bar.update(len(data))
         return data
 
     def readable(self) -> bool:
-        """Yes."""
+        """True: it may be read, which is what io.RawIOBase asks of its subclasses."""
         return True
 
     def sha256(self) -> str:
-        """Of the whole file; reads what is left of it."""
+        """Fingerprint of the whole file, as hex; reads what is left of it."""
         while self.read(BLOCK_BYTES):
             pass
         self.bar.close()
@@ -150,6 +150,7 @@ class LineFile:
     def _number(self, pieces: Iterator[bytes]) -> Iterator[Block]:
         line, first = 1, True
         for piece in pieces:
+            # Some editors put a byte order mark before the text, which would join the first name.
             text = piece.removeprefix(b"\xef\xbb\xbf") if first else piece
             first = False
             block = numbered(text.replace(b"\r\n", b"\n"), line)
@@ -160,7 +161,7 @@ class LineFile:
 
 
 def decompressed(file: HashedFile, first: bytes) -> Readable:
-    """The content of a file, whatever it is packed with."""
+    """The content of a file that begins with `first`: unpacked if that is gzip's or xz's mark."""
     if first.startswith(GZIP):
         return gzip.GzipFile(fileobj=cast(BinaryIO, file))
     if first.startswith(XZ):
@@ -169,7 +170,11 @@ def decompressed(file: HashedFile, first: bytes) -> Readable:
 
 
 def chunks(source: Readable) -> Iterator[bytes]:
-    """Pieces that end where a line ends; a newline is added to the last if it has none."""
+    """Pieces that end where a line ends; a newline is added to the last if it has none.
+
+    Raises:
+        TraceError: a line longer than LONGEST_LINE_BYTES.
+    """
     rest = b""
     while piece := source.read(BLOCK_BYTES):
         whole, newline, tail = piece.rpartition(b"\n")
@@ -178,6 +183,7 @@ def chunks(source: Readable) -> Iterator[bytes]:
             rest = tail
         else:
             rest += piece
+        # A file of no lines at all, such as a picture, must not end up in memory as one line.
         accepted = f"at most {LONGEST_LINE_BYTES} bytes"
         require(len(rest) <= LONGEST_LINE_BYTES, "length of a line", len(rest), accepted)
     if rest:

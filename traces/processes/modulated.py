@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from traces.arrivals import Times, check_rate, through_inverse, unit_gamma
 from traces.errors import require
+from traces.processes.arrivals import Times, check_rate, through_inverse, unit_gamma
 
 GRID = 4096
 """Pieces in which a smooth rate is integrated."""

@@ -90,7 +90,7 @@ def fields_of(line: bytes) -> list[str]:
 
 
 def recognise(names: Sequence[str], formats: Sequence[RequestFormat]) -> RequestFormat | None:
-    """The format whose columns are all there."""
+    """The first of `formats` whose required columns are all among `names`, or None."""
     return next((known for known in formats if known.required <= set(names)), None)
 
 

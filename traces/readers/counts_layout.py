@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from traces.errors import TraceError
-from traces.formats import columns_of
+from traces.readers.formats import columns_of
 
 LABEL = re.compile(r"(?:minute_)?(-?\d{1,9})|(-?\d{1,9})_minute")
 

@@ -75,7 +75,7 @@ class ReadReport:
 
     @staticmethod
     def add(counter: dict[str, int], key: str, times: int) -> None:
-        """Count `key` up by `times`, if that is any."""
+        """Count `key` up by `times`; 0 leaves no entry, so that a clean file has none."""
         if times:
             counter[key] = counter.get(key, 0) + times
 

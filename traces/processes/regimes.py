@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.specs import require
+from traces.errors import require
 
 ITERATIONS = 60
 STAYING = 0.8
@@ -38,7 +38,11 @@ class Regimes:
 
 
 def fit(counts: NDArray[np.int64], regimes: int) -> Regimes:
-    """The regimes of `counts`, shape (B,)."""
+    """The regimes of `counts`, shape (B,).
+
+    Raises:
+        TraceError: fewer than two regimes, or too few different counts to tell them apart.
+    """
     require(regimes >= 2, "regimes", regimes, ">= 2")
     enough = len(np.unique(counts)) >= 2 * regimes
     require(enough, "different counts", np.unique(counts).tolist(), f"at least {2 * regimes}")

@@ -9,20 +9,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block, separators
 from traces.errors import TraceError
-from traces.formats import FORMATS, JSON_FORMATS, RequestFormat, columns_of, fields_of, recognise
-from traces.growing import Growing
-from traces.reports import Mask, ReadReport
-from traces.tables import cell_counts_differ, csv_frame, json_frame
+from traces.readers.blocks import Block, separators
+from traces.readers.formats import (
+    FORMATS,
+    JSON_FORMATS,
+    RequestFormat,
+    columns_of,
+    fields_of,
+    recognise,
+)
+from traces.readers.growing import Growing
+from traces.readers.reports import Mask, ReadReport
+from traces.readers.tables import cell_counts_differ, csv_frame, json_frame
+from traces.readers.values import Clock, Numbers, bad_times, bad_tokens, numbers
 from traces.tasks import TASKS, task_of_function
 from traces.trace import Provenance, Trace
-from traces.values import Clock, Numbers, bad_times, bad_tokens, numbers
 
 
 @dataclass
 class Columns:
-    """What has been read so far."""
+    """The columns of a Trace, as far as they have been read; times are not sorted yet."""
 
     time_s: Growing = field(default_factory=lambda: Growing(np.float64))
     task: Growing = field(default_factory=lambda: Growing(np.int16))
@@ -31,7 +38,7 @@ class Columns:
 
 
 class RequestReader:
-    """Reads the lines of one file in one format."""
+    """Reads the lines of one file in one format: `take` the blocks, then ask for the `trace`."""
 
     def __init__(self, known: RequestFormat, names: list[str], report: ReadReport) -> None:
         self.format = known
@@ -108,10 +115,13 @@ class RequestReader:
         return task, task < 0
 
     def trace(self, sha256: str) -> Trace:
-        """All rows so far, sorted by time, ties in the order of the file.
+        """The rows that were kept, sorted by time, ties in the order of the file.
+
+        Args:
+            sha256: fingerprint of the file, for the provenance.
 
         Raises:
-            TraceError: there is none.
+            TraceError: no row was kept.
         """
         if not self.report.rows_kept:
             found = f"{self.report.rows_read} rows, of which none is usable"
@@ -119,6 +129,7 @@ class RequestReader:
             raise TraceError(f"{self.report.source}: got {found}{why}; accepted: at least one")
         time_s = self.columns.time_s.take()
         falls = int((time_s[1:] < time_s[:-1]).sum())
+        # Sorting costs an index as large as the times; most files are sorted and need none.
         order = np.argsort(time_s, kind="stable") if falls else None
         self.report.note("rows out of order", falls)
         time_s = time_s if order is None else time_s[order]
@@ -132,12 +143,13 @@ class RequestReader:
 
     def _shift(self, time_s: Numbers) -> float:
         """Seconds to subtract, so that the first request or the observation starts at 0."""
+        # A first arrival later than the file is long means a foreign origin, such as 1970.
         far_away = time_s[0] > time_s[-1] - time_s[0] and len(time_s) > 1
         return float(time_s[0]) if far_away or not self.format.keep_origin else 0.0
 
 
 def in_order(column: NDArray[Any], order: NDArray[np.int64] | None) -> NDArray[Any]:
-    """A column sorted like the times; None: they were sorted."""
+    """A column in the order of the sorted times; None: as it is, the times were sorted."""
     return column if order is None else column[order]
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from traces.blocks import Block
-from traces.reports import Mask
+from traces.readers.blocks import Block
+from traces.readers.reports import Mask
 
 
 def csv_frame(block: Block, width: int, wanted: Sequence[int]) -> pl.DataFrame:
     """Columns number `wanted` of lines with `width` cells each, as text."""
     names = [f"column_{i + 1}" for i in range(width)]
+    # A quote that is never closed would swallow the lines up to the next one; no format needs any.
     text = block.text.replace(b'"', b"")
     try:
         frame = pl.read_csv(
@@ -34,7 +35,7 @@ def csv_frame(block: Block, width: int, wanted: Sequence[int]) -> pl.DataFrame:
 
 
 def _cell_by_cell(block: Block, names: list[str], wanted: Sequence[int]) -> pl.DataFrame:
-    """The slow way, for bytes that a CSV parser stumbles over."""
+    """As csv_frame, line by line: slow, but no byte makes it lose a row."""
     rows = [row.replace(b'"', b"").decode("utf-8", "replace").split(",") for row in block.rows()]
     columns = {names[i]: [row[i] for row in rows] for i in wanted}
     return pl.DataFrame(columns, schema={names[i]: pl.String for i in wanted})
@@ -60,6 +61,6 @@ def as_number(value: object) -> float:
 
 
 def cell_counts_differ(commas: NDArray[np.int64], width: int) -> Mask:
-    """Lines that do not have `width` cells."""
+    """(N,) which lines do not have `width` cells, by their number of commas."""
     differ: Mask = commas != width - 1
     return differ

@@ -1,0 +1,1 @@
+"""Arrival processes: times of requests, drawn from a Generator."""

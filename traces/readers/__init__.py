@@ -1,0 +1,1 @@
+"""Files of public trace formats, read into requests or into counts per minute."""
