@@ -75,8 +75,8 @@ class Renderer:
 
     def picture(self, e: int) -> Frame:
         """Env `e`, shape (720, 1280, 3)."""
-        from llmroute_env.rendering.canvas import Canvas
         from llmroute_env.rendering import picture
+        from llmroute_env.rendering.canvas import Canvas
 
         scene, config = capture(self.simulation, e), self.simulation.config
         if self._background is None:

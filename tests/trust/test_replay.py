@@ -13,7 +13,8 @@ import pytest
 from benchmarks.replay_command import EpisodeChoice, Record, Replay
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv
 from llmroute_env.dynamics.state import COMPLETION
-from llmroute_env.recording.recording import Difference, follow, play, run_card
+from llmroute_env.recording import run_card
+from llmroute_env.recording.recording import Difference, follow, play
 from llmroute_env.recording.run_card import (
     make_card,
     read_card,
