@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents import controls, heuristics
 from agents.base import Agent
+from agents.heuristics import models as heuristics
+from agents.heuristics import table as controls
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError, require
 
 if TYPE_CHECKING:
-    from agents.run_directory import TrainedRouter
+    from agents.runs.card import TrainedRouter
 
 PRETRAINED = "pretrained:"
 """What the names of routers that the package ships begin with."""
@@ -32,7 +33,7 @@ def load(name: str, config: EnvConfig) -> Agent:
     if is_heuristic(name):
         return controls.make(name, config)
     if name.endswith(".onnx"):
-        from agents.onnx_router import OnnxRouter
+        from agents.serving.onnx import OnnxRouter
 
         router = OnnxRouter(Path(name))
         router.check_fit(config)
@@ -55,7 +56,7 @@ def load_trained(name: str, config: EnvConfig | None = None) -> TrainedRouter:
     """
     directory = run_of(name)
     # Here, because it imports torch.
-    from agents.run_directory import load_agent
+    from agents.runs.card import load_agent
 
     return load_agent(directory, config)
 

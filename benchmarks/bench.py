@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.controls import CONTROLS
-from agents.heuristics import HEURISTICS
+from agents.heuristics.models import HEURISTICS
+from agents.heuristics.table import CONTROLS
 from agents.loading import run_of
 from benchmarks.cells import Bound, Cell, Train, Tune
 from benchmarks.entries import ENTRIES, training_entry

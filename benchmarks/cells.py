@@ -140,8 +140,8 @@ class Train:
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """See Cell; an interrupted training goes on from its last checkpoint."""
-        from agents.plan import Plan
-        from agents.training import train
+        from agents.runs.plan import Plan
+        from agents.training.training import train
 
         resumes = any((scratch / "checkpoint").glob("*"))
         if scratch.exists() and not resumes:

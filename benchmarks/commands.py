@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 if TYPE_CHECKING:
-    from agents.plan import Plan
+    from agents.runs.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Train:
 
     def run(self) -> int:
         """Do it; 130 if it was interrupted."""
-        from agents.training import train
+        from agents.training.training import train
 
         plan, reference = self.plan(), None
         if self.reference:
@@ -104,7 +104,7 @@ class Train:
 
     def plan(self) -> Plan:
         """What to train."""
-        from agents.plan import Plan
+        from agents.runs.plan import Plan
 
         return Plan(
             directory=self.directory,
@@ -118,7 +118,7 @@ class Train:
     @property
     def resolved_scenario(self) -> str:
         """The scenario, or the algorithm's usual one."""
-        from agents.presets import usual_scenario
+        from agents.settings.presets import usual_scenario
 
         return self.scenario or usual_scenario(self.algorithm)
 

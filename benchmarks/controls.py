@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents import controls, heuristics
 from agents.base import Agent
-from agents.tuning import heuristic_scores, run_episodes, validation_seeds
+from agents.heuristics import models as heuristics
+from agents.heuristics import table as controls
+from agents.heuristics.tuning import heuristic_scores, run_episodes, validation_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
 

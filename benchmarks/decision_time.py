@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
-from agents.compiled_decisions import CompiledRouter
-from agents.decisions import one_thread, ways_to_decide
-from agents.families import configurations
 from agents.loading import load_trained
+from agents.serving.compiled import CompiledRouter
+from agents.serving.ways import one_thread, ways_to_decide
+from agents.settings.families import configurations
 from benchmarks.runner import episode_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from agents import controls, heuristics
 from agents.base import Agent
+from agents.heuristics import models as heuristics
+from agents.heuristics import table as controls
+from agents.heuristics.tuning import tune
 from agents.loading import load
-from agents.plan import Plan
-from agents.settings import USUAL
-from agents.training import train
-from agents.tuning import tune
+from agents.runs.plan import Plan
+from agents.settings.checks import USUAL
+from agents.training.training import train
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
 from benchmarks.runner import Evaluation, evaluate, report
 from benchmarks.stats import paired_difference

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from agents.families import DEDICATED
-from agents.presets import SCENARIO
+from agents.settings.families import DEDICATED
+from agents.settings.presets import SCENARIO
 from benchmarks.entry import Entry
 from benchmarks.priority_entries import priority_entries
 from benchmarks.static_entries import static_entries

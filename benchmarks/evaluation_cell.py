@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from agents.base import Agent
-from agents.lookahead import SeesState
+from agents.heuristics.lookahead import SeesState
 from benchmarks import controls
 from benchmarks.cells import Bound, Files
 from benchmarks.entries import ENTRIES, training_entry

@@ -24,8 +24,8 @@ class Export:
 
     def run(self) -> None:
         """Do it."""
-        from agents.export import export
         from agents.loading import load_trained
+        from agents.serving.export import export
         from llmroute_env.scenarios import configure
         from llmroute_env.specs import Pool
 

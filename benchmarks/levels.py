@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.levels import draw_levels
-from agents.monitor import BOUND
-from agents.plan import Plan
-from agents.settings import Settings
-from agents.tuning import STRONGEST, best_tuned, heuristic_scores
-from agents.validation import validation_episodes
+from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores
+from agents.learners.validation import validation_episodes
+from agents.runs.plan import Plan
+from agents.settings.own import Settings
+from agents.training.levels import draw_levels
+from agents.training.monitor import BOUND
 from benchmarks.bounds import bound_of_peak
 from benchmarks.results import write_atomically
 from llmroute_env.config import EnvConfig

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.loading import SHIPPED
-from agents.plan import Plan
-from agents.run_directory import CARD, WEIGHTS
-from agents.training import train
+from agents.runs.card import CARD, WEIGHTS
+from agents.runs.plan import Plan
+from agents.training.training import train
 from llmroute_env.specs import require
 
 SEED = 0

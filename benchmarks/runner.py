@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
-from agents.compiled_policies import RunsCompiled, walk_all
-from agents.lookahead import SeesState
+from agents.compiled.policies import RunsCompiled, walk_all
+from agents.heuristics.lookahead import SeesState
 from benchmarks.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
 from benchmarks.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig

@@ -21,9 +21,9 @@ import gymnasium
 import numpy as np
 
 import llmroute_env  # noqa: F401 - registers the ids
-from agents import compiled_policies
-from agents.plan import Plan
-from agents.training import train
+from agents.compiled import policies as compiled_policies
+from agents.runs.plan import Plan
+from agents.training.training import train
 from llmroute_env.dynamics.state import State
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import compiled_policies
+from agents.compiled import policies as compiled_policies
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
 from traces import catalog

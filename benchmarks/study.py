@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.plan import Plan
-from agents.presets import PRESETS
-from agents.training import train
+from agents.runs.plan import Plan
+from agents.settings.presets import PRESETS
+from agents.training.training import train
 from llmroute_env.specs import require
 from traces.errors import InputError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agents.presets import ABLATIONS
-from agents.tuning import STRONGEST
+from agents.heuristics.tuning import STRONGEST
+from agents.settings.presets import ABLATIONS
 from benchmarks.entries import ENTRIES, tagged
 from llmroute_env.specs import ConfigError, require
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agents.plan import Plan
-from agents.presets import PRESETS
-from agents.settings import Settings
-from agents.training import Status, train
-from agents.tuning import STRONGEST, best_tuned
-from agents.validation import validation_episodes
+from agents.heuristics.tuning import STRONGEST, best_tuned
+from agents.learners.validation import validation_episodes
+from agents.runs.plan import Plan
+from agents.settings.own import Settings
+from agents.settings.presets import PRESETS
+from agents.training.training import Status, train
 from benchmarks.decision_time import one_core
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents import checkpoint
-from agents.checkpoint import ARRAYS, MANIFEST, NUMBERS, TENSORS, CheckpointError, Snapshot
+from agents.runs import checkpoint
+from agents.runs.checkpoint import ARRAYS, MANIFEST, NUMBERS, TENSORS, CheckpointError, Snapshot
 
 
 def snapshot(value: float) -> Snapshot:

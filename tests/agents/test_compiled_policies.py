@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents import compiled_policies, heuristics
-from agents.compiled_policies import CompiledPolicy, episode_scores, largest_feasible
-from agents.networks import QNetwork, Router
-from agents.rollouts import Tried, fork, try_actions, visit_and_try
-from agents.routers import compiled_router, guard
-from agents.tuning import run_episodes, tune, validation_score
+from agents.compiled import policies as compiled_policies
+from agents.compiled.policies import CompiledPolicy, episode_scores, largest_feasible
+from agents.compiled.rollouts import Tried, fork, try_actions, visit_and_try
+from agents.heuristics import models as heuristics
+from agents.heuristics.tuning import run_episodes, tune, validation_score
+from agents.routers.build import compiled_router, guard
+from agents.routers.networks import QNetwork, Router
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.simulation.simulation import Simulation
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import torch
 
-from agents.double_dqn import DoubleDQN, td_targets
-from agents.networks import QNetwork, follow
-from agents.presets import PRESETS
-from agents.replay import Transitions
-from agents.settings import DoubleDQNSettings
+from agents.learners.double_dqn import DoubleDQN, td_targets
+from agents.learners.replay import Transitions
+from agents.routers.networks import QNetwork, follow
+from agents.settings.own import DoubleDQNSettings
+from agents.settings.presets import PRESETS
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 

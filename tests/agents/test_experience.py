@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from agents.experience import CREDITS, ROWS, Experience, StepResult
-from agents.replay import Transitions
+from agents.learners.experience import ROWS, Experience, StepResult
+from agents.learners.replay import Transitions
+from agents.settings.checks import CREDITS
 
 COMPLETION = np.dtype([("env", "i4"), ("decision", "i8"), ("utility", "f8")])
 

@@ -11,24 +11,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agents.checkpoint import CheckpointError
-from agents.compiled_decisions import CompiledRouter
-from agents.compiled_policies import COMPILED
-from agents.decisions import ways_to_decide
-from agents.export import export
+from agents.compiled.policies import COMPILED
+from agents.compiled.rules import leave_out_of_rows
 from agents.loading import load, load_trained
-from agents.networks import Guarded, GuardedPairs, QNetwork, Router
-from agents.onnx_router import OnnxRouter
-from agents.pairs import leave_out_of_rows
-from agents.plan import Plan
-from agents.routers import guard, q_network
-from agents.run_directory import (
-    TrainedRouter,
-    load_agent,
-    make_router,
-    write_card,
-    write_weights,
-)
+from agents.routers.build import guard, q_network
+from agents.routers.networks import Guarded, GuardedPairs, QNetwork, Router
+from agents.runs.card import TrainedRouter, load_agent, make_router, write_card, write_weights
+from agents.runs.checkpoint import CheckpointError
+from agents.runs.plan import Plan
+from agents.serving.compiled import CompiledRouter
+from agents.serving.export import export
+from agents.serving.onnx import OnnxRouter
+from agents.serving.ways import ways_to_decide
 from benchmarks.cli import main
 from benchmarks.decision_time import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure

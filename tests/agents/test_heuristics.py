@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents import heuristics
-from agents.heuristics import HEURISTICS, TUNABLE, Heuristic, column
+from agents.columns import column
+from agents.heuristics import models as heuristics
+from agents.heuristics.models import HEURISTICS, TUNABLE, Heuristic
 from llmroute_env import ConfigError, EnvConfig, Pool
 
 CONFIG = EnvConfig()

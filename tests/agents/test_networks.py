@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.networks import QNetwork
+from agents.routers.networks import QNetwork
 
 ROWS = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
 

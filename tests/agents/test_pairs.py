@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import controls
 from agents.base import for_agent
-from agents.compiled_policies import COMPILED, episode_scores, priced_pair
-from agents.networks import GuardedPairs
-from agents.pairs import Price, PricedPair, gpu_inputs, leave_out, price_at
-from agents.plan import Plan
-from agents.rollouts import try_action, try_pairs
-from agents.routers import compiled_router, guard, q_network
-from agents.run_directory import load_agent, make_router, write_card, write_weights
-from agents.tuning import best_tuned, run_episodes, setting_scores, validation_score
+from agents.columns import gpu_inputs
+from agents.compiled.policies import COMPILED, episode_scores, priced_pair
+from agents.compiled.rollouts import try_action, try_pairs
+from agents.compiled.rules import Price, leave_out, price_at
+from agents.heuristics import table as controls
+from agents.heuristics.pairs import PricedPair
+from agents.heuristics.tuning import best_tuned, run_episodes, setting_scores, validation_score
+from agents.routers.build import compiled_router, guard, q_network
+from agents.routers.networks import GuardedPairs
+from agents.runs.card import load_agent, make_router, write_card, write_weights
+from agents.runs.plan import Plan
 from benchmarks.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import heuristics
 from agents.base import for_agent
-from agents.compiled_policies import episode_scores
-from agents.export import export
-from agents.families import configurations
+from agents.compiled.policies import episode_scores
+from agents.heuristics import models as heuristics
+from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
-from agents.presets import PRESETS
-from agents.routers import compiled_router
-from agents.run_directory import CARD, WEIGHTS, load_agent
-from agents.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
+from agents.routers.build import compiled_router
+from agents.runs.card import CARD, WEIGHTS, load_agent
+from agents.serving.export import export
+from agents.settings.families import configurations
+from agents.settings.presets import PRESETS
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.runner import episode_seeds, run_compiled, run_stepwise

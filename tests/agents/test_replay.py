@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.replay import Replay, Transitions
+from agents.learners.replay import Replay, Transitions
 from llmroute_env.specs import ConfigError
 
 

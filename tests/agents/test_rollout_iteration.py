@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from agents.compiled_policies import COMPILED
-from agents.families import members
-from agents.grounds import Memory, base_policy
-from agents.networks import GuardedNetwork, GuardedPairs
-from agents.pairs import Price
-from agents.plan import Plan
-from agents.rollout_iteration import RolloutIteration
-from agents.rollouts import Tried
-from agents.routers import compiled_router
-from agents.settings import RolloutSettings
-from agents.tuning import setting_scores, tune
-from agents.validation import validate
+from agents.compiled.policies import COMPILED
+from agents.compiled.rollouts import Tried
+from agents.compiled.rules import Price
+from agents.heuristics.tuning import setting_scores, tune
+from agents.learners.grounds import Memory, base_policy
+from agents.learners.rollout_iteration import RolloutIteration
+from agents.learners.validation import validate
+from agents.routers.build import compiled_router
+from agents.routers.networks import GuardedNetwork, GuardedPairs
+from agents.runs.plan import Plan
+from agents.settings.families import members
+from agents.settings.own import RolloutSettings
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, Layout
 

@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.checkpoint import CheckpointError
-from agents.compiled_policies import largest_feasible
-from agents.networks import GuardedNetwork, QNetwork
-from agents.plan import Plan
-from agents.presets import PRESETS
-from agents.routers import guard
-from agents.run_directory import (
+from agents.compiled.policies import largest_feasible
+from agents.routers.build import guard
+from agents.routers.networks import GuardedNetwork, QNetwork
+from agents.runs.card import (
     CARD,
     WEIGHTS,
     load_agent,
@@ -24,6 +21,9 @@ from agents.run_directory import (
     write_card,
     write_weights,
 )
+from agents.runs.checkpoint import CheckpointError
+from agents.runs.plan import Plan
+from agents.settings.presets import PRESETS
 from llmroute_env import EnvConfig, Pool, configure, profiles
 
 OPT = profiles.load("opt-a100")

@@ -13,12 +13,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.checkpoint import CheckpointError, read_tensors
-from agents.plan import Plan
-from agents.presets import ABLATIONS, ALONE, PRESETS
-from agents.run_directory import CHECKPOINTS, WEIGHTS, load_agent
-from agents.settings import DoubleDQNSettings, RolloutSettings, Settings
-from agents.training import Status, train
+from agents.runs.card import CHECKPOINTS, WEIGHTS, load_agent
+from agents.runs.checkpoint import CheckpointError, read_tensors
+from agents.runs.plan import Plan
+from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.presets import ABLATIONS, ALONE, PRESETS
+from agents.training.training import Status, train
 from llmroute_env import ConfigError
 
 TINY: dict[str, Settings] = {
@@ -77,7 +77,7 @@ def test_a_seed_repeats_and_two_seeds_differ(tmp_path: Path, algorithm: str) -> 
 SCRIPT = """
 import os, signal
 from pathlib import Path
-from agents.training import train
+from agents.training.training import train
 from test_training import tiny
 def kill(status):
     if status.decisions >= {decisions}:
@@ -140,7 +140,7 @@ def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
 
     plan = tiny(tmp_path, algorithm)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agents.monitor.PERIOD_S", 0.0)
+        patch.setattr("agents.training.monitor.PERIOD_S", 0.0)
         train(plan, shows_progress=False, callback=flush)
     events = EventAccumulator(str(tmp_path))
     events.Reload()

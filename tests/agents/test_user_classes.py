@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import controls
 from agents.base import for_agent
-from agents.checkpoint import CheckpointError
-from agents.compiled_policies import COMPILED, episode_scores
-from agents.double_dqn import mean_peak
+from agents.columns import utilities
+from agents.compiled.policies import COMPILED, episode_scores
+from agents.heuristics import table as controls
+from agents.heuristics.pairs import PricedPair
+from agents.heuristics.tuning import run_episodes
+from agents.learners.double_dqn import mean_peak
 from agents.loading import load_trained
-from agents.pairs import PricedPair, utilities
-from agents.plan import Plan
-from agents.presets import PRESETS
-from agents.run_directory import CARD, load_agent
-from agents.settings import DoubleDQNSettings
-from agents.training import train
-from agents.tuning import run_episodes
+from agents.runs.card import CARD, load_agent
+from agents.runs.checkpoint import CheckpointError
+from agents.runs.plan import Plan
+from agents.settings.own import DoubleDQNSettings
+from agents.settings.presets import PRESETS
+from agents.training.training import train
 from benchmarks.bounds import bound, bound_of_peak, episodes, peak
 from benchmarks.entries import ENTRIES
 from benchmarks.runner import episode_seeds, run_compiled, run_stepwise

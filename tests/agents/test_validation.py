@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from agents.compiled_policies import largest_feasible
-from agents.networks import Guarded
-from agents.routers import guard, q_network
-from agents.settings import RolloutSettings
-from agents.validation import BUSIEST, keep_to_safe_loads, pick_caution, stressed, validate
+from agents.compiled.policies import largest_feasible
+from agents.learners.validation import BUSIEST, keep_to_safe_loads, pick_caution, stressed, validate
+from agents.routers.build import guard, q_network
+from agents.routers.networks import Guarded
+from agents.settings.own import RolloutSettings
 from llmroute_env import EnvConfig, configure
 from llmroute_env.dynamics.features import DEFAULT_FEATURES
 

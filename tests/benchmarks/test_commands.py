@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from agents.plan import Plan
-from agents.training import Result
+from agents.runs.plan import Plan
+from agents.training.training import Result
 from benchmarks.bench_command import Bench, Report, Tune, Validate
 from benchmarks.commands import Train
 from benchmarks.levels import Reference
@@ -58,7 +58,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
     def levels(plan: Plan) -> Reference:
         return Reference(tmp_path / "reference", {"bound": 0.9})
 
-    monkeypatch.setattr("agents.training.train", train)
+    monkeypatch.setattr("agents.training.training.train", train)
     monkeypatch.setattr("benchmarks.levels.reference_of", levels)
     for options in ((), ("--no-reference",)):
         assert parse("train", "ddqn", "--out", str(tmp_path / "run"), *options).run() == 0

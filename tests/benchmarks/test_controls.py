@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agents import controls as routers
-from agents.controls import CONTROLS
+from agents.heuristics import table as routers
+from agents.heuristics.table import CONTROLS
 from agents.loading import load
 from benchmarks import controls
 from benchmarks.bounds import bound_of_peak

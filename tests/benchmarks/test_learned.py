@@ -41,7 +41,7 @@ def test_trained_and_brought_routers_have_the_same_figures(tmp_path: Path):
 
 def test_an_interrupted_training_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     interrupted = SimpleNamespace(interrupted=True)
-    monkeypatch.setattr("agents.training.train", lambda *a, **k: interrupted)
+    monkeypatch.setattr("agents.training.training.train", lambda *a, **k: interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench(SUITE, tmp_path, HERE)
     assert not list(tmp_path.rglob("trained/**/weights.safetensors"))

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents import checkpoint, training
-from agents.compiled_policies import episode_scores, largest_feasible
-from agents.monitor import BOUND, Monitor
-from agents.plan import Plan
-from agents.run_directory import CHECKPOINTS, WEIGHTS
-from agents.settings import DoubleDQNSettings
-from agents.training import train
-from agents.tuning import STRONGEST, best_tuned, heuristic_scores
-from agents.validation import validation_episodes
+from agents.compiled.policies import episode_scores, largest_feasible
+from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores
+from agents.learners.validation import validation_episodes
+from agents.runs import checkpoint
+from agents.runs.card import CHECKPOINTS, WEIGHTS
+from agents.runs.plan import Plan
+from agents.settings.own import DoubleDQNSettings
+from agents.training import training
+from agents.training.monitor import BOUND, Monitor
+from agents.training.training import train
 from benchmarks import levels
 from benchmarks.bounds import bound_of_peak
 from benchmarks.levels import Reference, reference_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import heuristics
+from agents.heuristics import models as heuristics
 from benchmarks.bench import bench, plan
 from benchmarks.entries import ENTRIES
 from benchmarks.episode_rows import metrics

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.presets import PRESETS
+from agents.settings.presets import PRESETS
 from benchmarks import study
 from benchmarks.study import SPACES, StudyPlan, tune
 from llmroute_env import ConfigError

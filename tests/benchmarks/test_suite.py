@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.controls import CONTROLS
-from agents.families import configurations
-from agents.heuristics import HEURISTICS
-from agents.presets import SETTINGS
+from agents.heuristics.models import HEURISTICS
+from agents.heuristics.table import CONTROLS
+from agents.settings.families import configurations
+from agents.settings.presets import SETTINGS
 from benchmarks.bench import plan
 from benchmarks.cells import Train
 from benchmarks.entries import ENTRIES, MIXES, tagged

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from agents.heuristics import HEURISTICS, make
+from agents.heuristics.models import HEURISTICS, make
 from benchmarks.bound_exact import best_routing, best_schedule
 from benchmarks.bound_looseness import looseness
 from benchmarks.bound_shares import least_shares_s, near

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.heuristics import RateThreshold
+from agents.heuristics.models import RateThreshold
 from llmroute_env import ConfigError, EnvConfig, GpuSpec, Pool, profiles
 from llmroute_env.recording.serialization import config_sha256, read_config, to_plain
 from llmroute_env.simulation.simulation import Simulation

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents import heuristics
+from agents.heuristics import models as heuristics
 from benchmarks.runner import Evaluation, evaluate
 from llmroute_env.scenarios import configure
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.tuning import STRONGEST, setting_scores, validation_score
+from agents.heuristics.tuning import STRONGEST, setting_scores, validation_score
 from benchmarks import decision_time, training_time
 from benchmarks.cli import main
 from benchmarks.decision_time import CLOCKS, Way, medians

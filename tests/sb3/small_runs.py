@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from agents.plan import Plan
-from agents.presets import PRESETS
-from agents.sb3_settings import OffPolicySettings
+from agents.runs.plan import Plan
+from agents.settings.presets import PRESETS
+from agents.settings.sb3 import OffPolicySettings
 
 ALGORITHMS = ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo")
 CROWDED = {"load": 8.0, "window_s": 1.0}

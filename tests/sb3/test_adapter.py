@@ -5,7 +5,7 @@ import pytest
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor
 
-from agents.sb3_env import SB3VecEnv
+from agents.learners.sb3.vec_env import SB3VecEnv
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.specs import ConfigError
 from llmroute_env.vector_env import LLMRouteVectorEnv

@@ -8,12 +8,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from agents.heuristics.tuning import run_episodes, validation_seeds
+from agents.learners.sb3.learner import SB3Learner
+from agents.learners.sb3.models import LEAST_LOGIT
 from agents.loading import load
-from agents.run_directory import load_agent
-from agents.sb3 import SB3Learner
-from agents.sb3_models import LEAST_LOGIT
-from agents.training import train
-from agents.tuning import run_episodes, validation_seeds
+from agents.runs.card import load_agent
+from agents.training.training import train
 from llmroute_env.scenarios import configure
 from llmroute_env.specs import ConfigError, Pool
 
@@ -153,7 +153,7 @@ def test_updates_per_round_follow_the_replay_ratio(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["sb3-dqn", "a2c"])
 def test_tensorboard_shows_the_same_names_over_decisions(algorithm, tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.monitor.PERIOD_S", 0.0)
+    monkeypatch.setattr("agents.training.monitor.PERIOD_S", 0.0)
     fields = {**CROWDED, "window_s": 0.02}
     train(small_plan(tmp_path / "run", algorithm, fields=fields), shows_progress=False)
     events = EventAccumulator(str(tmp_path / "run")).Reload()

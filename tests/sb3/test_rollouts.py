@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.sb3 import SB3Learner
+from agents.learners.sb3.learner import SB3Learner
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
 from .small_runs import CROWDED, small_plan

@@ -1,0 +1,74 @@
+"""Where routers find what they read in an observation, and how they number what they do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAIR_FEATURES, Layout
+from llmroute_env.specs import require
+
+
+def column(config: EnvConfig, feature: str, observation: tuple[str, ...] = DEFAULT_FEATURES) -> int:
+    """First column of `feature` in an `observation` of the cluster of `config`; -1 if absent."""
+    return replace(config.layout, names=observation).first(feature)
+
+
+def largest_first(config: EnvConfig) -> list[int]:
+    """The models' action numbers, by parameters, largest first."""
+    size = [model.parameters for model in config.models]
+    return sorted(range(len(size)), key=lambda m: -size[m])
+
+
+class PairColumns(NamedTuple):
+    """Where an observation has what priced pairs read, and how much of it there is."""
+
+    task: int
+    tasks: int
+    rate: int
+    slack: int
+    work: int
+    pairs: int
+    user_class: int
+    classes: int
+
+
+NO_PAIRS = PairColumns(-1, 0, -1, -1, -1, 0, -1, 1)
+"""For routers that do not decide pairs."""
+
+
+def pair_columns(layout: Layout) -> PairColumns:
+    """First columns of PAIR_FEATURES, and of the class where there are several, in an observation.
+
+    Raises:
+        ConfigError: the observation lacks one of them.
+    """
+    needed = PAIR_FEATURES if layout.classes < 2 else (*PAIR_FEATURES, "class")
+    accepted = f"{', '.join(needed)} among them"
+    require(set(needed) <= set(layout.names), "observation", layout.names, accepted)
+    task, rate, slack, work = map(layout.first, PAIR_FEATURES)
+    pairs, user_class = layout.gpus * layout.models, layout.first("class")
+    return PairColumns(task, layout.tasks, rate, slack, work, pairs, user_class, layout.classes)
+
+
+def utilities(config: EnvConfig) -> NDArray[np.float64]:
+    """Utility in time of every class and task, class-major, from every model; shape (C x T, M)."""
+    return config.utility.reshape(-1, len(config.models))
+
+
+def gpu_inputs(layout: Layout) -> NDArray[np.int64]:
+    """What a network reads for each GPU in an observation: columns, shape (G, I).
+
+    All that does not belong to a GPU comes first, the same in every row; then what is the GPU's.
+    """
+    gpus, models = layout.gpus, layout.models
+    per_pair = [feature.name for feature in FEATURES if feature.per == "gpu-model"]
+    first = [layout.first(name) for name in per_pair if name in layout.names]
+    own = np.add.outer(np.arange(gpus) * models, np.add.outer(first, np.arange(models)))
+    own = own.reshape(gpus, -1).astype(np.int64)
+    shared = np.setdiff1d(np.arange(layout.width), own)
+    return np.hstack([np.tile(shared, (gpus, 1)), own])

@@ -1,0 +1,1 @@
+"""Routers as compiled code: episodes and rollouts run without returning to Python."""

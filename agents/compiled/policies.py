@@ -1,0 +1,250 @@
+"""Routers as compiled code: episodes and rollouts run without returning to Python.
+
+A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env, and
+`decide_observed` for an observation at hand.
+The heuristics here are exactly heuristics.models.LargestFeasible and heuristics.pairs.PricedPair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.columns import NO_PAIRS, PairColumns, largest_first, pair_columns, utilities
+from agents.compiled.networks import (
+    Layer,
+    Perceptron,
+    evaluate,
+    largest_output,
+    no_network,
+    perceptron,
+)
+from agents.compiled.rules import ROOT, STEEP, Price, best_pair, leave_out
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.dispatch import choose_gpu
+from llmroute_env.dynamics.episode import step_env
+from llmroute_env.dynamics.observation import encode, encode_for_pairs, slack
+from llmroute_env.dynamics.predicted_work import predicted_latency_s
+from llmroute_env.dynamics.world import World
+from llmroute_env.simulation.simulation import Simulation
+
+LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
+"""GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
+where the network values another action by `caution` more."""
+
+
+class CompiledPolicy(NamedTuple):
+    """A router as `decide` reads it; the fields of the other kinds are empty."""
+
+    kind: int
+    margin: np.float32
+    price: Price
+    caution: np.float32
+    busiest: np.float32  # value of the feature `fast_rate` above which GUARDED never overrules
+    rate: int  # column of that feature; -1 if it is not observed
+    order: NDArray[np.int64]  # (M,) models, largest first
+    slack: int  # first column of the feature; -1 if it is not observed
+    columns: PairColumns
+    utility: NDArray[np.float64]  # (C x T, M): pairs.utilities
+    worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
+    tries: int  # how many pairs GUARDED may take, those of the most worth; 0 for all
+    network: Perceptron
+
+
+@runtime_checkable
+class RunsCompiled(Protocol):
+    """A router that has a compiled form: whole episodes run without returning to Python."""
+
+    def compiled(self, config: EnvConfig) -> CompiledPolicy:
+        """What decides for `config` exactly as the router does."""
+        ...
+
+
+def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
+    """The largest model predicted to meet the deadline with `margin`."""
+    return CompiledPolicy(
+        kind=LARGEST_FEASIBLE,
+        margin=np.float32(margin),
+        price=Price(0.0),
+        caution=np.float32(0),
+        busiest=np.float32(np.inf),
+        rate=config.layout.first("fast_rate"),
+        order=np.array(largest_first(config), np.int64),
+        slack=config.layout.first("slack"),
+        columns=NO_PAIRS,
+        utility=utilities(config),
+        worths=np.zeros(config.gpus * len(config.models)),
+        tries=0,
+        network=no_network(1),
+    )
+
+
+def priced_pair(config: EnvConfig, price: float, growth: float = ROOT) -> CompiledPolicy:
+    """The pair with the best accuracy at Price(price, growth), by the observation of `config`."""
+    empty = largest_feasible(config, 0.0)
+    columns = pair_columns(config.layout)
+    network = no_network(config.layout.width)
+    return empty._replace(
+        kind=PRICED_PAIR, price=Price(float(price), growth), columns=columns, network=network
+    )
+
+
+def network(
+    config: EnvConfig, layers: Sequence[Layer], inputs: NDArray[np.int64]
+) -> CompiledPolicy:
+    """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
+
+    It is applied to every row of `inputs`, shape (R, I), columns of the observation of `config`;
+    its last layer has one output for each of the actions that a row stands for.
+    """
+    columns = config.layout.width
+    read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
+    if read != inputs.shape[1] or inputs.max() >= columns or yielded != config.actions:
+        raise ValueError(
+            f"layers: got {read} to {yielded}; accepted: {inputs.shape[1]} of {columns} columns "
+            f"to {config.actions} actions"
+        )
+    empty = largest_feasible(config, 0.0)
+    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
+
+
+def guarded(
+    network: CompiledPolicy, base: CompiledPolicy, caution: float, busiest: float, tries: int
+) -> CompiledPolicy:
+    """The heuristic `base`, overruled where `network` gains more than `caution` by it.
+
+    Not where the feature `fast_rate` is above `busiest`. Of pairs only the `tries` that are worth
+    most to `base` are taken, any if it is 0.
+    """
+    return base._replace(
+        kind=GUARDED,
+        caution=np.float32(caution),
+        busiest=np.float32(busiest),
+        tries=tries,
+        network=network.network,
+    )
+
+
+COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
+    "largest-feasible": largest_feasible,
+    "priced-pair": priced_pair,
+    "steep-pair": partial(priced_pair, growth=STEEP),
+}
+"""Heuristics that run compiled, by name, from their setting."""
+
+
+@compiled
+def decide(policy: CompiledPolicy, world: World, e: int) -> int:
+    """The policy's action for the pending request of env `e`; changes only its scratch."""
+    if policy.kind == LARGEST_FEASIBLE:
+        return most_feasible(policy, world, e)
+    if policy.kind == PRICED_PAIR:
+        encode_for_pairs(world, e, policy.network.observation)
+    else:
+        encode(world, e, policy.network.observation)
+    return decide_observed(policy)
+
+
+@compiled
+def decide_observed(policy: CompiledPolicy) -> int:
+    """The policy's action for the observation in `policy.network`; largest-feasible needs none."""
+    if policy.kind == PRICED_PAIR:
+        return most_worth(policy)
+    if policy.kind == NETWORK:
+        evaluate(policy.network)
+        return largest_output(policy.network)
+    usual = most_worth(policy) if policy.columns.pairs > 0 else feasible_observed(policy)
+    if policy.rate >= 0 and policy.network.observation[policy.rate] > policy.busiest:
+        return usual
+    evaluate(policy.network)
+    outputs = policy.network.outputs
+    if policy.tries > 0:
+        leave_out(outputs, policy.worths, policy.tries)
+    best = largest_output(policy.network)
+    gain = outputs[best] - outputs[usual]
+    return best if gain > policy.caution + policy.network.tie else usual
+
+
+@compiled
+def most_worth(policy: CompiledPolicy) -> int:
+    """The pair that heuristics.pairs.PricedPair takes for the observation at hand."""
+    observation = policy.network.observation
+    return best_pair(observation, policy.columns, policy.utility, policy.price, policy.worths)
+
+
+@compiled
+def most_feasible(policy: CompiledPolicy, world: World, e: int) -> int:
+    """The first model in `order` whose slack reaches the margin, else that with the most slack."""
+    s = world.state
+    hopeful, most = policy.order[0], np.float32(-np.inf)
+    for model in policy.order:
+        latency_s = predicted_latency_s(world, e, choose_gpu(world, e, model), model)
+        # Rounded as observations are, so that the decision is the one taken from an observation.
+        value = np.float32(slack(latency_s, s.envs[e].deadline_s))
+        if value >= policy.margin:
+            return int(model)
+        if value > most:
+            hopeful, most = model, value
+    return int(hopeful)
+
+
+@compiled
+def feasible_observed(policy: CompiledPolicy) -> int:
+    """The same for the observation at hand, which holds the slack of every model."""
+    observation = policy.network.observation
+    hopeful = policy.order[0]
+    for model in policy.order:
+        if observation[policy.slack + model] >= policy.margin:
+            return int(model)
+        if observation[policy.slack + model] > observation[policy.slack + hopeful]:
+            hopeful = model
+    return int(hopeful)
+
+
+@compiled
+def walk(
+    policy: CompiledPolicy,
+    world: World,
+    e: int,
+    first_action: int,
+    until_s: float,
+    most: int,
+) -> int:
+    """Follow the policy in env `e`; returns how many decisions were taken.
+
+    Ends with the episode, at the first decision after `until_s`, or after `most` decisions. A
+    `first_action` that is not negative replaces the policy's first.
+    """
+    s = world.state
+    taken = 0
+    while taken < most and not s.envs[e].over and s.envs[e].now_s <= until_s:
+        forced = taken == 0 and first_action >= 0
+        action = first_action if forced else decide(policy, world, e)
+        step_env(world, e, action)
+        taken += 1
+    return taken
+
+
+@compiled
+def walk_all(policy: CompiledPolicy, world: World) -> int:
+    """Follow the policy in every env to the end of its episode; returns the decisions taken."""
+    s = world.state
+    taken = 0
+    for e in range(len(s.envs)):
+        taken += walk(policy, world, e, -1, np.inf, 2**62)
+    return taken
+
+
+def episode_scores(
+    policy: CompiledPolicy, config: EnvConfig, seeds: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Utility of peak of one episode per seed, shape (N,): paired between policies."""
+    simulation = Simulation(config, len(seeds), logs_completions=False)
+    simulation.begin(seeds)
+    walk_all(policy, simulation.world)
+    return simulation.share_of_peak

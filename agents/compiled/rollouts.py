@@ -1,0 +1,219 @@
+"""What every action would have earned: rollouts from visited states, compiled.
+
+From a state each action is tried, then a base policy followed for a while under the same
+arrivals (common random numbers), so that the values of the actions differ by what the actions
+did and not by what happened to arrive (Tesauro and Galperin 1996; Bertsekas and Castanon 1999).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.compiled.policies import CompiledPolicy, decide, walk
+from agents.compiled.rules import price_at
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.episode import begin_episode
+from llmroute_env.dynamics.observation import encode
+from llmroute_env.dynamics.predicted_work import queued_work_s
+from llmroute_env.dynamics.queues import slot_of
+from llmroute_env.dynamics.routing import advance
+from llmroute_env.dynamics.stepping import Outputs, keep_final
+from llmroute_env.dynamics.world import World
+
+
+@compiled
+def fork(world: World, source: int, target: int) -> None:
+    """Make env `target` a copy of env `source`; of the slots only those in use are copied."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    s.envs[target] = s.envs[source]
+    for model in range(rules.models):
+        s.models[target, model] = s.models[source, model]
+    for user_class in range(rules.classes):
+        s.classes[target, user_class] = s.classes[source, user_class]
+    for gpu in range(rules.gpus):
+        s.gpus[target, gpu] = s.gpus[source, gpu]
+        s.contests[target, 0, gpu] = s.contests[source, 0, gpu]
+        s.contests[target, 1, gpu] = s.contests[source, 1, gpu]
+        for model in range(rules.models):
+            queue = s.queues[source, gpu, model]
+            s.queues[target, gpu, model] = queue
+            for k in range(queue.running + queue.waiting):
+                slot = slot_of(world, source, gpu, model, k)
+                s.requests[target, slot] = s.requests[source, slot]
+
+
+@compiled
+def try_actions(
+    base: CompiledPolicy,
+    world: World,
+    e: int,
+    spare: int,
+    horizon_s: float,
+    values: NDArray[np.float64],
+) -> int:
+    """Write the utility that each action and then `base` earn in `horizon_s` from env `e` on.
+
+    Requests in flight at the horizon are served to their end, less the price of the GPU time that
+    they take from later ones (`price_of_backlog`). Env `spare` is overwritten. Returns the
+    decisions taken.
+    """
+    taken = 0
+    for action in range(len(values)):
+        values[action], moved = try_action(base, world, e, spare, horizon_s, action)
+        taken += moved
+    return taken
+
+
+@compiled
+def try_action(
+    base: CompiledPolicy,
+    world: World,
+    e: int,
+    spare: int,
+    horizon_s: float,
+    action: int,
+) -> tuple[float, int]:
+    """The utility that `action` and then `base` earn, as in `try_actions`; and decisions taken."""
+    s = world.state
+    until_s = s.envs[e].now_s + horizon_s
+    fork(world, e, spare)
+    taken = walk(base, world, spare, action, until_s, 2**62)
+    value = s.envs[spare].utility - s.envs[e].utility
+    if not s.envs[spare].over:
+        value -= price_of_backlog(base, world, spare)
+        s.envs[spare].step_in_time, s.envs[spare].step_late = 0.0, 0.0
+        advance(world, spare, math.inf)
+        value += s.envs[spare].step_in_time + s.envs[spare].step_late
+    return value, taken
+
+
+@compiled
+def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
+    """What the work that env `e` has before it takes from the requests to come, in utility.
+
+    At the price of GPU time of priced-pair; nothing if the base policy is another.
+    """
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    work_s = 0.0
+    for gpu in range(rules.gpus):
+        if s.gpus[e, gpu].running > 0:
+            work_s += s.gpus[e, gpu].finish_s - s.envs[e].now_s
+        work_s += queued_work_s(world, e, gpu)
+    price = price_at(base.price, s.envs[e].fast_rate_per_s / rules.load_1_per_s)
+    cost: float = price * work_s * rules.load_1_per_s / rules.gpus
+    return cost
+
+
+@compiled
+def try_pairs(
+    base: CompiledPolicy,
+    world: World,
+    e: int,
+    spare: int,
+    horizon_s: float,
+    values: NDArray[np.float64],
+    picks: NDArray[np.int64],
+) -> int:
+    """As `try_actions`, but only for the pairs that are worth most to `base`, as many as `picks`.
+
+    Of the others `values` holds what `base` itself thinks they are worth less than its own choice.
+    """
+    usual = decide(base, world, e)
+    for pair in range(len(values)):
+        values[pair] = base.worths[pair] - base.worths[usual]
+    pick_pairs(world, e, values, picks)
+    taken = 0
+    # The first pick is the usual pair, relative to which the pairs that are not tried are valued.
+    reference = 0.0
+    for k in range(len(picks)):
+        if picks[k] < 0:
+            break
+        value, moved = try_action(base, world, e, spare, horizon_s, picks[k])
+        taken += moved
+        if k == 0:
+            reference = value
+        values[picks[k]] = value - reference
+    for pair in range(len(values)):
+        twin = same_action(world, e, pair)
+        if twin >= 0:
+            values[pair] = values[twin]
+    return taken
+
+
+@compiled
+def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]) -> None:
+    """Write the pairs of the largest values into `picks`, of those that do the same only one."""
+    for k in range(len(picks)):
+        picks[k] = -1
+        for pair in range(len(values)):
+            is_known = same_action(world, e, pair) >= 0
+            for earlier in range(k):
+                is_known = is_known or picks[earlier] == pair
+            if not is_known and (picks[k] < 0 or values[pair] > values[picks[k]]):
+                picks[k] = pair
+
+
+@compiled
+def same_action(world: World, e: int, action: int) -> int:
+    """An earlier action that does the same: that model on another idle GPU of the pool; or -1."""
+    cluster, s = world.cluster, world.state
+    rules = cluster.rules[0]
+    gpu: int = action // rules.models
+    if gpu == 0 or s.gpus[e, gpu].running > 0:
+        return -1
+    for earlier in range(cluster.pools[cluster.pool_of[gpu]].first_gpu, gpu):
+        if s.gpus[e, earlier].running == 0:
+            return int(earlier * rules.models + action % rules.models)
+    return -1
+
+
+class Tried(NamedTuple):
+    """States of N envs in which every action was tried."""
+
+    observations: NDArray[np.float32]  # (N, F)
+    values: NDArray[np.float64]  # (N, actions): utility within the horizon
+    picks: NDArray[np.int64]  # (K,) scratch: pairs that are tried in one state
+
+
+@compiled
+def visit_and_try(
+    behaviour: CompiledPolicy,
+    base: CompiledPolicy,
+    world: World,
+    out: Outputs,
+    skips: NDArray[np.int64],
+    horizon_s: float,
+    tried: Tried,
+) -> int:
+    """Follow `behaviour` for `skips[e]` decisions in every env e but the last, then try actions.
+
+    An episode that ends is followed by the next; `out.terminated` marks the envs in which one did,
+    and `out` holds the counters of the last such. Returns the decisions taken.
+    """
+    cluster, s = world.cluster, world.state
+    taken = 0
+    spare = len(s.envs) - 1
+    for e in range(spare):
+        out.terminated[e] = False
+        left = skips[e]
+        while left > 0 or s.envs[e].over:
+            if s.envs[e].over:
+                keep_final(world, e, out)
+                out.terminated[e] = True
+                begin_episode(world, e)
+            moved = walk(behaviour, world, e, -1, math.inf, left)
+            left -= moved
+            taken += moved
+        encode(world, e, tried.observations[e])
+        values = tried.values[e]
+        if cluster.rules[0].joint_action:
+            taken += try_pairs(base, world, e, spare, horizon_s, values, tried.picks)
+        else:
+            taken += try_actions(base, world, e, spare, horizon_s, values)
+    return taken

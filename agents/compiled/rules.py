@@ -1,0 +1,128 @@
+"""What priced pairs decide, compiled: what every (GPU, model) pair is worth to a request."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.columns import PairColumns
+from llmroute_env.dynamics.compiled import compiled
+
+SAFE_SLACK = 0.5
+"""Predicted slack from which a request counts as sure to be in time; below, proportionally less:
+what arrives later delays it, and deadlines are missed by predictions that were almost true."""
+
+
+ROOT, STEEP = 0.5, 0.75
+"""Powers of the load by which the price of GPU time rises in `priced-pair` and `steep-pair`."""
+
+
+TIE_WEIGHT = 1e-3
+"""What the slack adds to a pair's worth: it decides between pairs that are otherwise alike."""
+
+
+class Price(NamedTuple):
+    """Of GPU time: `at_load_1` for 1 / load 1 of it at load 1, and load to the power of `growth`.
+
+    The burstier the arrivals, the sooner they exceed the rate that is observed, and the less the
+    price should depend on it: a steep one loses 0.008 on `azure-code`. But one price for many
+    environments needs it: the best single one costs the root 0.009 on `unpredictable-2`.
+    """
+
+    at_load_1: float
+    growth: float = ROOT
+
+
+@compiled
+def price_at(price: Price, load: float) -> float:
+    """Of 1 / load 1 of GPU time at a short-term arrival rate of `load`."""
+    load = max(load, 0.0)
+    # A root is quicker than the general power, and this is asked for every request.
+    growth = math.sqrt(load) if price.growth == ROOT else load**price.growth
+    return price.at_load_1 * growth
+
+
+@compiled
+def kind_of(row: NDArray[np.float32], columns: PairColumns) -> int:
+    """Class and task of the pending request in the observation `row`: a row of `utilities`."""
+    task, user_class = 0, 0
+    for k in range(columns.tasks):
+        if row[columns.task + k] > 0.0:
+            task = k
+    if columns.classes > 1:
+        for k in range(columns.classes):
+            if row[columns.user_class + k] > 0.0:
+                user_class = k
+    return user_class * columns.tasks + task
+
+
+@compiled
+def best_pair(
+    row: NDArray[np.float32],
+    columns: PairColumns,
+    utility: NDArray[np.float64],
+    price: Price,
+    worths: NDArray[np.float64],
+) -> int:
+    """The pair that PricedPair takes for the observation `row`; ties go to the lowest number.
+
+    What every pair is worth is written into `worths`.
+    """
+    kind = kind_of(row, columns)
+    # In float64 everywhere, so that other runtimes come to the same decisions.
+    price_now = price_at(price, math.exp(np.float64(row[columns.rate])) - 1.0)
+    best = 0
+    for pair in range(columns.pairs):
+        predicted = np.float64(row[columns.slack + pair])
+        chance = min(max(predicted / SAFE_SLACK, 0.0), 1.0)
+        promised = utility[kind, pair % utility.shape[1]] * chance
+        worth = promised - price_now * row[columns.work + pair]
+        worths[pair] = worth + TIE_WEIGHT * predicted
+        if worths[pair] > worths[best]:
+            best = pair
+    return best
+
+
+@compiled
+def best_pairs(
+    rows: NDArray[np.float32],
+    columns: PairColumns,
+    utility: NDArray[np.float64],
+    price: Price,
+    worths: NDArray[np.float64],
+    actions: NDArray[np.int64],
+) -> None:
+    """Write `best_pair` of every row into `actions`, and what every pair is worth into `worths`."""
+    for e in range(len(rows)):
+        actions[e] = best_pair(rows[e], columns, utility, price, worths[e])
+
+
+@compiled
+def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
+    """Make the value of every pair -inf but of the `tries` most worth; pairs that tie are one.
+
+    Where others are never tried, what a network makes of them was never learned: in a state that
+    no router visits, it once sent everything to one GPU while the other was idle.
+    """
+    bar = np.inf
+    for _ in range(tries):
+        below = -np.inf
+        for pair in range(len(worths)):
+            if below < worths[pair] < bar:
+                below = worths[pair]
+        if below == -np.inf:
+            return
+        bar = below
+    for pair in range(len(worths)):
+        if worths[pair] < bar:
+            values[pair] = -np.inf
+
+
+@compiled
+def leave_out_of_rows(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
+    """`leave_out` of every row, shape (B, pairs) of both."""
+    for e in range(len(values)):
+        leave_out(values[e], worths[e], tries)

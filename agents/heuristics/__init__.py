@@ -1,0 +1,1 @@
+"""Routers that need no training, and their settings."""

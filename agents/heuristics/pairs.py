@@ -1,0 +1,62 @@
+"""The heuristic that predicts every (GPU, model) pair, and what routers over pairs read.
+
+An action is a pair, GPU-major. What a pair is worth to the pending request is the utility it
+promises, accuracy times the weight of its user, less the price of the GPU time that it takes from
+the requests to come: joining a batch that waits is cheap, opening one is dear, and the more so the
+more requests arrive. Choosing the GPU too keeps small batches from waiting behind large ones, which
+no choice of model alone can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Actions, Observations, read_in
+from agents.columns import PairColumns, pair_columns, utilities
+from agents.compiled.rules import ROOT, Price, best_pairs
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.features import PAIR_FEATURES
+from llmroute_env.specs import require
+
+
+class PricedPair:
+    """The pair with the best utility x chance to be in time - price x GPU time that it adds.
+
+    The chance is the predicted slack in units of SAFE_SLACK. The price is Price(price, growth), at
+    the short-term arrival rate.
+    """
+
+    observation: tuple[str, ...] = PAIR_FEATURES
+    action = "gpu-model"
+
+    def __init__(
+        self, name: str, config: EnvConfig, price: float = 0.02, growth: float = ROOT
+    ) -> None:
+        require(price >= 0, f"{name} price", price, ">= 0")
+        self.name, self.price = name, Price(price, growth)
+        self.observation = read_in(config, self.observation)
+        self.columns = pair_columns(replace(config.layout, names=self.observation))
+        self.utility = utilities(config)
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """See Agent."""
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        actions, _ = choose_pairs(observations, self.columns, self.utility, self.price)
+        return actions
+
+
+def choose_pairs(
+    rows: Observations,
+    columns: PairColumns,
+    utility: NDArray[np.float64],
+    price: Price,
+) -> tuple[Actions, NDArray[np.float64]]:
+    """`best_pair` of every row, shape (B, F) -> (B,), and the worths of all, (B, pairs)."""
+    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), columns.pairs))
+    best_pairs(rows, columns, utility, price, worths, actions)
+    return actions, worths

@@ -1,0 +1,86 @@
+"""More routers without training, and the table of all that have a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Actions, Agent, Observations
+from agents.columns import column
+from agents.compiled.rules import STEEP
+from agents.heuristics import models as heuristics
+from agents.heuristics.lookahead import Hindsight, Rollout
+from agents.heuristics.models import Heuristic, Setting
+from agents.heuristics.pairs import PricedPair
+from llmroute_env.config import EnvConfig
+from llmroute_env.specs import require
+
+
+class RouteBalance(Heuristic):
+    """The model with the best utility in time - weight x predicted latency / deadline.
+
+    After RouteBalance (arXiv 2606.17949), which scores every instance by a weighted sum of
+    predicted quality, latency and cost when the model is selected; here nothing has a price, so two
+    of its three terms remain, and the dispatcher has picked the instance.
+    """
+
+    def __init__(self, name: str, config: EnvConfig, weight: float = 0.3) -> None:
+        super().__init__(name, config)
+        require(weight >= 0, f"{name} weight", weight, ">= 0")
+        self.weight = weight
+        self.slack = column(config, "slack")
+        self.utility = config.utility
+        self.user_class = column(config, "class", self.observation)
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        classes, tasks, _ = self.utility.shape
+        task, user_class = observations[:, :tasks].argmax(axis=1), 0
+        if classes > 1:
+            seen = observations[:, self.user_class : self.user_class + classes]
+            user_class = seen.argmax(axis=1)
+        latency = latency_of(observations[:, self.slack : self.slack + self.models])
+        score = self.utility[user_class, task] - self.weight * latency
+        actions: Actions = score.argmax(axis=1)
+        return actions
+
+
+def latency_of(slack: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Predicted latency / deadline: the inverse of observation.slack."""
+    value = slack.astype(np.float64)
+    compressed = -np.exp(np.minimum(-1.0 - value, 16.0))
+    return np.asarray(1.0 - np.where(value >= -1.0, value, compressed))
+
+
+PRICES = (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
+
+CONTROLS: dict[str, Callable[..., Agent]] = {
+    "route-balance": RouteBalance,
+    "rollout": Rollout,
+    "hindsight": Hindsight,
+    "priced-pair": PricedPair,
+    "steep-pair": partial(PricedPair, growth=STEEP),
+}
+
+TUNABLE = heuristics.TUNABLE | {
+    "route-balance": Setting(
+        "weight", 0.3, (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0)
+    ),
+    "priced-pair": Setting("price", 0.02, PRICES),
+    "steep-pair": Setting("price", 0.02, PRICES),
+}
+
+
+def make(name: str, config: EnvConfig, setting: float | None = None) -> Agent:
+    """The control or heuristic called `name`; `setting` replaces its default.
+
+    Raises:
+        ConfigError: see heuristics.make.
+    """
+    if name not in CONTROLS:
+        return heuristics.make(name, config, setting)
+    factory = CONTROLS[name]
+    return factory(name, config) if setting is None else factory(name, config, setting)

@@ -1,0 +1,104 @@
+"""The best setting of a heuristic, found on validation episodes: what learning has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent, for_agent
+from agents.compiled.policies import COMPILED, episode_scores
+from agents.heuristics import table as controls
+from agents.heuristics.table import TUNABLE
+from agents.settings.checks import USUAL
+from llmroute_env.config import EnvConfig
+from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import require
+
+SEED = 0x5EED
+"""The validation episodes are the same for everybody."""
+
+STRONGEST = (*USUAL["model"], *USUAL["gpu-model"])
+"""Heuristics of which one, tuned, is what learning has to beat: over models and over pairs."""
+
+Choice = tuple[str, float]
+"""A heuristic and its setting."""
+
+
+def validation_seeds(episodes: int) -> NDArray[np.uint64]:
+    """Seeds of the validation episodes, shape (episodes,)."""
+    return np.random.default_rng(SEED).integers(2**64, size=episodes, dtype=np.uint64)
+
+
+class Tuned(NamedTuple):
+    """A heuristic with its best setting, and the mean utility of peak that it earns by it."""
+
+    name: str
+    setting: float
+    score: float
+
+
+def tune(name: str, config: EnvConfig, episodes: int = 48) -> float:
+    """The value of the heuristic's setting that earns most on the validation split of `config`.
+
+    Raises:
+        ConfigError: a heuristic that has no setting.
+    """
+    return best_tuned((name,), config, episodes).setting
+
+
+def best_tuned(names: Sequence[str], config: EnvConfig, episodes: int = 48) -> Tuned:
+    """The heuristic of `names` and its setting that earn most on the validation split of `config`.
+
+    Raises:
+        ConfigError: a heuristic that has no setting.
+    """
+    accepted = ", ".join(TUNABLE)
+    for name in names:
+        require(name in TUNABLE, "agent", name, f"one with a setting: {accepted}")
+    scores = setting_scores(names, config, episodes)
+    best = max(scores, key=scores.__getitem__)
+    return Tuned(*best, scores[best])
+
+
+def setting_scores(
+    names: Sequence[str], config: EnvConfig, episodes: int = 48
+) -> dict[Choice, float]:
+    """What `names` earn on the validation split of `config` with each of their settings."""
+    return {
+        (name, setting): validation_score(name, config, setting, episodes)
+        for name in names
+        for setting in TUNABLE[name].grid
+    }
+
+
+def validation_score(name: str, config: EnvConfig, setting: float, episodes: int) -> float:
+    """Mean utility of peak of heuristic `name` on the validation episodes."""
+    config = replace(config, split="validation")
+    seeds = validation_seeds(episodes)
+    return float(heuristic_scores(name, config, setting, seeds).mean())
+
+
+def heuristic_scores(
+    name: str, config: EnvConfig, setting: float, seeds: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Utility of peak of heuristic `name` on one episode per seed, shape (N,)."""
+    agent = controls.make(name, replace(config, action="model"), setting)
+    config = for_agent(config, agent)
+    if name in COMPILED:
+        return episode_scores(COMPILED[name](config, setting), config, seeds)
+    return run_episodes(agent, config, seeds)
+
+
+def run_episodes(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Utility of peak of one episode per seed, shape (N,): compiled_policies.episode_scores."""
+    config = for_agent(config, agent)
+    simulation = Simulation(config, len(seeds), logs_completions=False)
+    simulation.begin(seeds)
+    agent.begin(len(seeds), np.random.default_rng(seeds))
+    while not simulation.outputs.terminated.all():
+        simulation.step(agent.act(simulation.outputs.observations))
+    return simulation.share_of_peak

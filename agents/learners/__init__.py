@@ -1,0 +1,1 @@
+"""Who learns: Double DQN, rollout policy iteration, Stable-Baselines3."""

@@ -1,0 +1,71 @@
+"""What a training run drives, and which learner belongs to which settings."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from agents.learners.double_dqn import DoubleDQN
+from agents.learners.rollout_iteration import RolloutIteration
+from agents.routers.networks import Router
+from agents.runs.checkpoint import Snapshot
+from agents.runs.plan import Plan
+from agents.settings.own import DoubleDQNSettings, RolloutSettings
+from llmroute_env.specs import ConfigError
+from llmroute_env.vector_env import LLMRouteVectorEnv
+
+
+class Learner(Protocol):
+    """What a training run drives.
+
+    Attributes:
+        decisions: simulated since the beginning.
+        episodes: summaries of finished episodes; whoever reads them clears the list.
+    """
+
+    episodes: list[dict[str, Any]]
+
+    @property
+    def decisions(self) -> int:
+        """See above."""
+        ...
+
+    def iterate(self) -> dict[str, float]:
+        """Collect and learn once; returns what TensorBoard shows."""
+        ...
+
+    @property
+    def router(self) -> Router:
+        """What has been learned."""
+        ...
+
+    def validate(self) -> float:
+        """Score of the router on the validation episodes."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a checkpoint needs."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from the snapshot of a learner with the same settings."""
+        ...
+
+
+def make_learner(plan: Plan) -> Learner:
+    """The learner of the plan's settings, at its beginning."""
+    settings = plan.resolved_settings
+    if isinstance(settings, DoubleDQNSettings):
+        reads = {"observation": settings.observation, "action": settings.action, "split": "train"}
+        fields: dict[str, Any] = {**plan.fields, **reads}
+        env = LLMRouteVectorEnv(settings.envs, plan.scenario, **fields)
+        return DoubleDQN(settings, env, plan.budget, plan.seed)
+    if isinstance(settings, RolloutSettings):
+        return RolloutIteration(settings, plan.configs("train"), plan.budget, plan.seed)
+    try:
+        from agents.learners.sb3.learner import SB3Learner
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"algorithm: got {plan.algorithm!r}, which needs {error.name}; "
+            "accepted: after `pip install 'llmroute[sb3]'`"
+        ) from None
+    return SB3Learner(plan)

@@ -1,0 +1,146 @@
+"""Stable-Baselines3's models from our settings, and from a model the perceptron that it acts by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sb3_contrib import QRDQN, MaskablePPO
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
+from torch import nn
+
+from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
+from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
+from agents.learners.sb3.vec_env import SB3VecEnv
+from agents.routers.networks import QNetwork
+from agents.settings.sb3 import OffPolicySettings, OnPolicySettings
+
+Model = OffPolicyAlgorithm | OnPolicyAlgorithm
+
+LEAST_LOGIT = -1e9
+"""Of an action that leads to no host, whatever the observation."""
+
+
+def build(algorithm: str, settings: Any, venv: SB3VecEnv, seed: int) -> Model:
+    """SB3's model for `algorithm`, on the CPU, before its first step."""
+    return BUILDERS[algorithm](settings, venv, seed)
+
+
+def build_off_policy(
+    kind: Callable[..., OffPolicyAlgorithm],
+    s: OffPolicySettings,
+    venv: SB3VecEnv,
+    seed: int,
+    **architecture: Any,
+) -> OffPolicyAlgorithm:
+    """DQN or QR-DQN."""
+    return kind(
+        "MlpPolicy",
+        venv,
+        learning_rate=LinearSchedule(s.learning_rate, s.learning_rate_end, 1.0),
+        buffer_size=s.replay_capacity,
+        learning_starts=s.warmup_decisions,
+        batch_size=s.batch_size,
+        tau=s.target_rate,
+        gamma=s.discount_per_decision,
+        train_freq=s.collect_steps,
+        gradient_steps=s.updates_per_round,
+        replay_buffer_class=CreditingReplayBuffer,
+        replay_buffer_kwargs={"venv": venv, "settings": s, "seed": seed},
+        target_update_interval=s.target_period,
+        exploration_fraction=s.exploration_fraction,
+        exploration_initial_eps=s.exploration_start,
+        exploration_final_eps=s.exploration_end,
+        max_grad_norm=s.largest_gradient,
+        policy_kwargs={"net_arch": list(s.hidden), "activation_fn": nn.ReLU, **architecture},
+        seed=seed,
+        device="cpu",
+    )
+
+
+def build_on_policy(
+    kind: Callable[..., OnPolicyAlgorithm],
+    s: OnPolicySettings,
+    venv: SB3VecEnv,
+    seed: int,
+    **own: Any,
+) -> OnPolicyAlgorithm:
+    """PPO, MaskablePPO or A2C; `own` holds the arguments that the others lack."""
+    return kind(
+        "MlpPolicy",
+        venv,
+        learning_rate=LinearSchedule(s.learning_rate, s.learning_rate_end, 1.0),
+        n_steps=s.collect_steps,
+        gamma=s.discount_per_decision,
+        gae_lambda=s.trace_decay,
+        rollout_buffer_class=CreditingRolloutBuffer,
+        rollout_buffer_kwargs={"venv": venv, "settings": s, "seed": seed},
+        ent_coef=s.entropy_weight,
+        vf_coef=s.value_weight,
+        max_grad_norm=s.largest_gradient,
+        policy_kwargs={
+            "net_arch": {"pi": list(s.hidden), "vf": list(s.hidden)},
+            "activation_fn": nn.ReLU,
+        },
+        seed=seed,
+        device="cpu",
+        **own,
+    )
+
+
+def proximal(s: OnPolicySettings) -> dict[str, Any]:
+    """The arguments that only PPO and MaskablePPO have."""
+    batch_size = min(s.batch_size, s.envs * s.collect_steps)
+    return {"batch_size": batch_size, "n_epochs": s.uses, "clip_range": s.clip_range}
+
+
+BUILDERS: dict[str, Callable[[Any, SB3VecEnv, int], Model]] = {
+    "sb3-dqn": lambda s, venv, seed: build_off_policy(DQN, s, venv, seed),
+    "qrdqn": lambda s, venv, seed: build_off_policy(QRDQN, s, venv, seed, n_quantiles=s.quantiles),
+    "ppo": lambda s, venv, seed: build_on_policy(PPO, s, venv, seed, **proximal(s)),
+    "a2c": lambda s, venv, seed: build_on_policy(
+        A2C, s, venv, seed, use_rms_prop=False, normalize_advantage=True
+    ),
+    "maskable-ppo": lambda s, venv, seed: build_on_policy(
+        MaskablePPO, s, venv, seed, **proximal(s)
+    ),
+}
+
+
+def router_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork:
+    """The perceptron whose largest output is the policy's deterministic action.
+
+    `hosted`, shape (actions,), is False for actions that lead to no GPU with the model.
+    """
+    layers = linear_layers(model)
+    weight, bias = layers[-1].weight.detach(), layers[-1].bias.detach()
+    # QR-DQN has one output per quantile and action and acts on the mean of the quantiles.
+    weight = weight.reshape(-1, len(hosted), weight.shape[1]).mean(dim=0)
+    bias = bias.reshape(-1, len(hosted)).mean(dim=0)
+    # Nothing but the bias may decide about these.
+    closed = torch.from_numpy(~hosted)
+    weight[closed], bias[closed] = 0.0, LEAST_LOGIT
+    tensors = [t for layer in layers[:-1] for t in (layer.weight.detach(), layer.bias.detach())]
+    columns, hidden = layers[0].in_features, tuple(layer.out_features for layer in layers[:-1])
+    router = QNetwork(columns, hidden, len(hosted), dueling=False, seed=0)
+    names = router.state_dict().keys()
+    router.load_state_dict(dict(zip(names, [*tensors, weight, bias], strict=True)))
+    return router
+
+
+def linear_layers(model: Model) -> list[nn.Linear]:
+    """The layers between an observation and the preferences of the policy."""
+    policy: Any = model.policy
+    if isinstance(model, DQN):
+        parts = [policy.q_net]
+    elif isinstance(model, QRDQN):
+        parts = [policy.quantile_net]
+    else:
+        parts = [policy.mlp_extractor.policy_net, policy.action_net]
+    return [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)]

@@ -1,0 +1,111 @@
+"""The score by which the best weights of a run are chosen; never on test episodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.compiled.policies import CompiledPolicy, episode_scores
+from agents.heuristics.tuning import validation_seeds
+from agents.routers.build import compiled_guard, compiled_router
+from agents.routers.networks import Guarded, Router
+from agents.settings.own import GuardedSettings, Settings
+from llmroute_env.config import EnvConfig
+
+CHOOSING = 1 / 2
+"""Share of the validation episodes on which cautions are compared."""
+
+STRESS_EPISODES, STRESS_WINDOW_S, LEAST_LOSS = 24, 5.0, 0.0005
+"""Of the episodes at a multiple of the load, and what a router may lose there to its heuristic."""
+
+BUSIEST = (math.inf, 16.0, 8.0, 5.0, 3.0, 2.0, 1.0, 0.0)
+"""Loads above which a router may have to leave the decision to its heuristic; the first that is
+safe is taken."""
+
+
+def stressed(config: EnvConfig, factor: float) -> EnvConfig | None:
+    """The environment at loads from its own to `factor` times that; None if it has its trace's."""
+    if config.load is None:
+        return None
+    low, high = config.load_range
+    return replace(config, load=(low, factor * high))
+
+
+def validation_episodes(
+    config: EnvConfig, settings: Settings
+) -> tuple[EnvConfig, NDArray[np.uint64]]:
+    """(environment, seeds) of the validation episodes of `config`."""
+    window_s = min(config.window_s, settings.validation_window_s)
+    config = replace(config, split="validation", window_s=window_s)
+    return config, validation_seeds(settings.validation_episodes)
+
+
+def validate(
+    router: Router, configs: Sequence[EnvConfig], settings: Settings, share: float = 1.0
+) -> float:
+    """Mean utility of peak of the router over a share of the validation episodes of `configs`."""
+    return mean_score(lambda config: compiled_router(router, config), configs, settings, share)
+
+
+def mean_score(
+    policy: Callable[[EnvConfig], CompiledPolicy],
+    configs: Sequence[EnvConfig],
+    settings: Settings,
+    share: float = 1.0,
+) -> float:
+    """The same of the policy that `policy` makes for each of `configs`."""
+    scores = []
+    for own in configs:
+        config, seeds = validation_episodes(own, settings)
+        seeds = seeds[: max(round(share * len(seeds)), 1)]
+        scores.append(episode_scores(policy(config), config, seeds).mean())
+    return float(np.mean(scores))
+
+
+def pick_caution(router: Guarded, configs: Sequence[EnvConfig], settings: GuardedSettings) -> float:
+    """Give the router the best caution and a safe `busiest`; returns its score over all episodes.
+
+    A share of the episodes picks the caution, as they are paired and this is most of what a
+    validation costs; whether it beats the heuristic, that is infinity, all of them decide.
+    """
+    router.busiest.fill_(math.inf)
+    scores = {}
+    for caution in settings.cautions:
+        router.caution.fill_(caution)
+        scores[caution] = validate(router, configs, settings, CHOOSING)
+    router.caution.fill_(max(scores, key=scores.__getitem__))
+    keep_to_safe_loads(router, configs, settings)
+    score = validate(router, configs, settings)
+    # Without the network, which would be asked in vain.
+    heuristic = mean_score(lambda config: compiled_guard(router, config), configs, settings)
+    if heuristic > score:
+        router.caution.fill_(math.inf)
+    return max(heuristic, score)
+
+
+def keep_to_safe_loads(
+    router: Guarded, configs: Sequence[EnvConfig], settings: GuardedSettings
+) -> None:
+    """Give the router the largest `busiest` with which it loses nothing to its heuristic.
+
+    That is tried at loads of up to `stress` times the usual: in a few episodes that are busier than
+    all of validation it could lose all that it gains in the others.
+    """
+    loads = [stressed(config, settings.stress) for config in configs]
+    tried = [config for config in loads if config is not None]
+    fewer = replace(
+        settings,
+        validation_episodes=min(settings.validation_episodes, STRESS_EPISODES),
+        validation_window_s=min(settings.validation_window_s, STRESS_WINDOW_S),
+    )
+    if not tried:
+        return
+    least = mean_score(lambda config: compiled_guard(router, config), tried, fewer) - LEAST_LOSS
+    for load in BUSIEST:
+        router.busiest.fill_(math.log1p(load))
+        if validate(router, tried, fewer) >= least:
+            return

@@ -1,0 +1,1 @@
+"""Networks and the heuristics that guard them, in torch."""

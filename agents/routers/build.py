@@ -1,0 +1,59 @@
+"""Networks and guards for an environment, and both as compiled code."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.columns import gpu_inputs, largest_first, pair_columns, utilities
+from agents.compiled import policies as compiled_policies
+from agents.compiled.policies import CompiledPolicy
+from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
+from llmroute_env.config import EnvConfig
+
+
+def q_network(
+    config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
+) -> QNetwork:
+    """A Q-network that reads the observation of `config` and values its actions."""
+    inputs: NDArray[np.int64] | int = config.layout.width
+    if config.action == "gpu-model":
+        inputs = gpu_inputs(config.layout)
+    return QNetwork(inputs, hidden, len(config.models), dueling, seed)
+
+
+def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
+    """Columns of the observation of `config` that the network reads, whatever it was made for."""
+    inputs: NDArray[np.int64] = network.inputs.numpy()
+    return gpu_inputs(config.layout) if network.reads_gpus else inputs
+
+
+def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: int = 0) -> Guarded:
+    """The heuristic `usual`, which `network` may overrule once it has a caution.
+
+    Of pairs it may take only the `tries` that the heuristic values most, any if it is 0.
+    """
+    if config.action == "gpu-model":
+        columns = pair_columns(config.layout)
+        return GuardedPairs(network, usual.price, columns, utilities(config), tries)
+    slack, rate = map(config.layout.first, ("slack", "fast_rate"))
+    return GuardedNetwork(network, float(usual.margin), slack, rate, largest_first(config))
+
+
+def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
+    """The router as compiled code for `config`, whatever number of GPUs it was made for."""
+    values = router if isinstance(router, QNetwork) else router.network
+    network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
+    if isinstance(router, QNetwork):
+        return network
+    limits = float(router.caution), float(router.busiest), router.tries
+    return compiled_policies.guarded(network, compiled_guard(router, config), *limits)
+
+
+def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
+    """The heuristic that guards the router, alone: what the router is with infinite caution."""
+    if isinstance(router, GuardedPairs):
+        base = compiled_policies.priced_pair(config, *router.price_of_time)
+        # What it was trained to believe that answers are worth, which may not be what counts here.
+        return base._replace(utility=router.accuracy.numpy())
+    return compiled_policies.largest_feasible(config, float(router.margin))

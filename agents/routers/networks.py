@@ -1,0 +1,278 @@
+"""Q-networks: a multilayer perceptron, its dueling form, and one that overrules a heuristic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.columns import PairColumns
+from agents.compiled.networks import Layer, tie_of
+from agents.compiled.rules import Price, leave_out_of_rows
+from agents.heuristics.models import most_feasible
+from agents.heuristics.pairs import choose_pairs
+
+
+def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
+    """Linear layers of `sizes` with ReLU between them, He-initialised from `generator`."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        # Skipping torch's own initialisation keeps the global generator untouched.
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+        nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
+        bound = inputs**-0.5
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class QNetwork(nn.Module):
+    """The value of every action.
+
+    With `dueling` (Wang et al. 2016) the last layer has one more output, the value of the state;
+    the others are advantages, centred per state, so that what all actions share is learned once.
+
+    The same layers serve every row of `inputs` (pairs.gpu_inputs): what is learned of one GPU holds
+    for all, and for any number of them. With one row they see the whole observation at once.
+    """
+
+    inputs: Tensor
+
+    def __init__(
+        self,
+        inputs: NDArray[np.int64] | int,
+        hidden: tuple[int, ...],
+        models: int,
+        dueling: bool,
+        seed: int,
+    ) -> None:
+        """`inputs`, shape (R, I), are columns for each GPU, or there are so many, all read at once.
+
+        There are R x `models` actions.
+        """
+        super().__init__()
+        self.reads_gpus = not isinstance(inputs, int)
+        if isinstance(inputs, int):
+            inputs = np.arange(inputs)[None]
+        generator = torch.Generator().manual_seed(seed)
+        self.dueling, self.tie = dueling, tie_of(len(inputs))
+        self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
+        self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
+        self.linear = tuple(layer for layer in self.body if isinstance(layer, nn.Linear))
+        # What `layers` last returned, which takes a while to make, and the addresses it views.
+        self.views: list[Layer] = []
+        self.memory: list[int] = []
+
+    def forward(self, observations: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Q values, shape (B, F) -> (B, actions).
+
+        `inputs` are those for another number of GPUs.
+        """
+        inputs = self.inputs if inputs is None else inputs
+        outputs: Tensor = self.body(observations[:, inputs])
+        if not self.dueling:
+            return outputs.flatten(1)
+        value, advantages = outputs[:, :, 0].mean(dim=1), outputs[:, :, 1:].flatten(1)
+        return value[:, None] + advantages - advantages.mean(dim=1, keepdim=True)
+
+    @property
+    def columns(self) -> int:
+        """Of the observation; all are read."""
+        return int(self.inputs.numpy().max()) + 1
+
+    @property
+    def actions(self) -> int:
+        """How many it values."""
+        weights, _ = self.layers()[-1]
+        return len(self.inputs) * int(weights.shape[1])
+
+    def layers(self) -> list[Layer]:
+        """Weights and biases of every layer, on the memory of the parameters.
+
+        The value of a state, which a dueling network puts first, is left out: it is the same for
+        all actions.
+        """
+        parameters = [p for layer in self.linear for p in (layer.weight, layer.bias)]
+        memory = [parameter.data_ptr() for parameter in parameters]
+        if memory != self.memory:
+            arrays = [parameter.detach().numpy() for parameter in parameters]
+            *hidden, (weights, biases) = zip((w.T for w in arrays[::2]), arrays[1::2], strict=True)
+            skipped = int(self.dueling)
+            self.views = [*hidden, (weights[:, skipped:], biases[skipped:])]
+            self.memory = memory
+        return self.views
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, which have memory of their own."""
+        return self.__dict__ | {"memory": [], "views": []}
+
+    def preferences(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values of the actions up to what is common to all, shape (B, F) -> (B, actions).
+
+        In NumPy: for few rows torch takes several times as long.
+        """
+        *hidden, (weights, biases) = self.layers()
+        outputs = observations[:, self.inputs.numpy()]
+        for hidden_weights, hidden_biases in hidden:
+            outputs = np.maximum(outputs @ hidden_weights + hidden_biases, 0.0)
+        values: NDArray[np.float32] = outputs @ weights + biases
+        return values.reshape(len(observations), -1)
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The most valuable action of every row."""
+        return self.best(self.preferences(observations))
+
+    def best(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The largest of every row; of those that tie with it, the first."""
+        largest = values.max(axis=1, keepdims=True)
+        actions: NDArray[np.int64] = (values >= largest - self.tie).argmax(axis=1)
+        return actions
+
+
+class Guard(nn.Module):
+    """A heuristic, overruled where a Q-network promises more than `caution` by it.
+
+    With infinite caution it is the heuristic, with none the network. Where the feature `fast_rate`
+    is above `busiest` it is the heuristic as well. Of pairs only the `tries` that the heuristic
+    values most are taken, any if it is 0.
+    """
+
+    caution: Tensor
+    busiest: Tensor
+    rate: int | Tensor
+    tries = 0
+
+    def __init__(self, network: QNetwork) -> None:
+        """Begin as the heuristic."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("caution", torch.tensor(torch.inf))
+        self.register_buffer("busiest", torch.tensor(torch.inf))
+
+    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The action for every row."""
+        usual, values = self.consider(observations)
+        rows, best = np.arange(len(values)), self.network.best(values)
+        gain = values[rows, best] - values[rows, usual]
+        overrules = gain > float(self.caution) + self.network.tie
+        rate = int(self.rate)
+        if rate >= 0:
+            overrules &= observations[:, rate] <= np.float32(self.busiest)
+        return np.where(overrules, best, usual)
+
+    def consider(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What the heuristic does, and the values of the actions; -inf where one is not taken."""
+        return self.usual(observations), self.network.preferences(observations)
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does."""
+        raise NotImplementedError
+
+
+class GuardedNetwork(Guard):
+    """Largest-feasible and a network over models."""
+
+    margin: Tensor
+    slack: Tensor
+    rate: Tensor
+    order: Tensor
+
+    def __init__(
+        self, network: QNetwork, margin: float, slack: int, rate: int, order: list[int]
+    ) -> None:
+        """`slack` and `rate`: first columns of the features `slack` and `fast_rate`, or -1."""
+        super().__init__(network)
+        self.register_buffer("margin", torch.tensor(margin, dtype=torch.float32))
+        self.register_buffer("slack", torch.tensor(slack))
+        self.register_buffer("rate", torch.tensor(rate))
+        self.register_buffer("order", torch.tensor(order))
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does: heuristics.models.LargestFeasible."""
+        first, order = int(self.slack), self.order.numpy()
+        slack = observations[:, first : first + len(order)]
+        return most_feasible(slack, float(self.margin), order)
+
+
+class GuardedPairs(Guard):
+    """Priced-pair and a network over pairs."""
+
+    price: Tensor
+    growth: Tensor
+    accuracy: Tensor
+
+    def __init__(
+        self,
+        network: QNetwork,
+        price: Price,
+        columns: PairColumns,
+        utility: NDArray[np.float64],
+        tries: int = 0,
+    ) -> None:
+        """`price`, `columns` and `utility` are those of columns.py and compiled/rules.py."""
+        super().__init__(network)
+        self.tries, self.rate, self.columns = tries, columns.rate, columns
+        self.register_buffer("price", torch.tensor(price.at_load_1, dtype=torch.float64))
+        self.register_buffer("growth", torch.tensor(price.growth, dtype=torch.float64))
+        # Under its name in files that hold weights from before there were classes of users.
+        self.register_buffer("accuracy", torch.tensor(utility))
+
+    def consider(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See Guard."""
+        usual, worths = self.choose(observations)
+        values = self.network.preferences(observations)
+        if self.tries > 0:
+            leave_out_of_rows(values, worths, self.tries)
+        return usual, values
+
+    def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What the heuristic does: heuristics.pairs.PricedPair."""
+        return self.choose(observations)[0]
+
+    def choose(
+        self, observations: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The same, and what every pair is worth to it: heuristics.pairs.choose_pairs."""
+        return choose_pairs(observations, self.columns, self.accuracy.numpy(), self.price_of_time)
+
+    @property
+    def price_of_time(self) -> Price:
+        """What the heuristic charges for GPU time."""
+        return Price(float(self.price), float(self.growth))
+
+
+Guarded = GuardedNetwork | GuardedPairs
+Router = QNetwork | Guarded
+"""What training yields and `weights.safetensors` holds."""
+
+
+def follow(network: QNetwork, leader: QNetwork, rate: float) -> None:
+    """Move the weights of `network` towards `leader`'s by the share `rate`; 1 copies them."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(network.parameters()), list(leader.parameters()), rate)
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimiser remembers of every parameter, by names for a checkpoint."""
+    remembered = optimizer.state_dict()["state"].items()
+    return {f"adam.{i}.{name}": t for i, moments in remembered for name, t in moments.items()}
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Continue from `moments_of` an optimiser of the same parameters."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, i, moment = name.split(".")
+            state.setdefault(int(i), {})[moment] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,249 @@
+"""A run directory: the run card, the weights that evaluation loads, and the checkpoints.
+
+config.json           run card: algorithm, settings, scenario, env fields, seed, versions
+weights.safetensors   averaged weights, the best on validation traces so far
+checkpoint/           to continue the training (checkpoint.py)
+events.out.tfevents*  TensorBoard
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from agents.base import Actions, Observations
+from agents.columns import gpu_inputs, pair_columns
+from agents.compiled.policies import CompiledPolicy
+from agents.compiled.rules import Price
+from agents.routers.build import compiled_router
+from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
+from agents.runs.checkpoint import CheckpointError, read_tensors, write_atomically
+from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.presets import SETTINGS
+from agents.settings.sb3 import SB3Settings
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.features import Layout
+
+CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
+DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a run was, as far as loading its agent needs it.
+
+    Attributes:
+        fields: of EnvConfig, that replaced the scenario's.
+        columns: of the observation; models: names in action order; actions: how many; classes:
+            names of the classes of users.
+    """
+
+    algorithm: str
+    settings: Settings
+    scenario: str
+    fields: Mapping[str, Any]
+    seed: int
+    decisions: int
+    columns: int
+    models: tuple[str, ...]
+    actions: int
+    classes: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str | None:
+        """What trains the same router again; None if the command line cannot say it."""
+        said = {"load": float | int, "profile": str}
+        known = all(isinstance(value, said.get(name, ())) for name, value in self.fields.items())
+        usual = SETTINGS[self.algorithm]
+        if self.classes:
+            usual = replace(usual, observation=self.settings.observation)
+        if self.settings != usual or not known:
+            return None
+        chosen = "".join(f" --{name} {quote(str(value))}" for name, value in self.fields.items())
+        numbers = f"--seed {self.seed} --timesteps {self.decisions}"
+        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
+
+    @property
+    def action(self) -> str:
+        """What the router decides: EnvConfig.action."""
+        if isinstance(self.settings, DoubleDQNSettings | RolloutSettings):
+            return self.settings.action
+        return str(self.fields.get("action", "model"))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
+        added = {"command": self.command, "versions": versions()}
+        return plain(dataclasses.asdict(self)) | added
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` as JSON gives it back: tuples become lists, unknown objects their repr."""
+    text = json.dumps(value, default=lambda unknown: {"repr": repr(unknown)})
+    entries: dict[str, Any] = json.loads(text)
+    return entries
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_card(directory: Path, card: Card) -> None:
+    """Write `config.json`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / CARD, json.dumps(card.to_json(), indent=2).encode())
+
+
+def read_card(directory: Path) -> Card:
+    """The run card of `directory`.
+
+    Raises:
+        CheckpointError: it is not a run directory, or the card is damaged.
+    """
+    path = directory / CARD
+    if not path.is_file():
+        raise CheckpointError(f"{directory}: is not a run directory: it has no {CARD}")
+    try:
+        entries = json.loads(path.read_text())
+        settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
+        names = [field.name for field in dataclasses.fields(Card)]
+        # Older cards know no classes.
+        values = {name: as_tuple({"classes": (), **entries}[name]) for name in names}
+        values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
+        return Card(**values)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks the entry {error}") from None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{path}: is not a run card: {error}") from None
+
+
+def as_tuple(value: Any) -> Any:
+    """JSON's lists back to tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def write_weights(directory: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `weights.safetensors`."""
+    write_atomically(directory / WEIGHTS, safetensors.torch.save(dict(tensors)))
+
+
+class TrainedRouter:
+    """What a training run yielded: an Agent."""
+
+    def __init__(self, card: Card, network: Router) -> None:
+        self.name = card.algorithm
+        self.observation = card.settings.observation
+        self.action = card.action
+        self.card = card
+        self.network = network
+        values = network if isinstance(network, QNetwork) else network.network
+        self.columns, self.actions = values.columns, values.actions
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """See Agent: it remembers nothing."""
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        return self.network.greedy(observations)
+
+    def compiled(self, config: EnvConfig) -> CompiledPolicy:
+        """See RunsCompiled."""
+        return compiled_router(self.network, config)
+
+
+def load_agent(directory: Path | str, config: EnvConfig | None = None) -> TrainedRouter:
+    """The trained router of a run directory.
+
+    `config` is where it is to route, checked against what it was trained for.
+
+    Raises:
+        CheckpointError: not a run directory, a file is missing or damaged, or the weights do not
+            fit the run card or `config`.
+    """
+    directory = Path(directory)
+    card = read_card(directory)
+    if config is not None:
+        check_fit(card, config)
+    network = make_router(card, None if config is None else config.gpus)
+    load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
+    return TrainedRouter(card, network)
+
+
+def make_router(card: Card, gpus: int | None = None) -> Router:
+    """The router of `card`, before its weights are loaded; over pairs, for so many GPUs."""
+    s, models = card.settings, len(card.models)
+    is_dueling = isinstance(s, DoubleDQNSettings) and s.dueling
+    is_guarded = isinstance(s, RolloutSettings) or (isinstance(s, DoubleDQNSettings) and s.guarded)
+    if card.action != "gpu-model" or isinstance(s, SB3Settings):
+        network = QNetwork(card.columns, s.hidden, card.actions, is_dueling, seed=0)
+        order = list(range(card.actions))
+        return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if is_guarded else network
+    trained_for = card.actions // models
+    classes = max(len(card.classes), 1)
+    rest = Layout(s.observation, 0, trained_for, models, classes).width
+    layout = Layout(s.observation, card.columns - rest, gpus or trained_for, models, classes)
+    network = QNetwork(gpu_inputs(layout), s.hidden, models, is_dueling, seed=0)
+    utility = np.zeros((classes * layout.tasks, models))
+    if not is_guarded:
+        return network
+    tries = s.tries if isinstance(s, RolloutSettings) else 0
+    return GuardedPairs(network, Price(0.0), pair_columns(layout), utility, tries)
+
+
+def check_fit(card: Card, config: EnvConfig) -> None:
+    """Raise a CheckpointError unless the router of `card` can route for `config`.
+
+    A router over pairs that reads every GPU alike can do so for any number of them.
+    """
+    gpus, models = config.gpus, config.model_names
+    if card.action == "gpu-model" and not isinstance(card.settings, SB3Settings):
+        gpus = card.actions // len(card.models)
+    actions = len(models) * (gpus if card.action == "gpu-model" else 1)
+    if actions != card.actions or models != card.models:
+        raise CheckpointError(
+            f"models: got {models!r} and {actions} actions; "
+            f"accepted by this router: {card.models!r} and {card.actions} actions"
+        )
+    if config.class_names != card.classes:
+        raise CheckpointError(
+            f"classes: got {config.class_names!r}; accepted by this router: {card.classes!r}"
+        )
+    seen = replace(config.layout, names=card.settings.observation, gpus=gpus)
+    if seen.width != card.columns:
+        raise CheckpointError(
+            f"observation: got {seen.width} columns of {card.settings.observation!r}; "
+            f"accepted by this router: {card.columns}"
+        )
+
+
+def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `tensors`, read from `path`, into `network`.
+
+    Raises:
+        CheckpointError: they are not the network's, by name or shape.
+    """
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{path}: {name}: got shape {found.get(name)}; accepted: {expected.get(name)}"
+            )
+    network.load_state_dict(dict(tensors))

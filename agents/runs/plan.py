@@ -1,0 +1,107 @@
+"""What a training run is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agents.base import read_in
+from agents.runs.card import Card
+from agents.settings.families import configurations, members
+from agents.settings.own import RolloutSettings, Settings
+from agents.settings.presets import PRESETS, SETTINGS
+from agents.settings.sb3 import SB3Settings
+from llmroute_env.config import EnvConfig
+from llmroute_env.specs import require
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run, before it begins.
+
+    Attributes:
+        scenario: name, or that of a family of environments (families.py), which rollout policy
+            iteration learns in together; fields: of EnvConfig, that replace the scenario's.
+            `observation`, `split` and, but for Stable-Baselines3, `action` are not among them:
+            the settings say what the router reads and decides, and training and validation have
+            their own splits.
+        decisions: length of the training, over all envs; None for the settings' own.
+        algorithm: name of a preset, and of the trained agent.
+        settings: replace the preset's.
+        checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
+            one is written at the end.
+        levels: what TensorBoard compares scores with, by name, as shares of the peak; from
+            `bound`, what no router can exceed on the validation episodes, follows the regret.
+    """
+
+    directory: Path
+    scenario: str = "unpredictable-1"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    decisions: int | None = None
+    algorithm: str = "ddqn"
+    settings: Settings | None = None
+    checkpoint_decisions: int | None = None
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        known = self.algorithm in SETTINGS
+        require(known, "algorithm", self.algorithm, ", ".join(PRESETS))
+        require(self.budget >= 1, "decisions", self.decisions, ">= 1")
+        period = self.checkpoint_period
+        require(period >= 1, "checkpoint_decisions", period, ">= 1")
+        if len(members(self.scenario)) > 1:
+            together = isinstance(self.resolved_settings, RolloutSettings)
+            accepted = f"a single scenario by {self.algorithm}"
+            require(together, "scenario", self.scenario, accepted)
+        own = () if isinstance(self.resolved_settings, SB3Settings) else ("action",)
+        for name in ("observation", "split", *own):
+            require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
+
+    @property
+    def resolved_settings(self) -> Settings:
+        """The settings, or those of the preset; with the class of users where there are several."""
+        settings = self.settings or SETTINGS[self.algorithm]
+        first = configurations(self.scenario, self.fields)[0]
+        return replace(settings, observation=read_in(first, settings.observation))
+
+    @property
+    def budget(self) -> int:
+        """Length of the training, in decisions."""
+        return self.resolved_settings.decisions if self.decisions is None else self.decisions
+
+    @property
+    def checkpoint_period(self) -> int:
+        """Decisions between two checkpoints."""
+        return self.checkpoint_decisions or max(self.budget // 4, 1)
+
+    def config(self, split: str) -> EnvConfig:
+        """The environment, on one split of its workload; the first one of a family."""
+        return self.configs(split)[0]
+
+    def configs(self, split: str) -> tuple[EnvConfig, ...]:
+        """All environments of the scenario: one, or a family."""
+        s = self.resolved_settings
+        fields = dict(self.fields) | {"observation": s.observation, "split": split}
+        if not isinstance(s, SB3Settings):
+            fields["action"] = s.action
+        return configurations(self.scenario, fields)
+
+    def card(self) -> Card:
+        """What `config.json` will say."""
+        config = self.config("train")
+        return Card(
+            algorithm=self.algorithm,
+            settings=self.resolved_settings,
+            scenario=self.scenario,
+            fields=self.fields,
+            seed=self.seed,
+            decisions=self.budget,
+            columns=config.layout.width,
+            models=config.model_names,
+            actions=config.actions,
+            classes=config.class_names,
+        )

@@ -1,0 +1,1 @@
+"""Trained routers as others use them: ONNX files, compiled code, one decision at a time."""

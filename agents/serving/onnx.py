@@ -1,0 +1,80 @@
+"""A router out of an ONNX file that `llmroute export` wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.base import Actions, Observations, for_agent
+from agents.runs.checkpoint import CheckpointError
+from llmroute_env.config import EnvConfig
+from traces.errors import InputError
+
+ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
+"""Of the metadata: what running the router needs."""
+
+
+class OnnxRouter:
+    """The router of an ONNX file: an Agent that needs no torch. One thread decides."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or not a router.
+            InputError: ONNX Runtime is not installed.
+        """
+        self.session = open_session(path)
+        written = self.session.get_modelmeta().custom_metadata_map
+        missing = [name for name in ENTRIES if name not in written]
+        if missing:
+            raise CheckpointError(f"{path}: is not an exported router: lacks {missing}")
+        self.path, self.name = path, written["algorithm"]
+        self.observation: tuple[str, ...] = tuple(json.loads(written["observation"]))
+        self.action = written["action"]
+        self.models: tuple[str, ...] = tuple(json.loads(written["models"]))
+        self.actions, self.columns = int(written["actions"]), int(written["columns"])
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """See Agent: it remembers nothing."""
+
+    def act(self, observations: Observations) -> Actions:
+        """See Agent."""
+        actions: Actions = self.session.run(["actions"], {"observations": observations})[0]
+        return actions
+
+    def check_fit(self, config: EnvConfig) -> None:
+        """Raise a CheckpointError unless it can route for `config`: pairs are those of its GPUs."""
+        config = for_agent(config, self)
+        ours = config.model_names, config.actions, config.layout.width
+        theirs = self.models, self.actions, self.columns
+        if ours != theirs:
+            raise CheckpointError(
+                f"models, actions, columns: got {ours}; accepted by {self.path}: {theirs}"
+            )
+
+
+def open_session(path: Path) -> Any:
+    """ONNX Runtime's session of a file: on the calling thread alone."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise InputError(
+            f"agent: got {str(path)!r}, which needs ONNX Runtime; accepted: after "
+            "`pip install 'llmroute[export]'`"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is missing") from None
+    except Exception as error:
+        # Its exceptions share no class of their own.
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: is not a readable ONNX model: {reason}") from None

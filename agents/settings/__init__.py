@@ -1,0 +1,1 @@
+"""Every hyper-parameter of every learner, as data; imports no torch."""

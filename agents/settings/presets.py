@@ -1,0 +1,97 @@
+"""Named settings of the learners: what `llmroute train ALGORITHM` trains with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.sb3 import SB3_PRESETS
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
+
+PRESETS: dict[str, Settings] = {
+    "rollout-pi": RolloutSettings(),
+    "rollout-pi-model": RolloutSettings(
+        action="model",
+        observation=DEFAULT_FEATURES,
+        hidden=(64, 64),
+        horizon=1.25,
+        decisions=200_000_000,
+    ),
+    "generalist": RolloutSettings(
+        observation=(*GPU_FEATURES, "deadline", "grace"),
+        decisions=300_000_000,
+        follows="priced-pair",
+        capacity=800_000,
+        states_per_round=2048,
+        batch_size=2048,
+        cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
+        validation_episodes=8,
+    ),
+    "ddqn": DoubleDQNSettings(),
+    "ddqn-paper": DoubleDQNSettings(
+        decisions=1_000_000,
+        observation=("task", "batch", "short_rate"),
+        batch_size=128,
+        dueling=False,
+        demonstrators=0.0,
+        guarded=False,
+        subtracts_peak=False,
+        discount_per_decision=0.99,
+        discount_rate_per_s=0.0,
+        n_step=1,
+        target_rate=1.0,
+        target_period=200,
+        average_rate=1.0,
+        validations=12,
+        validation_window_s=30.0,
+    ),
+    "ddqn-pairs": DoubleDQNSettings(
+        action="gpu-model", observation=GPU_FEATURES, envs=64, batch_size=2048
+    ),
+    **SB3_PRESETS,
+}
+"""`ddqn-paper` is the recipe of Jha et al. (arXiv 2401.07886): Double DQN on eight numbers, the
+one-hot task, the requests of each model and the arrival rate, with a hard target and nothing that
+guides it. What the paper leaves open is ours, chosen for the paper's setting (docs/routers.md).
+`ddqn` is the improved one, `ddqn-pairs` the same over (GPU, model) pairs.
+`rollout-pi` is rollout policy iteration over pairs, `rollout-pi-model` over models only.
+`generalist` is for the family `any` (families.py): one router for all loads, deadlines and numbers
+of GPUs, which it reads."""
+
+SCENARIO = {"generalist": "any"}
+"""What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
+
+
+def usual_scenario(algorithm: str) -> str:
+    """What `algorithm` is trained on unless a scenario is named."""
+    return SCENARIO.get(algorithm, "unpredictable-1")
+
+
+ALONE = DoubleDQNSettings(guarded=False)
+ABLATIONS: dict[str, Settings] = {
+    "ddqn-alone": ALONE,
+    "ddqn-alone-constant-discount": replace(
+        ALONE, discount_per_decision=0.99, discount_rate_per_s=0.0
+    ),
+    "ddqn-alone-reward-at-completion": replace(ALONE, credit="completion"),
+    "ddqn-alone-reward-not-centred": replace(ALONE, subtracts_peak=False),
+    "ddqn-alone-without-logarithms": replace(ALONE, observation=(*PAPER_FEATURES, "slack")),
+    "ddqn-alone-without-slack": replace(
+        ALONE, observation=tuple(f for f in DEFAULT_FEATURES if f != "slack"), demonstrators=0.0
+    ),
+    "ddqn-alone-1-step": replace(ALONE, n_step=1),
+    "ddqn-alone-not-dueling": replace(ALONE, dueling=False),
+    "ddqn-alone-not-shown": replace(ALONE, demonstrators=0.0),
+    "ddqn-alone-online-weights": replace(ALONE, average_rate=1.0),
+    "ddqn-alone-last-weights": replace(ALONE, validations=1),
+    "ddqn-alone-hard-target": replace(ALONE, target_rate=1.0, target_period=200),
+    "ddqn-alone-many-envs": replace(ALONE, envs=64, batch_size=2048),
+}
+"""`ddqn` without its guard, which would hide differences, and then without one thing more each:
+discounts by seconds, reward for the decision that earned it, rewards less the peak, features that
+do not saturate in overload, predicted slack (and so no demonstrations), returns of 32 steps, a
+dueling network, demonstrations, averaged weights, the best weights on validation episodes rather
+than the last, a soft target, few envs and so small batches and updates often."""
+
+SETTINGS = PRESETS | ABLATIONS
+"""All that can be trained by name."""

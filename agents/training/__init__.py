@@ -1,0 +1,1 @@
+"""A training run in progress, and what it shows in TensorBoard."""

@@ -1,0 +1,121 @@
+"""What a training run reports: TensorBoard scalars and a progress bar, both rate-limited.
+
+Names are the same for every algorithm; the x axis counts decisions, those of rollouts included, so
+that it says little between algorithms: scores are also shown over the seconds of training.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+from tqdm import tqdm
+
+from agents.runs.plan import Plan
+
+PERIOD_S = 0.5
+"""Least time between two writes: a scalar costs 70 us, more than a step of many envs."""
+
+SCORE, BEST = "eval/utility_of_peak", "eval/best_utility_of_peak"
+"""The score on the validation episodes, and that of the weights that are kept."""
+REGRET, BOUND = "eval/regret", "bound"
+"""Distance from the score to the level called `bound`, where the plan has one."""
+SCORE_BY_S, REGRET_BY_S = "by_seconds/utility_of_peak", "by_seconds/regret"
+"""The same over seconds of training; TensorBoard sorts by name, so these come first."""
+
+
+class Monitor:
+    """Collects the summaries of finished episodes and writes their means now and then."""
+
+    def __init__(self, plan: Plan, done: int, spent_s: float, shows_progress: bool) -> None:
+        """Go on after `done` decisions, which took `spent_s` seconds."""
+        # On resuming, what a killed process wrote beyond its last checkpoint is hidden.
+        self.writer = SummaryWriter(str(plan.directory), purge_step=done or None)
+        self.levels, self.best = plan.levels, 0.0
+        self.began_s = time.perf_counter() - spent_s
+        self.bar = tqdm(
+            total=plan.budget,
+            initial=done,
+            unit=" decisions",
+            unit_scale=True,
+            file=sys.stderr,
+            disable=not shows_progress,
+        )
+        self.episodes: list[Mapping[str, Any]] = []
+        self.written_s, self.written_at = time.perf_counter(), done
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of training, those of earlier processes included."""
+        return time.perf_counter() - self.began_s
+
+    def hyperparameters(self, values: Mapping[str, Any]) -> None:
+        """Fill TensorBoard's HParams page, beside the scores."""
+        shown = {n: v if isinstance(v, bool | int | float) else str(v) for n, v in values.items()}
+        # In this run's own file: SummaryWriter.add_hparams would make a second run of it.
+        writer = self.writer._get_file_writer()  # type: ignore[no-untyped-call]
+        metrics = [BEST, SCORE, *([REGRET] if BOUND in self.levels else [])]
+        for part in hparams(shown, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
+            writer.add_summary(part)
+
+    def episode_ended(self, summary: Mapping[str, Any]) -> None:
+        """Count a finished training episode."""
+        self.episodes.append(summary)
+
+    def report(self, decisions: int, scalars: Mapping[str, float]) -> None:
+        """Advance the bar; write `scalars` and the episodes so far if it is time to."""
+        self.bar.update(decisions - self.bar.n)
+        now_s = time.perf_counter()
+        if now_s - self.written_s < PERIOD_S:
+            return
+        per_s = (decisions - self.written_at) / (now_s - self.written_s)
+        self.write(
+            decisions, {**scalars, **episode_means(self.episodes), "time/steps_per_s": per_s}
+        )
+        self.episodes.clear()
+        self.written_s, self.written_at = now_s, decisions
+
+    def write(self, decisions: int, scalars: Mapping[str, float]) -> None:
+        """Write `scalars` now."""
+        for name, value in scalars.items():
+            self.writer.add_scalar(name, value, decisions)
+
+    def evaluated(self, decisions: int, utility_of_peak: float) -> None:
+        """Show and write the score on the validation episodes."""
+        self.best = max(self.best, utility_of_peak)
+        self.write(decisions, {SCORE: utility_of_peak, BEST: self.best})
+        self.write(round(self.spent_s), {SCORE_BY_S: utility_of_peak})
+        if BOUND in self.levels:
+            regret = self.levels[BOUND] - utility_of_peak
+            self.write(decisions, {REGRET: regret})
+            self.write(round(self.spent_s), {REGRET_BY_S: regret})
+        self.bar.set_postfix_str(f"validation {utility_of_peak:.3f} of peak")
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.bar.close()
+        self.writer.close()
+
+
+def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over finished episodes, by scalar name; empty without any."""
+    if not summaries:
+        return {}
+    count = len(summaries)
+    means = {
+        "in_training/return": sum(s["utility"] for s in summaries) / count,
+        "in_training/utility_of_peak": sum(s["utility_of_peak"] for s in summaries) / count,
+        "in_training/deadline_met": sum(s["deadline_met"] for s in summaries) / count,
+        "in_training/rejected": sum(s["rejected"] / s["requests"] for s in summaries) / count,
+    }
+    for name in summaries[0].get("classes", ()):
+        for figure in ("utility_of_peak", "deadline_met"):
+            values = [s["classes"][name][figure] for s in summaries]
+            means[f"class_{name}/{figure}"] = sum(values) / count
+    for model in summaries[0]["share"]:
+        means[f"share/{model}"] = sum(s["share"][model] for s in summaries) / count
+    return means
