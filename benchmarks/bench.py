@@ -24,9 +24,9 @@ from agents.loading import run_of
 from benchmarks.cells import Bound, Cell, Train, Tune
 from benchmarks.entries import ENTRIES, training_entry
 from benchmarks.entry import Entry
+from benchmarks.evaluation.row_files import write_atomically
 from benchmarks.evaluation_cell import Evaluate
 from benchmarks.looseness_cell import MeasureLooseness
-from benchmarks.results import write_atomically
 from benchmarks.runners import Workers, run_cells
 from benchmarks.suite import FOLLOWED, TUNED, Suite
 from llmroute_env.serialization import to_plain

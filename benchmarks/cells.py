@@ -16,12 +16,12 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks import controls
 from benchmarks.bound_program import Instance
 from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
 from benchmarks.entry import Entry
-from benchmarks.episode_rows import DETAILED
-from benchmarks.runner import episode_seeds
+from benchmarks.evaluation import controls
+from benchmarks.evaluation.episode_rows import DETAILED
+from benchmarks.evaluation.runner import episode_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.serialization import config_sha256
 

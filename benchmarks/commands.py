@@ -151,7 +151,7 @@ class Evaluate:
     def run(self) -> None:
         """Do it."""
         from agents.loading import load
-        from benchmarks.runner import evaluate, report
+        from benchmarks.evaluation.runner import evaluate, report
         from benchmarks.tables import show
         from llmroute_env.scenarios import configure
 

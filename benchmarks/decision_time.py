@@ -17,7 +17,7 @@ from agents.compiled_decisions import CompiledRouter
 from agents.decisions import one_thread, ways_to_decide
 from agents.families import configurations
 from agents.loading import load_trained
-from benchmarks.runner import episode_seeds
+from benchmarks.evaluation.runner import episode_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation import Simulation
 

@@ -17,9 +17,9 @@ from agents.plan import Plan
 from agents.settings import USUAL
 from agents.training import train
 from agents.tuning import tune
+from benchmarks.evaluation.runner import Evaluation, evaluate, report
+from benchmarks.evaluation.stats import paired_difference
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
-from benchmarks.runner import Evaluation, evaluate, report
-from benchmarks.stats import paired_difference
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure

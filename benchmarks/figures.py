@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import WINDOW_S, peak_of
+from benchmarks.evaluation.metrics import WINDOW_S, peak_of
 from llmroute_env.config import EnvConfig
 from llmroute_env.state import Records
 

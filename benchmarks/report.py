@@ -12,10 +12,10 @@ from benchmarks import (
     report_summary,
     report_tables,
 )
+from benchmarks.evaluation.row_files import read_rows, write_atomically
 from benchmarks.report_data import Results
 from benchmarks.report_page import Picture, Section, to_html, to_markdown
 from benchmarks.report_svg import picture
-from benchmarks.results import read_rows, write_atomically
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3

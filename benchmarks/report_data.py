@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.entries import ENTRIES
-from benchmarks.results import Row
-from benchmarks.stats import Interval, bootstrap_mean, paired_difference
+from benchmarks.evaluation.row_files import Row
+from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
 from benchmarks.suite import FOLLOWED
 
 Floats = NDArray[np.float64]

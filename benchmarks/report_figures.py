@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.evaluation.metrics import BACKLOG_EDGES, RATE_EDGES
+from benchmarks.evaluation.stats import performance_profile
 from benchmarks.figures import MODEL_COLORS
-from benchmarks.metrics import BACKLOG_EDGES, RATE_EDGES
 from benchmarks.report_data import AVAILABLE, Floats, Results
 from benchmarks.report_svg import new_figure, put_legend, style
-from benchmarks.stats import performance_profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.metrics import THRESHOLDS
+from benchmarks.evaluation.metrics import THRESHOLDS
+from benchmarks.evaluation.stats import Interval
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_svg import ROUTER_COLORS, new_figure, put_legend, style
-from benchmarks.stats import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics import THRESHOLDS, WINDOW_S
+from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report_data import Results
 from benchmarks.report_page import Part, Table
 from benchmarks.report_static_grid import (

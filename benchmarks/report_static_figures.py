@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.metrics import THRESHOLDS
+from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report_data import Floats, Results
 from benchmarks.report_page import Part
 from benchmarks.report_static_gpus import PAPER_PER_GPU, Match, matches

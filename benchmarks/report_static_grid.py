@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.metrics import THRESHOLDS
+from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_text import number
 from benchmarks.report_windows import LARGEST, PAPER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.metrics import WINDOW_S
+from benchmarks.evaluation.metrics import WINDOW_S
 from benchmarks.report_data import Results
 from benchmarks.report_page import Part, Table
 from benchmarks.report_static_grid import (

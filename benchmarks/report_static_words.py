@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from benchmarks import report_static_choices
-from benchmarks.metrics import THRESHOLDS
+from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_static_gpus import span
 from benchmarks.report_static_grid import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks import report_paper, report_static, report_static_gpus, report_windows
-from benchmarks.metrics import THRESHOLDS, WINDOW_S
+from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Part, Section, Table
 from benchmarks.report_paper import MATRICES, SCORE, WITH_SHEDDING, same_rates, worst_transfer

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.evaluation.stats import Interval
 from benchmarks.report_data import AVAILABLE, Results
-from benchmarks.stats import Interval
 
 
 def load_text(

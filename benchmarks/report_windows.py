@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.metrics import THRESHOLDS, WINDOW_S
+from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_page import Part, Table
 from benchmarks.report_paper_figures import LEVELS, window_levels, window_ratios

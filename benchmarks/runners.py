@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.cells import Cell, Files, execute
-from benchmarks.results import write_atomically
+from benchmarks.evaluation.row_files import write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
 

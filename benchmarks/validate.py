@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench import SUITE, plan
+from benchmarks.evaluation.row_files import Row, read_file, without_times
 from benchmarks.evaluation_cell import Evaluate
-from benchmarks.results import Row, read_file, without_times
 from benchmarks.runners import Workers, run
 from benchmarks.suite import Suite
 from llmroute_env.specs import ConfigError, require

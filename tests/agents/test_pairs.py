@@ -18,7 +18,7 @@ from agents.rollouts import try_action, try_pairs
 from agents.routers import compiled_router, guard, q_network
 from agents.run_directory import load_agent, make_router, write_card, write_weights
 from agents.tuning import best_tuned, run_episodes, setting_scores, validation_score
-from benchmarks.runner import evaluate
+from benchmarks.evaluation.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.observation import GPU_FEATURES, PAIR_FEATURES
 from llmroute_env.simulation import Simulation

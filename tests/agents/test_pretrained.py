@@ -21,7 +21,7 @@ from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from benchmarks import bench, commands, pretrained
 from benchmarks.cli import main, parse
-from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
 from llmroute_env import ConfigError, EnvConfig, configure
 from llmroute_env.simulation import Simulation
 

@@ -11,8 +11,8 @@ from agents.plan import Plan
 from agents.training import Result
 from benchmarks.bench_command import Bench, Report, Tune, Validate
 from benchmarks.commands import Train
+from benchmarks.evaluation.row_files import read_rows
 from benchmarks.levels import Reference
-from benchmarks.results import read_rows
 
 COMMANDS = {"bench": Bench, "report": Report, "validate": Validate, "tune": Tune, "train": Train}
 

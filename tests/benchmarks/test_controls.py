@@ -6,9 +6,9 @@ import pytest
 from agents import controls as routers
 from agents.controls import CONTROLS
 from agents.loading import load
-from benchmarks import controls
 from benchmarks.bounds import bound_of_peak
-from benchmarks.runner import episode_seeds, evaluate
+from benchmarks.evaluation import controls
+from benchmarks.evaluation.runner import episode_seeds, evaluate
 from benchmarks.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.observation import slack

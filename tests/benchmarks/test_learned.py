@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.bench import bench
-from benchmarks.results import read_rows
+from benchmarks.evaluation.row_files import read_rows
 from benchmarks.runners import Workers
 from benchmarks.suite import SUITES
 from benchmarks.validate import validate

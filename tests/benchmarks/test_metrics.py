@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.metrics import by_second, policy_map, window_ratios, windows_near_peak
-from benchmarks.runner import EpisodeResult, Evaluation, report
+from benchmarks.evaluation.metrics import by_second, policy_map, window_ratios, windows_near_peak
+from benchmarks.evaluation.runner import EpisodeResult, Evaluation, report
 from llmroute_env import EnvConfig
 from llmroute_env.state import COMPLETION, IN_TIME, LATE, Records
 

@@ -13,9 +13,9 @@ import pytest
 from agents import heuristics
 from benchmarks.bench import bench, plan
 from benchmarks.entries import ENTRIES
-from benchmarks.episode_rows import metrics
-from benchmarks.results import Row, read_rows, without_times
-from benchmarks.runner import evaluate, report
+from benchmarks.evaluation.episode_rows import metrics
+from benchmarks.evaluation.row_files import Row, read_rows, without_times
+from benchmarks.evaluation.runner import evaluate, report
 from benchmarks.runners import Workers
 from benchmarks.suite import SUITES, Suite
 from llmroute_env import ConfigError

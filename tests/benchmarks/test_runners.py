@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import runners
-from benchmarks.results import read_rows, without_times
+from benchmarks.evaluation.row_files import read_rows, without_times
 from benchmarks.runners import WorkerDiedError, Workers, run_cells
 from llmroute_env import ConfigError
 from traces.errors import InputError

@@ -11,7 +11,7 @@ from benchmarks.bound_exact import best_routing, best_schedule
 from benchmarks.bound_looseness import looseness
 from benchmarks.bound_shares import least_shares_s, near
 from benchmarks.bounds import bound, bound_by_events, episodes, regret, upper_bound
-from benchmarks.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import episode_seeds, evaluate
 from llmroute_env.scenarios import TESTING, configure
 from llmroute_env.specs import ConfigError, Deadline
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import stats
+from benchmarks.evaluation import stats
 from llmroute_env.specs import ConfigError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics import by_second, latencies_s, policy_map, windows_near_peak
-from benchmarks.results import Row
-from benchmarks.runner import EpisodeResult, Evaluation, episode_seeds
+from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
+from benchmarks.evaluation.row_files import Row
+from benchmarks.evaluation.runner import EpisodeResult, Evaluation, episode_seeds
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Lengths of the windows compared with the peak; the second is the one that reports show."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from agents.base import Agent, for_agent
 from agents.compiled_policies import RunsCompiled, walk_all
 from agents.lookahead import SeesState
-from benchmarks.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
-from benchmarks.stats import Interval, bootstrap_mean
+from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
+from benchmarks.evaluation.stats import Interval, bootstrap_mean
 from llmroute_env.config import EnvConfig
 from llmroute_env.episode import DISABLED
 from llmroute_env.simulation import Simulation
