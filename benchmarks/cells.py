@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.bound_program import Instance
-from benchmarks.bounds import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
+from benchmarks.bounds.program import Instance
+from benchmarks.bounds.upper import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
 from benchmarks.entry import Entry
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.episode_rows import DETAILED

@@ -21,7 +21,7 @@ from agents.plan import Plan
 from agents.settings import Settings
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from agents.validation import validation_episodes
-from benchmarks.bounds import bound_of_peak
+from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.evaluation.row_files import write_atomically
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import DEFAULT_FEATURES

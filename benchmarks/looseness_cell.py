@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bound_looseness import looseness
+from benchmarks.bounds.looseness import looseness
 from benchmarks.cells import Files
 
 LOOSENESS = "bounds/looseness.json"

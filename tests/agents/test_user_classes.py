@@ -22,7 +22,7 @@ from agents.run_directory import CARD, load_agent
 from agents.settings import DoubleDQNSettings
 from agents.training import train
 from agents.tuning import run_episodes
-from benchmarks.bounds import bound, bound_of_peak, episodes, peak
+from benchmarks.bounds.upper import bound, bound_of_peak, episodes, peak
 from benchmarks.entries import ENTRIES
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
 from llmroute_env import ConfigError, Deadline, RequestClass, configure

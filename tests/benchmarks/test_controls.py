@@ -6,7 +6,7 @@ import pytest
 from agents import controls as routers
 from agents.controls import CONTROLS
 from agents.loading import load
-from benchmarks.bounds import bound_of_peak
+from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.runner import episode_seeds, evaluate
 from benchmarks.suite import FOLLOWED, TUNED

@@ -17,7 +17,7 @@ from agents.training import train
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from agents.validation import validation_episodes
 from benchmarks import levels
-from benchmarks.bounds import bound_of_peak
+from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.levels import Reference, reference_of
 from llmroute_env.scenarios import configure
 

@@ -7,10 +7,10 @@ import pytest
 from scipy import optimize
 
 from agents.heuristics import HEURISTICS, make
-from benchmarks.bound_exact import best_routing, best_schedule
-from benchmarks.bound_looseness import looseness
-from benchmarks.bound_shares import least_shares_s, near
-from benchmarks.bounds import bound, bound_by_events, episodes, regret, upper_bound
+from benchmarks.bounds.exact import best_routing, best_schedule
+from benchmarks.bounds.looseness import looseness
+from benchmarks.bounds.shares import least_shares_s, near
+from benchmarks.bounds.upper import bound, bound_by_events, episodes, regret, upper_bound
 from benchmarks.evaluation.runner import episode_seeds, evaluate
 from llmroute_env.scenarios import TESTING, configure
 from llmroute_env.specs import ConfigError, Deadline

@@ -34,8 +34,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bound_program import Instance, levels, maximum
-from benchmarks.bound_shares import Floats
+from benchmarks.bounds.program import Instance, levels, maximum
+from benchmarks.bounds.shares import Floats
 from llmroute_env.config import EnvConfig
 from llmroute_env.episode import TICKS_PER_S
 from llmroute_env.simulation import Simulation

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.bound_exact import best_routing, best_schedule
-from benchmarks.bounds import bound_by_events, episodes, peak
+from benchmarks.bounds.exact import best_routing, best_schedule
+from benchmarks.bounds.upper import bound_by_events, episodes, peak
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bound_shares import Floats, least_batch_s, least_shares_s
+from benchmarks.bounds.shares import Floats, least_batch_s, least_shares_s
 from llmroute_env.cluster import Cluster
 from llmroute_env.reward import HARD, decay
 from llmroute_env.specs import TICK_S
