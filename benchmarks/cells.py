@@ -18,10 +18,10 @@ import numpy as np
 
 from benchmarks.bounds.program import Instance
 from benchmarks.bounds.upper import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
-from benchmarks.entry import Entry
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.episode_rows import DETAILED
 from benchmarks.evaluation.runner import episode_seeds
+from benchmarks.suites.entries.entry import Entry
 from llmroute_env.config import EnvConfig
 from llmroute_env.serialization import config_sha256
 

@@ -14,12 +14,12 @@ import numpy as np
 from agents.base import Agent
 from agents.lookahead import SeesState
 from benchmarks.cells import Bound, Files
-from benchmarks.entries import ENTRIES, training_entry
-from benchmarks.entry import Entry
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.episode_rows import rows_of
 from benchmarks.evaluation.row_files import ROWS, stamp, to_lines
 from benchmarks.evaluation.runner import evaluate
+from benchmarks.suites.entries.entry import Entry
+from benchmarks.suites.entries.every import ENTRIES, training_entry
 from llmroute_env.config import EnvConfig
 from llmroute_env.serialization import config_sha256, trace_sha256
 from llmroute_env.simulation import Simulation

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from benchmarks.evaluation.stats import Interval, paired_difference
-from benchmarks.priority_entries import SCENARIO
 from benchmarks.report_data import SEED, Results, RouterRows
 from benchmarks.report_page import Part, Section, Table
 from benchmarks.report_text import interval_text, label, number
+from benchmarks.suites.entries.priority import SCENARIO
 from benchmarks.tables import percent
 from llmroute_env.scenarios import PRIORITY
 

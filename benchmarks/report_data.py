@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.entries import ENTRIES
 from benchmarks.evaluation.row_files import Row
 from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
 from benchmarks.suite import FOLLOWED
+from benchmarks.suites.entries.every import ENTRIES
 
 Floats = NDArray[np.float64]
 SEED = 0

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks import report_windows
-from benchmarks.entries import ARRIVALS, MIXES
 from benchmarks.report_data import AVAILABLE, Results, ratio
 from benchmarks.report_page import Part, Table
 from benchmarks.report_text import load_text, number
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
+from benchmarks.suites.entries.every import ARRIVALS, MIXES
 
 DEADLINES = ("unpredictable-1", "soft", "soft-steep", "deadline-tight", "deadline-loose")
 LEVELS = (AVAILABLE, 0.95, 0.9)

@@ -26,7 +26,7 @@ from benchmarks.report_static_grid import (
     spots,
 )
 from benchmarks.report_svg import ROUTER_COLORS, new_figure, picture, put_legend
-from benchmarks.static_entries import LOADS, WORKLOADS
+from benchmarks.suites.entries.static import LOADS, WORKLOADS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

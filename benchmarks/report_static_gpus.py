@@ -20,7 +20,7 @@ from benchmarks.report_static_grid import (
 )
 from benchmarks.report_text import listed, number
 from benchmarks.report_windows import LARGEST
-from benchmarks.static_entries import GPUS, LENGTHS_S, LOADS, WORKLOADS
+from benchmarks.suites.entries.static import GPUS, LENGTHS_S, LOADS, WORKLOADS
 
 PAPER_PER_GPU, FOUR, EIGHT = 3.9, 4, 8
 SCORE = "utility_of_peak"

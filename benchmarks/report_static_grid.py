@@ -11,7 +11,7 @@ from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report_data import Results, ratio
 from benchmarks.report_text import number
 from benchmarks.report_windows import LARGEST, PAPER
-from benchmarks.static_entries import LENGTHS_S, LOADS, WORKLOADS
+from benchmarks.suites.entries.static import LENGTHS_S, LOADS, WORKLOADS
 
 PAPER_WINDOWS = tuple(PAPER[threshold] for threshold in THRESHOLDS)
 RECIPE, BEST_TUNED = "ddqn-paper", "best tuned"

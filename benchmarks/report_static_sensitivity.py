@@ -21,7 +21,7 @@ from benchmarks.report_static_grid import (
 )
 from benchmarks.report_text import number
 from benchmarks.report_windows import LARGEST
-from benchmarks.static_entries import LENGTHS_S, LOADS, POWERS, WORKLOADS
+from benchmarks.suites.entries.static import LENGTHS_S, LOADS, POWERS, WORKLOADS
 
 STEEP = "steep-pair"
 BASE = Spot(STATIC, WORKLOADS[0], LOADS[1], LENGTHS_S[1])

@@ -21,7 +21,7 @@ from benchmarks.report_static_grid import (
 from benchmarks.report_static_words import TAG
 from benchmarks.report_text import load_text, times
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
-from benchmarks.static_entries import LENGTHS_S, LOADS
+from benchmarks.suites.entries.static import LENGTHS_S, LOADS
 
 TITLE, WITH_SHEDDING_TITLE = "The paper's results and ours", "The paper's results, with shedding"
 BESIDE = "steep-pair"

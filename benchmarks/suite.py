@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from agents.presets import ABLATIONS
 from agents.tuning import STRONGEST
-from benchmarks.entries import ENTRIES, tagged
+from benchmarks.suites.entries.every import ENTRIES, tagged
 from llmroute_env.specs import ConfigError, require
 
 HEURISTICS = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")

@@ -23,8 +23,8 @@ from agents.settings import DoubleDQNSettings
 from agents.training import train
 from agents.tuning import run_episodes
 from benchmarks.bounds.upper import bound, bound_of_peak, episodes, peak
-from benchmarks.entries import ENTRIES
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.suites.entries.every import ENTRIES
 from llmroute_env import ConfigError, Deadline, RequestClass, configure
 from llmroute_env.observation import PAIR_FEATURES
 from llmroute_env.simulation import Simulation

@@ -3,9 +3,9 @@
 from typing import Any
 
 from benchmarks import report_static
-from benchmarks.entries import ENTRIES
 from benchmarks.report_data import Results
 from benchmarks.report_page import Part, Table
+from benchmarks.suites.entries.every import ENTRIES
 
 LENGTHS = ("0.5", "1", "2", "5", "10")
 LONG, SHORT = "static-unpredictable-1-load-1.5-120s", "static-unpredictable-1-load-1.5"

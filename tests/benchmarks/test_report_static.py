@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from benchmarks import report_static_choices, report_static_words
-from benchmarks.entries import ENTRIES
 from benchmarks.report_data import Results
 from benchmarks.report_static_grid import (
     H100,
@@ -22,7 +21,8 @@ from benchmarks.report_static_grid import (
 )
 from benchmarks.report_static_sensitivity import CHANGES, UNCHANGED
 from benchmarks.report_summary import sections
-from benchmarks.static_entries import LENGTHS_S, LOADS, WORKLOADS
+from benchmarks.suites.entries.every import ENTRIES
+from benchmarks.suites.entries.static import LENGTHS_S, LOADS, WORKLOADS
 
 from .static_rows import GRID, LONG, near, row, tables, tags, words
 

@@ -13,7 +13,7 @@ from benchmarks.report_static_figures import window_map
 from benchmarks.report_static_grid import SHEDDING, STATIC, Spot, cases
 from benchmarks.report_static_sensitivity import sensitivity
 from benchmarks.report_summary import sections, summary
-from benchmarks.static_entries import GPUS, WORKLOADS
+from benchmarks.suites.entries.static import GPUS, WORKLOADS
 
 from .static_rows import GRID, PER_GPU, SHORT, alone, near, row, tables, words
 

@@ -11,8 +11,8 @@ from agents.heuristics import HEURISTICS
 from agents.presets import SETTINGS
 from benchmarks.bench import plan
 from benchmarks.cells import Train
-from benchmarks.entries import ENTRIES, MIXES, tagged
 from benchmarks.suite import SUITES, TUNED, suite
+from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
 from llmroute_env import ConfigError
 from llmroute_env.regimes import fit
 from llmroute_env.scenarios import SHIFTS, configure

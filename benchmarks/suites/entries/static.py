@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.entry import Entry
+from benchmarks.suites.entries.entry import Entry
 from llmroute_env import profiles
 from llmroute_env.specs import Deadline, Pool, Profile
 

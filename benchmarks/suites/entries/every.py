@@ -12,9 +12,9 @@ from typing import Any
 
 from agents.families import DEDICATED
 from agents.presets import SCENARIO
-from benchmarks.entry import Entry
-from benchmarks.priority_entries import priority_entries
-from benchmarks.static_entries import static_entries
+from benchmarks.suites.entries.entry import Entry
+from benchmarks.suites.entries.priority import priority_entries
+from benchmarks.suites.entries.static import static_entries
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
 

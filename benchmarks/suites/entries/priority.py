@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.entry import Entry
+from benchmarks.suites.entries.entry import Entry
 from llmroute_env.scenarios import PRIORITY
 
 SCENARIO = "priority"
