@@ -16,7 +16,7 @@ import tyro
 from benchmarks.commands import UNCHANGED, Environment
 
 if TYPE_CHECKING:
-    from benchmarks.runners import Workers
+    from benchmarks.suites.workers import Workers
 
 REFUTED = 1
 """Exit code of a validation that does not confirm the figures."""
@@ -65,9 +65,9 @@ class Bench:
 
     def run(self) -> int:
         """Do it."""
-        from benchmarks.bench import bench
         from benchmarks.report import write_report
-        from benchmarks.suite import suite
+        from benchmarks.suites.bench import bench
+        from benchmarks.suites.suite import suite
 
         changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
         given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
@@ -123,7 +123,7 @@ class Validate:
 
     def run(self) -> int:
         """Do it; 1 if a figure is refuted."""
-        from benchmarks.validate import validate
+        from benchmarks.suites.validate import validate
 
         verdict = validate(self.directory, self.cells, self.seed, workers_of(self.work))
         for finding in verdict.findings[:20]:
@@ -181,7 +181,7 @@ class Tune:
 
 
 def workers_of(options: WorkerOptions) -> Workers:
-    """The options as runners take them."""
-    from benchmarks.runners import Workers
+    """The options as suites take them."""
+    from benchmarks.suites.workers import Workers
 
     return Workers(options.runner, options.workers, options.ray_address)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.looseness_cell import LOOSENESS
 from benchmarks.report_page import Section, Table
 from benchmarks.report_paper_figures import looseness
 from benchmarks.report_svg import picture
 from benchmarks.report_text import number
+from benchmarks.suites.measure_looseness import LOOSENESS
 
 
 def sections(directory: Path) -> list[Section]:

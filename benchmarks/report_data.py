@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation.row_files import Row
 from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
-from benchmarks.suite import FOLLOWED
 from benchmarks.suites.entries.every import ENTRIES
+from benchmarks.suites.suite import FOLLOWED
 
 Floats = NDArray[np.float64]
 SEED = 0

@@ -19,9 +19,10 @@ from agents.presets import PRESETS
 from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
-from benchmarks import bench, commands, pretrained
+from benchmarks import commands, pretrained
 from benchmarks.cli import main, parse
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure
 from llmroute_env.simulation import Simulation
 

@@ -9,7 +9,7 @@ from agents.loading import load
 from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.runner import episode_seeds, evaluate
-from benchmarks.suite import FOLLOWED, TUNED
+from benchmarks.suites.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.observation import slack
 from llmroute_env.simulation import Simulation

@@ -11,7 +11,6 @@ import pytest
 from benchmarks import report_bound, report_learned, report_windows
 from benchmarks.evaluation import stats
 from benchmarks.evaluation.stats import Interval
-from benchmarks.looseness_cell import MeasureLooseness
 from benchmarks.report import FIGURES
 from benchmarks.report_compact import write_compact
 from benchmarks.report_data import Results
@@ -21,6 +20,7 @@ from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
 from benchmarks.report_paper_figures import gains
 from benchmarks.report_summary import summary
 from benchmarks.report_text import load_text
+from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
 def row(entry: str, agent: str, utility: float, **others: Any) -> dict[str, Any]:

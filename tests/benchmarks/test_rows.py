@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from agents import heuristics
-from benchmarks.bench import bench, plan
 from benchmarks.evaluation.episode_rows import metrics
 from benchmarks.evaluation.row_files import Row, read_rows, without_times
 from benchmarks.evaluation.runner import evaluate, report
-from benchmarks.runners import Workers
-from benchmarks.suite import SUITES, Suite
+from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
+from benchmarks.suites.suite import SUITES, Suite
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 from llmroute_env.serialization import config_sha256, trace_sha256
 from llmroute_env.simulation import Simulation

@@ -9,10 +9,10 @@ from agents.controls import CONTROLS
 from agents.families import configurations
 from agents.heuristics import HEURISTICS
 from agents.presets import SETTINGS
-from benchmarks.bench import plan
-from benchmarks.cells import Train
-from benchmarks.suite import SUITES, TUNED, suite
+from benchmarks.suites.bench import plan
+from benchmarks.suites.cells import Train
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
+from benchmarks.suites.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
 from llmroute_env.regimes import fit
 from llmroute_env.scenarios import SHIFTS, configure

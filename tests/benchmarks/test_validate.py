@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench_command import Validate, WorkerOptions
-from benchmarks.runners import Workers
-from benchmarks.validate import validate
+from benchmarks.suites.validate import validate
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 
 HERE = Workers(count=0)

@@ -1,7 +1,7 @@
 """The pieces of a suite's work: bounds, tuning, training and evaluation, each a pure function.
 
 A cell turns input files into output files. It can run in any process or on any machine; whoever
-runs it reads its `needs` and writes its outputs (runners.py). Its first output exists exactly when
+runs it reads its `needs` and writes its outputs (workers.py). Its first output exists exactly when
 it is finished.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bounds.looseness import looseness
-from benchmarks.cells import Files
+from benchmarks.suites.cells import Files
 
 LOOSENESS = "bounds/looseness.json"
 

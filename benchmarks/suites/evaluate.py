@@ -13,11 +13,11 @@ import numpy as np
 
 from agents.base import Agent
 from agents.lookahead import SeesState
-from benchmarks.cells import Bound, Files
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.episode_rows import rows_of
 from benchmarks.evaluation.row_files import ROWS, stamp, to_lines
 from benchmarks.evaluation.runner import evaluate
+from benchmarks.suites.cells import Bound, Files
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
 from llmroute_env.config import EnvConfig

@@ -21,14 +21,14 @@ from typing import Any
 from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
 from agents.loading import run_of
-from benchmarks.cells import Bound, Cell, Train, Tune
 from benchmarks.evaluation.row_files import write_atomically
-from benchmarks.evaluation_cell import Evaluate
-from benchmarks.looseness_cell import MeasureLooseness
-from benchmarks.runners import Workers, run_cells
-from benchmarks.suite import FOLLOWED, TUNED, Suite
+from benchmarks.suites.cells import Bound, Cell, Train, Tune
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
+from benchmarks.suites.evaluate import Evaluate
+from benchmarks.suites.measure_looseness import MeasureLooseness
+from benchmarks.suites.suite import FOLLOWED, TUNED, Suite
+from benchmarks.suites.workers import Workers, run_cells
 from llmroute_env.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import runners
 from benchmarks.evaluation.row_files import read_rows, without_times
-from benchmarks.runners import WorkerDiedError, Workers, run_cells
+from benchmarks.suites import workers
+from benchmarks.suites.workers import WorkerDiedError, Workers, run_cells
 from llmroute_env import ConfigError
 from traces.errors import InputError
 
@@ -85,7 +85,7 @@ def test_a_killed_ray_worker_is_replaced(fake, tmp_path: Path):
 def test_a_cell_that_kills_every_worker_is_given_up(
     fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runners, "RETRIES", 1)
+    monkeypatch.setattr(workers, "RETRIES", 1)
     with pytest.raises(WorkerDiedError, match="2 in a row died, most likely of fake/7"):
         run_cells([fake(7, deaths=100)], tmp_path, Workers("local", 1), "fake")
 
@@ -109,9 +109,9 @@ def test_ray_is_an_extra(fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 RUN = """
 import sys
 from pathlib import Path
-from benchmarks.bench import bench
-from benchmarks.runners import Workers
-from benchmarks.validate import read_suite
+from benchmarks.suites.bench import bench
+from benchmarks.suites.workers import Workers
+from benchmarks.suites.validate import read_suite
 bench(read_suite(Path(sys.argv[2])), Path(sys.argv[1]), Workers(count=0))
 """
 
@@ -120,7 +120,7 @@ ENDLESS = """
 import sys
 from pathlib import Path
 from fake_cells import Fake
-from benchmarks.runners import Workers, run_cells
+from benchmarks.suites.workers import Workers, run_cells
 if __name__ == "__main__":
     run_cells([Fake(99, 0)], Path(sys.argv[1]), Workers("local", 1), "fake")
 """

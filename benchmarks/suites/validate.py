@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench import SUITE, plan
 from benchmarks.evaluation.row_files import Row, read_file, without_times
-from benchmarks.evaluation_cell import Evaluate
-from benchmarks.runners import Workers, run
-from benchmarks.suite import Suite
+from benchmarks.suites.bench import SUITE, plan
+from benchmarks.suites.evaluate import Evaluate
+from benchmarks.suites.suite import Suite
+from benchmarks.suites.workers import Workers, run
 from llmroute_env.specs import ConfigError, require
 
 IGNORED = ("commit", "versions")
