@@ -65,7 +65,7 @@ class Bench:
 
     def run(self) -> int:
         """Do it."""
-        from benchmarks.report import write_report
+        from benchmarks.report.report import write_report
         from benchmarks.suites.bench import bench
         from benchmarks.suites.suite import suite
 
@@ -94,8 +94,8 @@ class Report:
 
     def run(self) -> int:
         """Do it."""
-        from benchmarks.report import write_report
-        from benchmarks.report_compact import write_compact
+        from benchmarks.report.compact import write_compact
+        from benchmarks.report.report import write_report
 
         if self.compact is not None:
             paths = write_compact(self.directory, self.compact)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks import report_windows
-from benchmarks.report_data import AVAILABLE, Results, ratio
-from benchmarks.report_page import Part, Table
-from benchmarks.report_text import load_text, number
+from benchmarks.report.data import AVAILABLE, Results, ratio
+from benchmarks.report.page import Part, Table
+from benchmarks.report.text import load_text, number
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 from benchmarks.suites.entries.every import ARRIVALS, MIXES
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.evaluation.stats import Interval
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_svg import ROUTER_COLORS, new_figure, put_legend, style
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.svg import ROUTER_COLORS, new_figure, put_legend, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks import report_static_choices, report_static_figures, report_static_gpus
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Table
+from benchmarks.report.text import number
 from benchmarks.report_paper import SCORE, available
 from benchmarks.report_static_grid import (
     BEST_TUNED,
@@ -25,7 +26,6 @@ from benchmarks.report_static_grid import (
 )
 from benchmarks.report_static_sensitivity import sensitivity
 from benchmarks.report_static_words import LEVELS, STEEP, TAG, of_availability, of_windows
-from benchmarks.report_text import number
 from benchmarks.report_windows import LARGEST
 from benchmarks.tables import percent
 

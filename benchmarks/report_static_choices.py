@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Table
 from benchmarks.report_static_grid import (
     H100,
     RECIPE,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import THRESHOLDS
-from benchmarks.report_data import Floats, Results
-from benchmarks.report_page import Part
+from benchmarks.report.data import Floats, Results
+from benchmarks.report.page import Part
+from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
 from benchmarks.report_static_gpus import PAPER_PER_GPU, Match, matches
 from benchmarks.report_static_grid import (
     PAPER_WINDOWS,
@@ -25,7 +26,6 @@ from benchmarks.report_static_grid import (
     reached,
     spots,
 )
-from benchmarks.report_svg import ROUTER_COLORS, new_figure, picture, put_legend
 from benchmarks.suites.entries.static import LOADS, WORKLOADS
 
 if TYPE_CHECKING:

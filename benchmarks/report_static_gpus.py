@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.page import Part, Table
+from benchmarks.report.text import listed, number
 from benchmarks.report_static_grid import (
     RECIPE,
     SETTINGS,
@@ -18,7 +19,6 @@ from benchmarks.report_static_grid import (
     chosen,
     router,
 )
-from benchmarks.report_text import listed, number
 from benchmarks.report_windows import LARGEST
 from benchmarks.suites.entries.static import GPUS, LENGTHS_S, LOADS, WORKLOADS
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchmarks.evaluation.metrics import THRESHOLDS
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_text import number
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.text import number
 from benchmarks.report_windows import LARGEST, PAPER
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS, WORKLOADS
 

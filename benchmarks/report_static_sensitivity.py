@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from benchmarks.evaluation.metrics import WINDOW_S
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Table
+from benchmarks.report.text import number
 from benchmarks.report_static_grid import (
     H100,
     SHEDDING,
@@ -19,7 +20,6 @@ from benchmarks.report_static_grid import (
     router,
     text,
 )
-from benchmarks.report_text import number
 from benchmarks.report_windows import LARGEST
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS, POWERS, WORKLOADS
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from benchmarks import report_static_choices
 from benchmarks.evaluation.metrics import THRESHOLDS
-from benchmarks.report_data import Results, ratio
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.text import listed, load_text, times
 from benchmarks.report_static_gpus import span
 from benchmarks.report_static_grid import (
     BEST_TUNED,
@@ -25,7 +26,6 @@ from benchmarks.report_static_grid import (
     router,
     text,
 )
-from benchmarks.report_text import listed, load_text, times
 from benchmarks.report_windows import LARGEST
 
 TAG, SHEDDING_TAG = "static-stable", "availability"

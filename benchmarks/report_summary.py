@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from benchmarks import report_paper, report_static, report_static_gpus, report_windows
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Part, Section, Table
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.page import Part, Section, Table
+from benchmarks.report.text import load_text, times
 from benchmarks.report_paper import MATRICES, SCORE, WITH_SHEDDING, same_rates, worst_transfer
 from benchmarks.report_static_gpus import span
 from benchmarks.report_static_grid import (
@@ -19,7 +20,6 @@ from benchmarks.report_static_grid import (
     nearest,
 )
 from benchmarks.report_static_words import TAG
-from benchmarks.report_text import load_text, times
 from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS
 

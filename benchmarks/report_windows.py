@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.page import Part, Table
+from benchmarks.report.svg import picture
+from benchmarks.report.text import number
 from benchmarks.report_paper_figures import LEVELS, window_levels, window_ratios
-from benchmarks.report_svg import picture
-from benchmarks.report_text import number
 from benchmarks.tables import percent
 
 LARGEST, SINGLE = "opt-6.7b", "best-single"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from benchmarks import report_static
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Table
 from benchmarks.suites.entries.every import ENTRIES
 
 LENGTHS = ("0.5", "1", "2", "5", "10")

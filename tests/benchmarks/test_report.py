@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks.evaluation import stats
 from benchmarks.evaluation.row_files import read_rows
-from benchmarks.report import all_sections, write_report
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Picture, Section, Table, to_html, to_markdown
-from benchmarks.report_text import number
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown
+from benchmarks.report.report import all_sections, write_report
+from benchmarks.report.text import number
 from llmroute_env import ConfigError
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import report_bound, report_learned, report_windows
+from benchmarks import report_windows
 from benchmarks.evaluation import stats
 from benchmarks.evaluation.stats import Interval
-from benchmarks.report import FIGURES
-from benchmarks.report_compact import write_compact
-from benchmarks.report_data import Results
-from benchmarks.report_figures import over_time
-from benchmarks.report_page import Table
+from benchmarks.report import bound, learned
+from benchmarks.report.compact import write_compact
+from benchmarks.report.data import Results
+from benchmarks.report.figures import over_time
+from benchmarks.report.page import Table
+from benchmarks.report.report import FIGURES
+from benchmarks.report.text import load_text
 from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
 from benchmarks.report_paper_figures import gains
 from benchmarks.report_summary import summary
-from benchmarks.report_text import load_text
 from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
@@ -128,7 +129,7 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stats, "RESAMPLES", 200)
     one = learned_rows("one", 0.7, (0.8, 0.8), (0.8, 0.6))
     results = Results([*one, *learned_rows("two", 0.7, (0.7, 0.7), (0.7, 0.7))])
-    table = report_learned.table(results, dict.fromkeys(("one", "two"), "largest-feasible"))
+    table = learned.table(results, dict.fromkeys(("one", "two"), "largest-feasible"))
     every, first, second = table.rows
     # Differences on `one`: 0.1, 0.1, 0.1 and -0.1: their middle half is 0.1, their mean 0.05.
     assert first[:3] == ("one", "largest-feasible 0.7000", "learned (2 seeds)")
@@ -144,11 +145,11 @@ def test_what_a_generalist_never_saw_is_a_table_of_its_own(monkeypatch: pytest.M
     monkeypatch.setattr(stats, "RESAMPLES", 20)
     seen = learned_rows("one", 0.7, (0.8, 0.8))
     new = [{**r, "tags": ["unseen"]} for r in learned_rows("unseen-one", 0.7, (0.6, 0.6))]
-    (section,) = report_learned.sections(Results([*seen, *new]))
+    (section,) = learned.sections(Results([*seen, *new]))
     tables = {part.title: part.rows for part in section.parts if isinstance(part, Table)}
     assert [rows[0][0] for rows in tables.values()] == ["one", "unseen-one"]
-    assert tables[report_learned.UNSEEN][0][4] == "-0.1000"
-    (section,) = report_learned.sections(Results(seen))
+    assert tables[learned.UNSEEN][0][4] == "-0.1000"
+    (section,) = learned.sections(Results(seen))
     assert len([part for part in section.parts if isinstance(part, Table)]) == 1
 
 
@@ -223,9 +224,9 @@ def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
     for name, content in cell.run({}, tmp_path).items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(content)
-    (section,) = report_bound.sections(tmp_path)
+    (section,) = bound.sections(tmp_path)
     (table,) = (part for part in section.parts if isinstance(part, Table))
     rows = json.loads((tmp_path / cell.output).read_text())["rows"]
     assert [line[0] for line in table.rows] == [f"{r['load']:g}" for r in rows]
     assert all(1 - 1e-6 <= r["bound"] <= 1.2 for r in rows)
-    assert report_bound.sections(finished) == []
+    assert bound.sections(finished) == []

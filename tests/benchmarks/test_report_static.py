@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks import report_static_choices, report_static_words
-from benchmarks.report_data import Results
+from benchmarks.report.data import Results
 from benchmarks.report_static_grid import (
     H100,
     SETTINGS,

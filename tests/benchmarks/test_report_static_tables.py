@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report_static_gpus
-from benchmarks.report import all_sections, by_themselves
-from benchmarks.report_compact import KEPT, MOST, kept
-from benchmarks.report_data import Results
-from benchmarks.report_page import Picture, Table
+from benchmarks.report.compact import KEPT, MOST, kept
+from benchmarks.report.data import Results
+from benchmarks.report.page import Picture, Table
+from benchmarks.report.report import all_sections, by_themselves
 from benchmarks.report_static_figures import window_map
 from benchmarks.report_static_grid import SHEDDING, STATIC, Spot, cases
 from benchmarks.report_static_sensitivity import sensitivity

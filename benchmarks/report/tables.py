@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.evaluation.stats import probability_of_improvement, stratified_bootstrap
-from benchmarks.report_data import SEED, Results, RouterRows
-from benchmarks.report_page import Table
-from benchmarks.report_text import interval_text, label, number, versions_text
+from benchmarks.report.data import SEED, Results, RouterRows
+from benchmarks.report.page import Table
+from benchmarks.report.text import interval_text, label, number, versions_text
 from benchmarks.tables import milliseconds, percent
 
 COLUMNS = (

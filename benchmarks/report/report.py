@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import (
-    report_bound,
-    report_classes,
-    report_figures,
-    report_learned,
-    report_summary,
-    report_tables,
-)
+from benchmarks import report_summary
 from benchmarks.evaluation.row_files import read_rows, write_atomically
-from benchmarks.report_data import Results
-from benchmarks.report_page import Picture, Section, to_html, to_markdown
-from benchmarks.report_svg import picture
+from benchmarks.report import bound, classes, figures, learned, tables
+from benchmarks.report.data import Results
+from benchmarks.report.page import Picture, Section, to_html, to_markdown
+from benchmarks.report.svg import picture
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3
@@ -46,16 +40,16 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
     """The chapters for which there are rows."""
     main, own = results.main, by_themselves(results)
     chapters = [
-        Section("Figures", tuple(figures(results, main))),
+        Section("Figures", tuple(pictures(results, main))),
         *report_summary.sections(results),
-        *report_classes.sections(results),
-        *report_learned.sections(results),
-        *report_bound.sections(directory),
-        Section("All entries together", (report_tables.summary(results, main),) if main else ()),
-        Section("Each entry", tuple(report_tables.of_entry(results, e) for e in own)),
+        *classes.sections(results),
+        *learned.sections(results),
+        *bound.sections(directory),
+        Section("All entries together", (tables.summary(results, main),) if main else ()),
+        Section("Each entry", tuple(tables.of_entry(results, e) for e in own)),
         Section(
             "Effort and run cards",
-            (report_tables.effort(results, own), report_tables.cards(results, own)),
+            (tables.effort(results, own), tables.cards(results, own)),
         ),
     ]
     return [chapter for chapter in chapters if chapter.parts]
@@ -67,22 +61,22 @@ def by_themselves(results: Results) -> list[str]:
     return [entry for entry in results.entries if entry not in hidden]
 
 
-def figures(results: Results, main: list[str]) -> list[Picture]:
+def pictures(results: Results, main: list[str]) -> list[Picture]:
     """Availability, utility over time, shares of the models, maps of the policy, profiles."""
-    pictures = []
+    found = []
     if results.tagged("availability"):
         agents = on_curves(results)
-        figure = report_figures.availability(results, agents, "availability")
+        figure = figures.availability(results, agents, "availability")
         caption = "Requests in time (line: 99 %, available) and utility against the arrival rate."
-        pictures.append(picture("availability", caption, figure))
+        found.append(picture("availability", caption, figure))
     lively = [entry for entry in main if "stable" not in entry] or main
     for entry in lively[:SHOWN_OVER_TIME]:
-        pictures += of_entry(results, entry)
+        found += of_entry(results, entry)
     if not main:
-        return pictures
-    figure = report_figures.profiles(results, main, report_tables.everywhere(results, main)[:6])
+        return found
+    figure = figures.profiles(results, main, tables.everywhere(results, main)[:6])
     caption = "Performance profiles: higher is better; entries weigh the same."
-    return [*pictures, picture("profiles", caption, figure)]
+    return [*found, picture("profiles", caption, figure)]
 
 
 def on_curves(results: Results) -> list[str]:
@@ -96,10 +90,10 @@ def on_curves(results: Results) -> list[str]:
 def of_entry(results: Results, entry: str) -> list[Picture]:
     """The course of an episode, and what its routers did."""
     agents = shown(results, entry)
-    course = report_figures.over_time(results, entry, agents)
+    course = figures.over_time(results, entry, agents)
     two = agents[:2]
-    shares = report_figures.share_by_rate(results, entry, two)
-    maps = report_figures.policy_maps(results, entry, two)
+    shares = figures.share_by_rate(results, entry, two)
+    maps = figures.policy_maps(results, entry, two)
     return [
         picture(
             f"time-{entry}",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from benchmarks.evaluation.stats import Interval, paired_difference
-from benchmarks.report_data import SEED, Results, RouterRows
-from benchmarks.report_page import Part, Section, Table
-from benchmarks.report_text import interval_text, label, number
+from benchmarks.report.data import SEED, Results, RouterRows
+from benchmarks.report.page import Part, Section, Table
+from benchmarks.report.text import interval_text, label, number
 from benchmarks.suites.entries.priority import SCENARIO
 from benchmarks.tables import percent
 from llmroute_env.scenarios import PRIORITY

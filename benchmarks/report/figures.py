@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.evaluation.metrics import BACKLOG_EDGES, RATE_EDGES
 from benchmarks.evaluation.stats import performance_profile
 from benchmarks.figures import MODEL_COLORS
-from benchmarks.report_data import AVAILABLE, Floats, Results
-from benchmarks.report_svg import new_figure, put_legend, style
+from benchmarks.report.data import AVAILABLE, Floats, Results
+from benchmarks.report.svg import new_figure, put_legend, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.report_page import Section, Table
+from benchmarks.report.page import Section, Table
+from benchmarks.report.svg import picture
+from benchmarks.report.text import number
 from benchmarks.report_paper_figures import looseness
-from benchmarks.report_svg import picture
-from benchmarks.report_text import number
 from benchmarks.suites.measure_looseness import LOOSENESS
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.evaluation.stats import Interval, crossed_bootstrap
-from benchmarks.report_data import SEED, Floats, Results
-from benchmarks.report_page import Part, Picture, Section, Table
+from benchmarks.report.data import SEED, Floats, Results
+from benchmarks.report.page import Part, Picture, Section, Table
+from benchmarks.report.svg import picture
+from benchmarks.report.text import label, number
 from benchmarks.report_paper_figures import gains
-from benchmarks.report_svg import picture
-from benchmarks.report_text import label, number
 from benchmarks.tables import percent
 
 Against = Mapping[str, str]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.evaluation.stats import Interval
-from benchmarks.report_data import AVAILABLE, Results
+from benchmarks.report.data import AVAILABLE, Results
 
 
 def load_text(

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evaluation.row_files import read_rows, write_atomically
-from benchmarks.report import FIGURES, MARKDOWN, all_sections
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Picture, Section, Table, markdown_part, to_markdown
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
+from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
+from benchmarks.report.text import versions_text
 from benchmarks.report_summary import summary
-from benchmarks.report_text import versions_text
 
 TABLE = "table.md"
 KEPT = (

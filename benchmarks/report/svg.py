@@ -6,8 +6,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import COLORS
-from benchmarks.report_data import Results
-from benchmarks.report_page import Picture
+from benchmarks.report.data import Results
+from benchmarks.report.page import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
