@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.page import Section, Table
-from benchmarks.report.svg import picture
+from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
 from benchmarks.report.text import number
-from benchmarks.report_paper_figures import looseness
 from benchmarks.suites.measure_looseness import LOOSENESS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def sections(directory: Path) -> list[Section]:
@@ -37,3 +41,18 @@ def sections(directory: Path) -> list[Section]:
     )
     drawn = picture("looseness", caption, looseness(rows))
     return [Section("Looseness of the bound", (drawn, table))]
+
+
+def looseness(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """The bound over exact optima of small instances, against their load."""
+    figure, axes = new_figure(1, 1, (10.5, 3.2))
+    loads = [row["load"] for row in rows]
+    lines = (("worst_bound", "worst instance"), ("bound", "mean"), ("free_bound", "free schedule"))
+    for (name, label), color in zip(lines, ROUTER_COLORS, strict=False):
+        axes[0, 0].plot(loads, [row[name] for row in rows], "o-", label=label, color=color)
+    axes[0, 0].axhline(1.0, color="#999999", linewidth=0.8)
+    axes[0, 0].set(xscale="log", xlabel="arrival rate / load 1", ylabel="bound / optimum")
+    axes[0, 0].set_xticks(loads, [f"{load:g}" for load in loads])
+    axes[0, 0].minorticks_off()
+    put_legend(figure, axes[0, 0])
+    return figure

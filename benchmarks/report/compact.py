@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.evaluation.row_files import read_rows, write_atomically
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
+from benchmarks.report.paper.summary import summary
 from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
 from benchmarks.report.text import versions_text
-from benchmarks.report_summary import summary
 
 TABLE = "table.md"
 KEPT = (

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.evaluation.stats import Interval, crossed_bootstrap
 from benchmarks.report.data import SEED, Floats, Results
 from benchmarks.report.page import Part, Picture, Section, Table
-from benchmarks.report.svg import picture
+from benchmarks.report.svg import new_figure, picture, put_legend, style
 from benchmarks.report.text import label, number
-from benchmarks.report_paper_figures import gains
 from benchmarks.tables import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Against = Mapping[str, str]
 """Entry -> the heuristic that routers are compared with there."""
@@ -56,6 +59,42 @@ def figure(results: Results, against: Against) -> Picture:
         "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther below."
     )
     return picture("gains", caption, gains(results, found))
+
+
+def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figure:
+    """Per entry and learned router, the gain over the best tuned heuristic with its interval."""
+    entries = list(dict.fromkeys(entry for by_entry in found.values() for entry in by_entry))
+    height = 1.3 + 0.11 * len(entries) * (len(found) + 1.2)
+    figure, axes = new_figure(1, 1, (10.5, height))
+    axis = axes[0, 0]
+    values = [value for by_entry in found.values() for value in by_entry.values()]
+    right = 1.1 * max(*(value.ci_high for value in values), 0.004)
+    lows = [value.ci_low for value in values]
+    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
+    left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
+    offsets = (np.arange(len(found)) - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
+    for offset, (agent, by_entry) in zip(offsets, found.items(), strict=True):
+        color = style(results, agent)["color"]
+        axis.plot([], [], "o", color=color, markersize=4, label=agent)
+        for entry, value in by_entry.items():
+            place = entries.index(entry) + offset
+            mark = "o" if value.mean >= left else "<"
+            axis.plot(max(value.mean, left), place, mark, color=color, markersize=4, clip_on=False)
+            axis.plot((value.ci_low, value.ci_high), (place, place), color=color, linewidth=1.5)
+    axis.axvline(0.0, color="#555555", linewidth=0.8)
+    axis.set_xlim(left, right)
+    axis.xaxis.set_major_formatter("{x:+g}")
+    axis.invert_yaxis()
+    axis.grid(axis="y", color="#eeeeee")
+    axis.set(xlabel="utility of peak, minus the best tuned heuristic's")
+    if len(entries) == 1:
+        # Of many routers on one entry the names say more than a legend of repeated colours.
+        axis.set_yticks(offsets, list(found))
+        axis.set_title(entries[0])
+    else:
+        axis.set_yticks(np.arange(len(entries)), entries)
+        put_legend(figure, axis)
+    return figure
 
 
 def met(results: Results, entry: str, agent: str) -> bool:

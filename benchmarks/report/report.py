@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import report_summary
 from benchmarks.evaluation.row_files import read_rows, write_atomically
 from benchmarks.report import bound, classes, figures, learned, tables
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Section, to_html, to_markdown
+from benchmarks.report.paper import summary
 from benchmarks.report.svg import picture
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
@@ -41,7 +41,7 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
     main, own = results.main, by_themselves(results)
     chapters = [
         Section("Figures", tuple(pictures(results, main))),
-        *report_summary.sections(results),
+        *summary.sections(results),
         *classes.sections(results),
         *learned.sections(results),
         *bound.sections(directory),

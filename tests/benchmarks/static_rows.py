@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from benchmarks import report_static
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Table
+from benchmarks.report.paper.static import chapter
 from benchmarks.suites.entries.every import ENTRIES
 
 LENGTHS = ("0.5", "1", "2", "5", "10")
@@ -71,4 +71,4 @@ def tables(parts: list[Part]) -> dict[str, Table]:
 
 
 def words(rows: list[dict[str, Any]], beginning: str) -> str:
-    return next(text for text in report_static.words(Results(rows)) if text.startswith(beginning))
+    return next(text for text in chapter.words(Results(rows)) if text.startswith(beginning))

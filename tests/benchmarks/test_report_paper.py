@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import report_windows
 from benchmarks.evaluation import stats
 from benchmarks.evaluation.stats import Interval
 from benchmarks.report import bound, learned
 from benchmarks.report.compact import write_compact
 from benchmarks.report.data import Results
 from benchmarks.report.figures import over_time
+from benchmarks.report.learned import gains
 from benchmarks.report.page import Table
+from benchmarks.report.paper import windows
+from benchmarks.report.paper.claims import MATRICES, same_rates, worst_transfer
+from benchmarks.report.paper.summary import summary
 from benchmarks.report.report import FIGURES
 from benchmarks.report.text import load_text
-from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
-from benchmarks.report_paper_figures import gains
-from benchmarks.report_summary import summary
 from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
@@ -61,7 +61,7 @@ WINDOWS = [
 
 
 def test_it_is_said_plainly_that_one_model_for_all_has_more_windows_at_the_strictest_level():
-    text, dependence = report_windows.words(Results(WINDOWS))
+    text, dependence = windows.words(Results(WINDOWS))
     assert "60.0 % against 40.0 % at >= 96 %" in text
     assert "20.0 % against 40.0 % at >= 99 %" in text
     assert "So with shedding opt-6.7b alone has more windows at >= 99 %. It drops" in text
@@ -71,7 +71,7 @@ def test_it_is_said_plainly_that_one_model_for_all_has_more_windows_at_the_stric
 
 def test_nothing_is_conceded_where_nothing_has_to_be():
     rows = [{**r, **near_peak(90, 90, 90)} if r["learned"] else r for r in WINDOWS]
-    text, _ = report_windows.words(Results(rows))
+    text, _ = windows.words(Results(rows))
     assert "learned has at least as many windows at every threshold" in text
 
 

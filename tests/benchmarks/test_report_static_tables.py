@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report_static_gpus
 from benchmarks.report.compact import KEPT, MOST, kept
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Table
+from benchmarks.report.paper.static import gpus
+from benchmarks.report.paper.static.figures import window_map
+from benchmarks.report.paper.static.grid import SHEDDING, STATIC, Spot, cases
+from benchmarks.report.paper.static.sensitivity import sensitivity
+from benchmarks.report.paper.summary import sections, summary
 from benchmarks.report.report import all_sections, by_themselves
-from benchmarks.report_static_figures import window_map
-from benchmarks.report_static_grid import SHEDDING, STATIC, Spot, cases
-from benchmarks.report_static_sensitivity import sensitivity
-from benchmarks.report_summary import sections, summary
 from benchmarks.suites.entries.static import GPUS, WORKLOADS
 
 from .static_rows import GRID, PER_GPU, SHORT, alone, near, row, tables, words
@@ -28,7 +28,7 @@ CARD = {"commit": None, "versions": {}}
 def test_four_gpus_do_the_work_of_as_many_as_earn_the_same(utility: float, text: str):
     by_gpus = dict(zip((4, *GPUS), (0.1, 0.2, 0.5, 0.7, 0.8, 0.85, 0.9), strict=True))
     by_gpus[8], by_gpus[24] = 0.3 if utility == 0.4 else 0.2, 0.8
-    found = report_static_gpus.Match(Spot(STATIC, WORKLOADS[0], 1.5, 30.0), utility, by_gpus)
+    found = gpus.Match(Spot(STATIC, WORKLOADS[0], 1.5, 30.0), utility, by_gpus)
     assert found.gpus_text == text
     assert found.per_gpu == pytest.approx((utility / 4) / (by_gpus[8] / 8))
 
@@ -40,7 +40,7 @@ def test_performance_per_gpu_by_setting():
     assert f"do the work of {8 + 16 * 0.6 / 0.7:.1f})" in static
     assert shedding.startswith("rollout-pi: not reproduced, unpredictable-1 3.00 at load 1.5")
     assert "do the work of > 8)" in shedding
-    (table,) = report_static_gpus.table(Results(PER_GPU))
+    (table,) = gpus.table(Results(PER_GPU))
     first, second = table.rows
     assert first[:7] == ("nothing shed", WORKLOADS[0], "1.5", "0.900", "0.100", "0.300", "-")
     assert first[-4:] == ("6.00", "21.7", "-", "-")

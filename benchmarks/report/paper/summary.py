@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks import report_paper, report_static, report_static_gpus, report_windows
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Part, Section, Table
-from benchmarks.report.text import load_text, times
-from benchmarks.report_paper import MATRICES, SCORE, WITH_SHEDDING, same_rates, worst_transfer
-from benchmarks.report_static_gpus import span
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper import claims, windows
+from benchmarks.report.paper.claims import (
+    MATRICES,
+    SCORE,
+    WITH_SHEDDING,
+    same_rates,
+    worst_transfer,
+)
+from benchmarks.report.paper.static import chapter, gpus
+from benchmarks.report.paper.static.gpus import span
+from benchmarks.report.paper.static.grid import (
     RECIPE,
     SHEDDING,
     STATIC,
@@ -19,8 +25,9 @@ from benchmarks.report_static_grid import (
     cases,
     nearest,
 )
-from benchmarks.report_static_words import TAG
-from benchmarks.report_windows import LARGEST, UNPREDICTABLE
+from benchmarks.report.paper.static.words import TAG
+from benchmarks.report.paper.windows import LARGEST, UNPREDICTABLE
+from benchmarks.report.text import load_text, times
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS
 
 TITLE, WITH_SHEDDING_TITLE = "The paper's results and ours", "The paper's results, with shedding"
@@ -39,8 +46,8 @@ Line = tuple[str, str, str]
 def sections(results: Results) -> list[Section]:
     """The chapters on the paper, where there are rows for them: its own setting first."""
     chapters = {
-        report_static.TITLE: report_static.parts(results),
-        WITH_SHEDDING_TITLE: report_paper.parts(results),
+        chapter.TITLE: chapter.parts(results),
+        WITH_SHEDDING_TITLE: claims.parts(results),
     }
     shown = summary(results)
     head: list[Part] = [shown] if shown.rows else []
@@ -137,13 +144,13 @@ def of_windows(results: Results, setting: Setting, agent: str, threshold: float)
     if setting == SHEDDING:
         entries = [e for e in UNPREDICTABLE if {(e, agent), (e, LARGEST)} <= results.cells.keys()]
         texts = [
-            f"{entry} {times(report_windows.at(results, entry, threshold, agent=agent))}"
+            f"{entry} {times(windows.at(results, entry, threshold, agent=agent))}"
             for entry in entries
         ]
     else:
         texts = of_grid(results, agent, threshold)
     if texts:
-        yield OF_WINDOWS[threshold], f"{report_windows.PAPER[threshold]:g} x", ", ".join(texts)
+        yield OF_WINDOWS[threshold], f"{windows.PAPER[threshold]:g} x", ", ".join(texts)
 
 
 def of_grid(results: Results, agent: str, threshold: float) -> list[str]:
@@ -161,7 +168,7 @@ def of_grid(results: Results, agent: str, threshold: float) -> list[str]:
 
 def of_gpus(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Performance per GPU."""
-    found = report_static_gpus.short(results, setting, agent)
+    found = gpus.short(results, setting, agent)
     pairs = same_rates(results, agent) if setting == SHEDDING else []
     if pairs:
         load = results.highest_available(WITH_SHEDDING[0], agent)
@@ -169,7 +176,7 @@ def of_gpus(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
         found.append(f"stable {span([pair.per_gpu for pair in pairs])} x")
         found.append(f"{times(ratio(load, eight))} in the highest rate with 99 % in time")
     if found:
-        yield OF_GPUS, f"{report_static_gpus.PAPER_PER_GPU} x", ", ".join(found)
+        yield OF_GPUS, f"{gpus.PAPER_PER_GPU} x", ", ".join(found)
 
 
 def of_shift(results: Results, agent: str, what: str) -> Iterator[Line]:

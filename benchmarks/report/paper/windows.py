@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Part, Table
+from benchmarks.report.paper.figures import LEVELS, window_levels, window_ratios
 from benchmarks.report.svg import picture
 from benchmarks.report.text import number
-from benchmarks.report_paper_figures import LEVELS, window_levels, window_ratios
 from benchmarks.tables import percent
 
 LARGEST, SINGLE = "opt-6.7b", "best-single"

@@ -11,9 +11,8 @@ import numpy as np
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Floats, Results
 from benchmarks.report.page import Part
-from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
-from benchmarks.report_static_gpus import PAPER_PER_GPU, Match, matches
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.static.gpus import PAPER_PER_GPU, Match, matches
+from benchmarks.report.paper.static.grid import (
     PAPER_WINDOWS,
     SETTINGS,
     SHEDDING,
@@ -26,6 +25,7 @@ from benchmarks.report_static_grid import (
     reached,
     spots,
 )
+from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
 from benchmarks.suites.entries.static import LOADS, WORKLOADS
 
 if TYPE_CHECKING:

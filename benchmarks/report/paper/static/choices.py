@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Table
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.static.grid import (
     H100,
     RECIPE,
     SHEDDING,
@@ -23,7 +23,7 @@ from benchmarks.report_static_grid import (
     counts,
     text,
 )
-from benchmarks.report_static_sensitivity import BASE, Move, from_the_base
+from benchmarks.report.paper.static.sensitivity import BASE, Move, from_the_base
 
 Found = Mapping[Case, Multiples]
 EPISODES, WINDOWS = "length of episodes", "length of windows"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks import report_static_choices, report_static_figures, report_static_gpus
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Table
-from benchmarks.report.text import number
-from benchmarks.report_paper import SCORE, available
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.claims import SCORE, available
+from benchmarks.report.paper.static import choices, figures, gpus
+from benchmarks.report.paper.static.grid import (
     BEST_TUNED,
     H100,
     PAPER_WINDOWS,
@@ -24,9 +23,10 @@ from benchmarks.report_static_grid import (
     spots,
     text,
 )
-from benchmarks.report_static_sensitivity import sensitivity
-from benchmarks.report_static_words import LEVELS, STEEP, TAG, of_availability, of_windows
-from benchmarks.report_windows import LARGEST
+from benchmarks.report.paper.static.sensitivity import sensitivity
+from benchmarks.report.paper.static.words import LEVELS, STEEP, TAG, of_availability, of_windows
+from benchmarks.report.paper.windows import LARGEST
+from benchmarks.report.text import number
 from benchmarks.tables import percent
 
 TITLE = "The paper's setting: nothing is shed"
@@ -40,10 +40,10 @@ def parts(results: Results) -> list[Part]:
         return []
     return [
         *words(results),
-        *report_static_figures.windows(results),
-        *report_static_choices.where(results),
-        *report_static_figures.gpus(results),
-        *report_static_gpus.table(results),
+        *figures.windows(results),
+        *choices.where(results),
+        *figures.gpus(results),
+        *gpus.table(results),
         *sensitivity(results),
         *available(results, TAG),
         *grid(results, STATIC, (chosen(results), RECIPE, BEST_TUNED)),
@@ -57,8 +57,8 @@ def words(results: Results) -> Iterator[str]:
     yield introduction(results)
     yield from of_availability(results)
     yield from of_windows(results)
-    yield from report_static_gpus.words(results)
-    yield from report_static_choices.words(results)
+    yield from gpus.words(results)
+    yield from choices.words(results)
 
 
 def introduction(results: Results) -> str:

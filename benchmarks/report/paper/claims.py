@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks import report_windows
 from benchmarks.report.data import AVAILABLE, Results, ratio
 from benchmarks.report.page import Part, Table
+from benchmarks.report.paper import windows
+from benchmarks.report.paper.windows import LARGEST, UNPREDICTABLE
 from benchmarks.report.text import load_text, number
-from benchmarks.report_windows import LARGEST, UNPREDICTABLE
 from benchmarks.suites.entries.every import ARRIVALS, MIXES
 
 DEADLINES = ("unpredictable-1", "soft", "soft-steep", "deadline-tight", "deadline-loose")
@@ -36,7 +36,7 @@ def parts(results: Results) -> list[Part]:
     return [
         *available(results, *WITH_SHEDDING),
         *per_gpu(results),
-        *report_windows.parts(results),
+        *windows.parts(results),
         *matrices(results),
         *deadlines(results),
         *decision_times(results),

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Results, ratio
+from benchmarks.report.paper.windows import LARGEST, PAPER
 from benchmarks.report.text import number
-from benchmarks.report_windows import LARGEST, PAPER
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS, WORKLOADS
 
 PAPER_WINDOWS = tuple(PAPER[threshold] for threshold in THRESHOLDS)

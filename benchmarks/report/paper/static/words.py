@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks import report_static_choices
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Results, ratio
-from benchmarks.report.text import listed, load_text, times
-from benchmarks.report_static_gpus import span
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.static import choices
+from benchmarks.report.paper.static.gpus import span
+from benchmarks.report.paper.static.grid import (
     BEST_TUNED,
     PAPER_WINDOWS,
     RECIPE,
@@ -26,7 +25,8 @@ from benchmarks.report_static_grid import (
     router,
     text,
 )
-from benchmarks.report_windows import LARGEST
+from benchmarks.report.paper.windows import LARGEST
+from benchmarks.report.text import listed, load_text, times
 
 TAG, SHEDDING_TAG = "static-stable", "availability"
 """Tags of the entries of constant rate."""
@@ -143,5 +143,5 @@ def ranges(found: Mapping[Case, Multiples]) -> list[str]:
 def in_no_case(results: Results) -> str:
     """With which choices the learned router never reaches the paper's multiple."""
     who = chosen(results)
-    texts = report_static_choices.nowhere(cases(results, STATIC, who))
+    texts = choices.nowhere(cases(results, STATIC, who))
     return f" With nothing shed {who} reaches it in no case {'; '.join(texts)}." if texts else ""

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Part, Table
-from benchmarks.report.text import listed, number
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.static.grid import (
     RECIPE,
     SETTINGS,
     SHEDDING,
@@ -19,7 +18,8 @@ from benchmarks.report_static_grid import (
     chosen,
     router,
 )
-from benchmarks.report_windows import LARGEST
+from benchmarks.report.paper.windows import LARGEST
+from benchmarks.report.text import listed, number
 from benchmarks.suites.entries.static import GPUS, LENGTHS_S, LOADS, WORKLOADS
 
 PAPER_PER_GPU, FOUR, EIGHT = 3.9, 4, 8

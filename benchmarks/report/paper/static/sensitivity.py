@@ -8,8 +8,7 @@ from typing import NamedTuple
 from benchmarks.evaluation.metrics import WINDOW_S
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Table
-from benchmarks.report.text import number
-from benchmarks.report_static_grid import (
+from benchmarks.report.paper.static.grid import (
     H100,
     SHEDDING,
     STATIC,
@@ -20,7 +19,8 @@ from benchmarks.report_static_grid import (
     router,
     text,
 )
-from benchmarks.report_windows import LARGEST
+from benchmarks.report.paper.windows import LARGEST
+from benchmarks.report.text import number
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS, POWERS, WORKLOADS
 
 STEEP = "steep-pair"
