@@ -199,7 +199,7 @@ class Speed:
             self._measure_rates()
 
     def _measure_scaling(self, path: Path) -> None:
-        from benchmarks.speed_scaling import measure_scaling, save_scaling_figure
+        from benchmarks.speed.scaling import measure_scaling, save_scaling_figure
 
         scaling = measure_scaling()
         save_scaling_figure(path, scaling)
@@ -208,14 +208,14 @@ class Speed:
         print(path)
 
     def _measure_decisions(self, agent: str) -> None:
-        from benchmarks.decision_time import measure_decisions
-        from benchmarks.learning_tables import show_decisions
+        from benchmarks.speed.decisions import measure_decisions
+        from benchmarks.speed.tables import show_decisions
 
         self._print(measure_decisions(agent), show_decisions)
 
     def _measure_training(self, scenario: str) -> None:
-        from benchmarks.learning_tables import show_training
-        from benchmarks.training_time import measure_training
+        from benchmarks.speed.tables import show_training
+        from benchmarks.speed.training import measure_training
 
         self._print(measure_training(scenario, self.limit), show_training)
 
@@ -226,7 +226,7 @@ class Speed:
             show(figures)
 
     def _measure_day(self) -> None:
-        from benchmarks.speed_day import evaluate_day
+        from benchmarks.speed.day import evaluate_day
 
         day = evaluate_day()
         print(
@@ -236,7 +236,7 @@ class Speed:
         )
 
     def _measure_rates(self) -> None:
-        from benchmarks.speed import Effort, measure
-        from benchmarks.tables import show_speed
+        from benchmarks.speed.rates import Effort, measure
+        from benchmarks.speed.tables import show_rates
 
-        self._print(measure(Effort(self.rounds, self.seconds)), show_speed)
+        self._print(measure(Effort(self.rounds, self.seconds)), show_rates)

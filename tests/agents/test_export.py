@@ -30,7 +30,7 @@ from agents.run_directory import (
     write_weights,
 )
 from benchmarks.cli import main
-from benchmarks.decision_time import visited
+from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 
 OBSERVATIONS = 10_000

@@ -1,4 +1,4 @@
-"""What decisions and trainings took, as tables for people."""
+"""What was measured, as tables for people."""
 
 from __future__ import annotations
 
@@ -10,8 +10,28 @@ from rich.console import Console
 from rich.table import Table
 
 
+def show_rates(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.rates measured."""
+    table = Table(title="steps/s", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("envs", "llmroute", "CartPole", "ratio"):
+        table.add_column(name, justify="right")
+    for envs, rate in figures["env_steps_per_s"].items():
+        other, ratio = figures["cartpole_steps_per_s"][envs], figures["ratio"][envs]
+        table.add_row(envs, f"{rate:,.0f}", f"{other:,.0f}", f"{ratio:.2f}")
+    Console().print(table)
+    gains = ", ".join(f"{gain:.2f} at {n}" for n, gain in figures["two_threads"].items())
+    print(f"two threads         times the steps/s of one: {gains} envs")
+    print(f"compiled heuristic  {figures['heuristic_requests_per_s']:,.0f} requests/s")
+    for name, rate in figures["train_steps_per_s"].items():
+        print(f"training {name:10} {'not installed' if rate is None else f'{rate:,.0f} steps/s'}")
+    print(f"memory              {figures['bytes_per_env']:,} bytes per env")
+    compile_s = figures["compile_s"]
+    print(f"first step          {compile_s['cold']:.1f} s, cached {compile_s['cached']:.2f} s")
+    print(f"import              {figures['import_s']:.2f} s after gymnasium and numba")
+
+
 def show_decisions(figures: Mapping[str, Any]) -> None:
-    """Print what benchmarks.decision_time measured."""
+    """Print what benchmarks.speed.decisions measured."""
     title = f"{figures['agent']}: {figures['decisions']:,} decisions on one core"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("by", "p50 us", "p99 us", "cpu p50", "cpu p99"):
@@ -26,7 +46,7 @@ def show_decisions(figures: Mapping[str, Any]) -> None:
 
 
 def show_training(figures: Mapping[str, Any]) -> None:
-    """Print what benchmarks.training_time measured."""
+    """Print what benchmarks.speed.training measured."""
     title = f"{figures['scenario']}: seconds of training until the score of tuned heuristics"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     levels = [f"{name} {score:.4f}" for name, score in figures["heuristics"].items()]

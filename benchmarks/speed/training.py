@@ -20,7 +20,7 @@ from agents.settings import Settings
 from agents.training import Status, train
 from agents.tuning import STRONGEST, best_tuned
 from agents.validation import validation_episodes
-from benchmarks.decision_time import one_core
+from benchmarks.speed.decisions import one_core
 from llmroute_env.config import EnvConfig
 from llmroute_env.observation import GPU_FEATURES
 from llmroute_env.scenarios import configure
