@@ -10,14 +10,12 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import (
-    bench_command,
-    commands,
-    export_command,
-    latency_command,
-    replay_command,
-)
-from benchmarks.trace_command import TRACE_COMMANDS
+from benchmarks.commands import bench as bench_command
+from benchmarks.commands import episodes as replay_command
+from benchmarks.commands import export as export_command
+from benchmarks.commands import latency as latency_command
+from benchmarks.commands import train as commands
+from benchmarks.commands.trace.info import TRACE_COMMANDS
 from traces.errors import InputError
 
 

@@ -19,8 +19,9 @@ from agents.presets import PRESETS
 from agents.routers import compiled_router
 from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
-from benchmarks import commands, pretrained
+from benchmarks import pretrained
 from benchmarks.cli import main, parse
+from benchmarks.commands import train as commands
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
 from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure

@@ -9,8 +9,8 @@ import tyro
 
 from agents.plan import Plan
 from agents.training import Result
-from benchmarks.bench_command import Bench, Report, Tune, Validate
-from benchmarks.commands import Train
+from benchmarks.commands.bench import Bench, Report, Tune, Validate
+from benchmarks.commands.train import Train
 from benchmarks.evaluation.row_files import read_rows
 from benchmarks.levels import Reference
 
@@ -69,7 +69,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
 
 def test_the_module_is_light():
     program = (
-        "import sys, benchmarks.bench_command\n"
+        "import sys, benchmarks.commands.bench\n"
         "print([m for m in ('numba', 'torch', 'gymnasium', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_command import Validate, WorkerOptions
+from benchmarks.commands.bench import Validate, WorkerOptions
 from benchmarks.suites.validate import validate
 from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError

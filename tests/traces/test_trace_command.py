@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.trace_command import TRACE_COMMANDS, Convert, Info, Plot
-from benchmarks.trace_make import PROCESSES, Make
+from benchmarks.commands.trace.info import TRACE_COMMANDS, Convert, Info, Plot
+from benchmarks.commands.trace.make import PROCESSES, Make
 from traces import storage
 from traces.errors import TraceError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.replay_command import EpisodeChoice, Record, Replay
+from benchmarks.commands.episodes import EpisodeChoice, Record, Replay
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv, run_card
 from llmroute_env.recording import Difference, follow, play
 from llmroute_env.run_card import make_card, read_card, recording_of, replay, write_card

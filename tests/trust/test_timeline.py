@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.replay_command import EpisodeChoice, Timeline
+from benchmarks.commands.episodes import EpisodeChoice, Timeline
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
 from llmroute_env.recording import Recording, play
 from llmroute_env.scenarios import configure

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.trace_sources import open_sources
+from benchmarks.commands.trace.sources import open_sources
 from traces import arrivals, lengths, modulated, storage
 from traces.errors import TraceError, require
 from traces.synthesis import fit, generate

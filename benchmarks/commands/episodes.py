@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from benchmarks.commands import UNCHANGED, Environment
+from benchmarks.commands.train import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig

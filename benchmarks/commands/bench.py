@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.commands import UNCHANGED, Environment
+from benchmarks.commands.train import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from benchmarks.suites.workers import Workers

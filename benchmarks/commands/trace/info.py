@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from benchmarks.trace_make import Make
-from benchmarks.trace_sources import Sources, name_of, open_sources
+from benchmarks.commands.trace.make import Make
+from benchmarks.commands.trace.sources import Sources, name_of, open_sources
 from traces import lengths, operations, statistics, storage
 from traces.counts import CountTable
 from traces.errors import require
@@ -175,7 +175,7 @@ class Plot:
 
     def run(self) -> None:
         """Do it."""
-        from benchmarks.trace_figures import save_trace_figure
+        from benchmarks.commands.trace.figures import save_trace_figure
 
         reading = open_sources(self.sources, merge=True)
         save_trace_figure(self.out, reading.trace(self.cv), ", ".join(map(name_of, self.sources)))
