@@ -10,12 +10,8 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks.commands import bench as bench_command
-from benchmarks.commands import episodes as replay_command
-from benchmarks.commands import export as export_command
-from benchmarks.commands import latency as latency_command
-from benchmarks.commands import train as commands
-from benchmarks.commands.trace.info import TRACE_COMMANDS
+from benchmarks.commands import bench, episodes, export, latency, speed, train
+from benchmarks.commands.trace import convert, info, make
 from traces.errors import InputError
 
 
@@ -26,21 +22,28 @@ class Group(NamedTuple):
     commands: Mapping[str, Any]
 
 
+TRACE = {
+    "info": info.Info,
+    "convert": convert.Convert,
+    "make": make.Make,
+    "plot": info.Plot,
+}
+
 COMMANDS: dict[str, Any] = {
-    "demo": commands.Demo,
-    "train": commands.Train,
-    "evaluate": commands.Evaluate,
-    "bench": bench_command.Bench,
-    "report": bench_command.Report,
-    "validate": bench_command.Validate,
-    "tune": bench_command.Tune,
-    "export": export_command.Export,
-    "record": replay_command.Record,
-    "replay": replay_command.Replay,
-    "timeline": replay_command.Timeline,
-    "speed": commands.Speed,
-    "latency": latency_command.Latency,
-    "trace": Group("Read, convert, synthesise and draw traces.", TRACE_COMMANDS),
+    "demo": train.Demo,
+    "train": train.Train,
+    "evaluate": episodes.Evaluate,
+    "bench": bench.Bench,
+    "report": bench.Report,
+    "validate": bench.Validate,
+    "tune": train.Tune,
+    "export": export.Export,
+    "record": episodes.Record,
+    "replay": episodes.Replay,
+    "timeline": episodes.Timeline,
+    "speed": speed.Speed,
+    "latency": latency.Latency,
+    "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }
 
 UNUSABLE_INPUT, INTERRUPTED = 2, 130

@@ -1,4 +1,4 @@
-"""What `llmroute bench`, `report`, `validate` and `tune` take and do.
+"""What `llmroute bench`, `report` and `validate` take and do.
 
 Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
 """
@@ -9,32 +9,14 @@ import json as json_format
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tyro
 
-from benchmarks.commands.train import UNCHANGED, Environment
-
-if TYPE_CHECKING:
-    from benchmarks.suites.workers import Workers
+from benchmarks.commands.options import USUAL, Options, workers_of
 
 REFUTED = 1
 """Exit code of a validation that does not confirm the figures."""
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """Who does the work."""
-
-    runner: str = "local"
-    """local: a pool of processes; ray: a Ray cluster."""
-    workers: int = 2
-    """Processes side by side; 0 for this process itself."""
-    ray_address: str | None = None
-    """Of a running Ray cluster; a local one is started if there is none."""
-
-
-Options = tyro.conf.OmitArgPrefixes[WorkerOptions]
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Bench:
     """Decisions of each training, instead of the suite's."""
     entries: tuple[str, ...] = ()
     """Only these entries of the suite."""
-    work: Options = WorkerOptions()
+    work: Options = USUAL
     """Who does the work."""
     rows_only: bool = False
     """Write no report at the end."""
@@ -116,7 +98,7 @@ class Validate:
     """So many cells, drawn at random, instead of all."""
     seed: int = 0
     """Of the draw."""
-    work: Options = WorkerOptions()
+    work: Options = USUAL
     """Who does the work."""
     json: bool = False
     """Print one JSON object as the last line."""
@@ -134,54 +116,3 @@ class Validate:
             row = {"confirmed": verdict.confirmed, "cells": verdict.cells, "rows": verdict.rows}
             print(json_format.dumps({**row, "differences": len(verdict.findings)}))
         return 0 if verdict.confirmed else REFUTED
-
-
-@dataclass(frozen=True)
-class Tune:
-    """Search an algorithm's settings with Optuna on validation episodes; can be interrupted."""
-
-    algorithm: tyro.conf.Positional[str]
-    """Which learner: ddqn, rollout-pi, ..."""
-    scenario: str = "unpredictable-1"
-    """Name of a scenario."""
-    environment: Environment = UNCHANGED
-    """What differs from the scenario."""
-    trials: int = 20
-    """In all: the same command goes on with what is missing."""
-    timesteps: int | None = None
-    """Decisions of each training; the default is the algorithm's own."""
-    seed: int = 0
-    """Of the search and of every training."""
-    out: Path | None = None
-    """Directory of the journal and the trials; runs/tune/SCENARIO-ALGORITHM by default."""
-    json: bool = False
-    """Print one JSON object as the last line."""
-
-    def run(self) -> int:
-        """Do it."""
-        from benchmarks.study import StudyPlan, tune
-
-        out = self.out or Path("runs/tune") / f"{self.scenario}-{self.algorithm}"
-        plan = StudyPlan(
-            directory=out,
-            algorithm=self.algorithm,
-            scenario=self.scenario,
-            fields=self.environment.fields,
-            trials=self.trials,
-            timesteps=self.timesteps,
-            seed=self.seed,
-        )
-        best = tune(plan)
-        print(f"{out}: best of {best['trials']} trials, {best['utility_of_peak']:.4f} of peak")
-        for name, value in best["settings"].items():
-            print(f"  {name} = {value}")
-        if self.json:
-            print(json_format.dumps(best))
-        return 0
-
-
-def workers_of(options: WorkerOptions) -> Workers:
-    """The options as suites take them."""
-    from benchmarks.suites.workers import Workers
-
-    return Workers(options.runner, options.workers, options.ray_address)

@@ -1,4 +1,4 @@
-"""What `llmroute record`, `replay` and `timeline` take and do.
+"""What `llmroute evaluate`, `record`, `replay` and `timeline` take and do.
 
 Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from benchmarks.commands.train import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
@@ -20,6 +20,41 @@ if TYPE_CHECKING:
 
 DIFFERENT = 1
 """Exit code of a replay that differs."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run a router on held-out episodes; episode i of a seed is the same for every router."""
+
+    agent: tyro.conf.Positional[str]
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
+    episodes: int = 32
+    """How many episodes."""
+    seed: int = 0
+    """Of the episodes."""
+    split: str = "test"
+    """Part of the arrivals that episodes are cut from: train, validation, test or all."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Do it."""
+        from agents.loading import load
+        from benchmarks.evaluation.runner import evaluate, report
+        from benchmarks.tables import show
+        from llmroute_env.scenarios import configure
+
+        config = configure(self.scenario, split=self.split, **self.environment.fields)
+        evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
+        row = {**report(evaluation, self.scenario), "agent": self.agent}
+        if self.json:
+            print(json_format.dumps(row))
+        else:
+            show([row])
 
 
 @dataclass(frozen=True)

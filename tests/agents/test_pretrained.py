@@ -21,7 +21,7 @@ from agents.run_directory import CARD, WEIGHTS, load_agent
 from agents.tuning import STRONGEST, best_tuned, heuristic_scores
 from benchmarks import pretrained
 from benchmarks.cli import main, parse
-from benchmarks.commands import train as commands
+from benchmarks.commands.train import Train
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
 from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure
@@ -40,7 +40,7 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
     card = load_trained(name).card
     written = json.loads((run_of(name) / CARD).read_text())["command"]
     command = parse(shlex.split(written)[1:])
-    assert isinstance(command, commands.Train)
+    assert isinstance(command, Train)
     assert written.startswith("llmroute train ")
     assert command.plan().card() == card
 

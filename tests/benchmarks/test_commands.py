@@ -9,8 +9,8 @@ import tyro
 
 from agents.plan import Plan
 from agents.training import Result
-from benchmarks.commands.bench import Bench, Report, Tune, Validate
-from benchmarks.commands.train import Train
+from benchmarks.commands.bench import Bench, Report, Validate
+from benchmarks.commands.train import Train, Tune
 from benchmarks.evaluation.row_files import read_rows
 from benchmarks.levels import Reference
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.commands.bench import Validate, WorkerOptions
+from benchmarks.commands.bench import Validate
+from benchmarks.commands.options import WorkerOptions
 from benchmarks.suites.validate import validate
 from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
