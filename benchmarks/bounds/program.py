@@ -1,4 +1,4 @@
-"""The linear program behind `bounds.upper_bound`; bounds.py says why it is one."""
+"""The linear program behind `upper.upper_bound`; upper.py says why it is one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ value:
    T(b) / b' >= t(b') / b'. All of them had arrived when it started and it finished before the
    expiry of each, so they arrived within expiry - T(b) of each other. Hence the share of request r
    is at least the minimum of t(k) / k over the k for which some k consecutive arrivals, r among
-   them, lie within expiry - t(k), and t(k) fits r's own window (bound_shares.py). A way to answer
+   them, lie within expiry - t(k), and t(k) fits r's own window (shares.py). A way to answer
    r costs this least share; a run's true share is at least that, and the GPU may idle for the
    rest of it.
 2. The batch ran between r's arrival and its finish. So of the work of the answers that a pool
@@ -22,7 +22,7 @@ value:
    most utility x decay(l_(k-1)) and was due at l_k: one level per step of lateness. Each deadline
    that classes of users have brings levels of its own.
 
-The maximum itself is certified by weak duality (bound_program.certified_maximum), so that the
+The maximum itself is certified by weak duality (program.certified_maximum), so that the
 solver's tolerances cannot make it too low. The bound holds for any dispatcher, for (GPU, model)
 actions, and whatever the rules on shedding, batching and queue capacity.
 """
