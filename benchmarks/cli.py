@@ -22,6 +22,14 @@ class Group(NamedTuple):
     commands: Mapping[str, Any]
 
 
+SPEED = {
+    "rates": speed.Rates,
+    "scaling": speed.Scaling,
+    "day": speed.Day,
+    "decisions": speed.Decisions,
+    "training": speed.Training,
+}
+
 TRACE = {
     "info": info.Info,
     "convert": convert.Convert,
@@ -41,7 +49,7 @@ COMMANDS: dict[str, Any] = {
     "record": episodes.Record,
     "replay": episodes.Replay,
     "timeline": episodes.Timeline,
-    "speed": speed.Speed,
+    "speed": Group("Measure how fast simulator, decisions and trainings are.", SPEED),
     "latency": latency.Latency,
     "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }

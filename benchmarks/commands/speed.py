@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 
 @dataclass(frozen=True)
-class Speed:
-    """Measure how fast the environment is, beside CartPole's, in one run; or something else."""
+class Rates:
+    """Measure how fast the environment is, beside CartPole's, in one run."""
 
     json: bool = False
     """Print one JSON object as the last line."""
@@ -19,58 +21,39 @@ class Speed:
     """Alternations of the two sides."""
     seconds: float = 0.3
     """Least length of one measurement."""
-    scaling: Path | None = None
-    """Measure instead how the cost of a step grows, and draw it into this file."""
-    day: bool = False
-    """Evaluate instead a day of Azure Functions load at 1000 requests/s."""
-    decisions: str | None = None
-    """Time instead single decisions of this trained router: a run directory or pretrained:NAME."""
-    training: str | None = None
-    """Time instead, on this scenario, how soon learners exceed the tuned heuristic; minutes."""
-    limit: float = 600.0
-    """Seconds after which --training gives a learner up."""
 
     def run(self) -> None:
-        """Do it."""
-        if self.scaling is not None:
-            self._measure_scaling(self.scaling)
-        elif self.day:
-            self._measure_day()
-        elif self.decisions is not None:
-            self._measure_decisions(self.decisions)
-        elif self.training is not None:
-            self._measure_training(self.training)
-        else:
-            self._measure_rates()
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.rates import Effort, measure
+        from benchmarks.speed.tables import show_rates
 
-    def _measure_scaling(self, path: Path) -> None:
+        put_out(measure(Effort(self.rounds, self.seconds)), self.json, show_rates)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Measure how the cost of a step grows with GPUs, models, queues and envs, and draw it."""
+
+    out: Path
+    """Picture to write: png, svg or pdf."""
+
+    def run(self) -> None:
+        """Measure, draw, and print the costs."""
         from benchmarks.speed.scaling import measure_scaling, save_scaling_figure
 
         scaling = measure_scaling()
-        save_scaling_figure(path, scaling)
+        save_scaling_figure(self.out, scaling)
         for axis, costs in scaling.items():
             print(f"{axis}: " + ", ".join(f"{n}: {cost:.0f} ns" for n, cost in costs.items()))
-        print(path)
+        print(self.out)
 
-    def _measure_decisions(self, agent: str) -> None:
-        from benchmarks.speed.decisions import measure_decisions
-        from benchmarks.speed.tables import show_decisions
 
-        self._print(measure_decisions(agent), show_decisions)
+@dataclass(frozen=True)
+class Day:
+    """Evaluate a day of Azure Functions load at 1000 requests/s."""
 
-    def _measure_training(self, scenario: str) -> None:
-        from benchmarks.speed.tables import show_training
-        from benchmarks.speed.training import measure_training
-
-        self._print(measure_training(scenario, self.limit), show_training)
-
-    def _print(self, figures: Any, show: Callable[[Any], None]) -> None:
-        if self.json:
-            print(json_format.dumps(figures))
-        else:
-            show(figures)
-
-    def _measure_day(self) -> None:
+    def run(self) -> None:
+        """Make the day, route it, and print what both took."""
         from benchmarks.speed.day import evaluate_day
 
         day = evaluate_day()
@@ -80,8 +63,46 @@ class Speed:
             f"{day.utility_of_peak:.4f} of peak"
         )
 
-    def _measure_rates(self) -> None:
-        from benchmarks.speed.rates import Effort, measure
-        from benchmarks.speed.tables import show_rates
 
-        self._print(measure(Effort(self.rounds, self.seconds)), show_rates)
+@dataclass(frozen=True)
+class Decisions:
+    """Time single decisions of a trained router, by every way in which it can be asked."""
+
+    router: tyro.conf.Positional[str]
+    """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.decisions import measure_decisions
+        from benchmarks.speed.tables import show_decisions
+
+        put_out(measure_decisions(self.router), self.json, show_decisions)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Time how soon learners exceed the tuned heuristic; takes minutes."""
+
+    scenario: tyro.conf.Positional[str]
+    """Name of a scenario."""
+    limit: float = 600.0
+    """Seconds after which a learner is given up."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.tables import show_training
+        from benchmarks.speed.training import measure_training
+
+        put_out(measure_training(self.scenario, self.limit), self.json, show_training)
+
+
+def put_out(figures: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print figures as one JSON object, or by `show` as a table."""
+    if as_json:
+        print(json_format.dumps(figures))
+    else:
+        show(figures)

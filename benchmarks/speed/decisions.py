@@ -56,7 +56,7 @@ class Way:
 
 
 def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
-    """p50 and p99 in microseconds of each way, as `llmroute speed --decisions --json` prints them.
+    """p50 and p99 in microseconds of each way, as `llmroute speed decisions --json` prints them.
 
     Each way answers for the same observations, which the router itself visits in test episodes of
     the scenario that it was trained on, of a family in the first one, one at a time.

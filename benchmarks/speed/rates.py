@@ -49,7 +49,7 @@ class Effort:
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """All figures, as `llmroute speed --json` prints them."""
+    """All figures, as `llmroute speed rates --json` prints them."""
     pairs = {"single": compare(single("LLMRoute-v0"), single("CartPole-v1"), effort)}
     for envs in ENVS:
         ours, theirs = vector("LLMRoute-v0", envs), vector("CartPole-v1", envs)

@@ -111,7 +111,7 @@ class RaceOverError(Exception):
 
 
 def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
-    """Times by learner, as `llmroute speed --training --json` prints them.
+    """Times by learner, as `llmroute speed training --json` prints them.
 
     None stands for never: neither within the budget of the training nor within `limit_s`.
     """

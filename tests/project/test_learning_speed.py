@@ -1,4 +1,4 @@
-"""What `llmroute speed --decisions` and `--training` measure, on small sizes."""
+"""What `llmroute speed decisions` and `training` measure, on small sizes."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ def test_decisions_are_timed_by_every_way(
     small = decisions.measure_decisions
     monkeypatch.setattr(decisions, "measure_decisions", lambda name: small(name, 1000))
     options = ["--json"] if json_wanted else []
-    assert main(["speed", "--decisions", "pretrained:unpredictable", *options]) == 0
+    assert main(["speed", "decisions", "pretrained:unpredictable", *options]) == 0
     printed = capsys.readouterr().out
     if not json_wanted:
         assert all(way in printed for way in WAYS)
@@ -105,7 +105,7 @@ def test_learners_race_to_the_same_score(
         "hopeless": Contender("ddqn-paper", {**small, "envs": 4}, 2_000),
     }
     monkeypatch.setattr(training, "CONTENDERS", contenders)
-    assert main(["speed", "--training", "stable", "--limit", "20", "--json"]) == 0
+    assert main(["speed", "training", "stable", "--limit", "20", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["learners"].keys() == contenders.keys()
     hopeless = figures["learners"]["hopeless"]
