@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
-from benchmarks.evaluation.row_files import Row
+from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times
 from benchmarks.evaluation.runner import EpisodeResult, Evaluation, episode_seeds
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -20,11 +20,11 @@ DETAILED = 4
 
 def rows_of(
     evaluation: Evaluation,
-    header: Mapping[str, Any],
+    header: Header,
     bounds: Mapping[str, Any] | None,
-    times: Mapping[str, Any],
+    times: Times,
 ) -> list[Row]:
-    """One row per episode; `bounds` is what cells.Bound wrote, `times` entries of TIMES.
+    """One row per episode; `bounds` is what suites.cells.Bound wrote.
 
     Without bounds a row's bound and regret are None.
     """
@@ -32,21 +32,22 @@ def rows_of(
     for i, seed in enumerate(episode_seeds(evaluation.seed, len(evaluation.episodes))):
         episode = evaluation.episodes[i]
         bound = bounds["bound"][i] if bounds else None
-        row: Row = {**header, "episode": i, "episode_seed": int(seed)}
-        row |= metrics(episode, evaluation, bound)
+        found = figures(episode, evaluation, bound)
+        more: Details = {}
         if bounds and i < DETAILED:
-            row |= details(episode, evaluation, bounds["by_second"][i])
-        rows.append({**row, **times})
+            more = details(episode, evaluation, bounds["by_second"][i])
+        which: Row = {**header, "episode": i, "episode_seed": int(seed), **found, **more, **times}
+        rows.append(which)
     return rows
 
 
-def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float | None) -> Row:
+def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None) -> Figures:
     """What `report` tells of an evaluation, for one episode."""
     summary, requests = episode.summary, max(episode.summary["requests"], 1)
     peak = max(summary["peak_utility"], 1e-12)
     latency_s = latencies_s(episode.completions)
     p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]).tolist() if len(latency_s) else (None, None)
-    return {
+    found: Figures = {
         "requests": summary["requests"],
         "load": summary["load"],
         "duration_s": summary["duration_s"],
@@ -67,11 +68,13 @@ def metrics(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         },
         "p50_s": p50_s,
         "p99_s": p99_s,
-        **({"classes": summary["classes"]} if "classes" in summary else {}),
     }
+    if "classes" in summary:
+        found["classes"] = summary["classes"]
+    return found
 
 
-def details(episode: EpisodeResult, evaluation: Evaluation, bound: list[float]) -> Row:
+def details(episode: EpisodeResult, evaluation: Evaluation, bound: list[float]) -> Details:
     """The course of an episode and how it was routed, small enough for a row."""
     course = by_second(episode.completions, evaluation.config)
     decisions = policy_map(episode.completions, evaluation.config)

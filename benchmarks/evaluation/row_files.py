@@ -1,7 +1,7 @@
-"""Rows: one JSON object per line and episode, and what they were computed with.
+"""Files of rows: one JSON object per line and episode, and what they were computed with.
 
-Rows are the only thing that a report reads. A cell's rows are one file, written when the cell is
-finished, by a rename: a file that exists is complete.
+Rows are what a report reads. A cell's rows are one file, written when the cell is finished, by a
+rename: a file that exists is complete.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from benchmarks.evaluation.rows import Row, Stamp, Times
 from llmroute_env.run_card import versions
 from llmroute_env.specs import ConfigError
 
-Row = dict[str, Any]
-
-ROWS, TIMES = "rows", ("wall_s", "decision_us")
-"""Folder of the rows; entries of a row that two runs of the same cell do not share."""
+SUITE, ROWS, LOOSENESS = "suite.json", "rows", "bounds/looseness.json"
+"""In a suite's directory: what it holds, the folder of its rows, how loose its bounds are."""
 
 
 @lru_cache
@@ -43,12 +42,12 @@ def commit() -> str | None:
     return f"{head}+changes" if git("status", "--porcelain", "--untracked-files=no") else head
 
 
-def stamp() -> Row:
+def stamp() -> Stamp:
     """What the rows are computed with."""
     return {"commit": commit(), "versions": versions()}
 
 
-def to_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+def to_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
     """Rows as JSON lines."""
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
@@ -65,16 +64,37 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_rows(directory: Path) -> list[Row]:
-    """All rows of a suite's directory, cell after cell by name.
+    """All rows of a suite's directory: entries in the suite's order, routers by name.
 
     Raises:
         ConfigError: no rows there, or a line that is none.
     """
-    paths = sorted((directory / ROWS).rglob("*.jsonl"))
+    folder = directory / ROWS
+    known = {entry: place for place, entry in enumerate(suite_entries(directory))}
+    paths = sorted(
+        folder.rglob("*.jsonl"),
+        key=lambda path: (known.get(path.relative_to(folder).parts[0], len(known)), path),
+    )
     if not paths:
         accepted = "a directory that `llmroute bench` wrote, with finished cells"
         raise ConfigError(f"directory: got {str(directory)!r}, without rows; accepted: {accepted}")
     return [row for path in paths for row in read_file(path)]
+
+
+def suite_entries(directory: Path) -> list[str]:
+    """Ids of the entries in the order of the suite; none where no suite is written down.
+
+    Raises:
+        ConfigError: a suite that cannot be read.
+    """
+    path = directory / SUITE
+    if not path.exists():
+        return []
+    try:
+        return [str(id) for id in json.loads(path.read_text(encoding="utf-8"))["suite"]["entries"]]
+    except (ValueError, KeyError, TypeError) as error:
+        accepted = "a file that `llmroute bench` wrote"
+        raise ConfigError(f"{path}: cannot be read: {error}; accepted: {accepted}") from error
 
 
 def read_file(path: Path) -> list[Row]:
@@ -86,12 +106,12 @@ def read_file(path: Path) -> list[Row]:
     rows: list[Row] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            rows.append(dict(json.loads(line)))
+            rows.append(cast(Row, dict(json.loads(line))))
         except (ValueError, TypeError):
             raise ConfigError(f"{path}:{number}: got {line[:60]!r}; accepted: a row") from None
     return rows
 
 
-def without_times(row: Mapping[str, Any]) -> Row:
+def without_times(row: Mapping[str, object]) -> dict[str, Any]:
     """A row without what differs between two runs of the same cell."""
-    return {name: value for name, value in row.items() if name not in TIMES}
+    return {name: value for name, value in row.items() if name not in Times.__annotations__}

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evaluation.row_files import LOOSENESS
 from benchmarks.report.page import Section, Table
 from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
 from benchmarks.report.text import number
-from benchmarks.suites.measure_looseness import LOOSENESS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from benchmarks.evaluation.stats import Interval, paired_difference
-from benchmarks.report.data import SEED, Results, RouterRows
+from benchmarks.report.data import SCORE, SEED, Results, RouterRows
 from benchmarks.report.page import Part, Section, Table
 from benchmarks.report.text import interval_text, label, number
 from benchmarks.suites.entries.priority import SCENARIO
 from benchmarks.tables import percent
 from llmroute_env.scenarios import PRIORITY
 
-TITLE, SCORE = "Classes of users", "utility_of_peak"
+TITLE = "Classes of users"
 WRONG, PREFIX = "wrong-weights", f"{SCENARIO}-weight-"
 """Tag of the entries whose routers believe another weight; their ids end with that weight."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.row_files import Row
+from benchmarks.evaluation.rows import Number, Row
 from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
-from benchmarks.suites.entries.every import ENTRIES
-from benchmarks.suites.suite import FOLLOWED
 
 Floats = NDArray[np.float64]
 SEED = 0
 """Of the bootstraps: two reports of the same rows are equal."""
+SCORE: Final = "utility_of_peak"
 AVAILABLE = 0.99
 """Share of requests in time from which a router counts as available."""
 
@@ -32,9 +32,9 @@ class RouterRows:
         """Training seeds, in order."""
         return sorted({row["training_seed"] for row in self.rows})
 
-    def values(self, name: str) -> Floats:
-        """Entry `name` of every row, shape (seeds, episodes); NaN for a bound not computed."""
-        return self.table(lambda row: float("nan") if row[name] is None else float(row[name]))
+    def values(self, name: Number) -> Floats:
+        """Field `name` of every row, shape (seeds, episodes); NaN for a bound not computed."""
+        return self.table(partial(number_of, name))
 
     def table(self, value: Callable[[Row], float]) -> Floats:
         """A number of every row, shape (seeds, episodes)."""
@@ -47,16 +47,16 @@ class RouterRows:
         ]
         return np.array([[value(row) for row in rows] for rows in ordered], np.float64)
 
-    def episodes(self, name: str) -> Floats:
+    def episodes(self, name: Number) -> Floats:
         """Mean over training seeds of every episode, shape (episodes,)."""
         mean: Floats = self.values(name).mean(axis=0)
         return mean
 
-    def mean(self, name: str) -> float:
+    def mean(self, name: Number) -> float:
         """Mean over everything; each request counts the same for shares of requests."""
         return float(self.values(name).mean())
 
-    def of_requests(self, name: str) -> float:
+    def of_requests(self, name: Number) -> float:
         """A share of requests, over the requests of all rows."""
         return float(np.average(self.values(name), weights=self.values("requests")))
 
@@ -64,7 +64,7 @@ class RouterRows:
         """Share of the requests that each model was given."""
         weights = self.values("requests")
         names = list(self.rows[0]["share"])
-        shares = {name: self.table(lambda row, n=name: row["share"][n]) for name in names}  # type: ignore[misc]
+        shares = {name: self.table(partial(share_of, name)) for name in names}
         return {name: float(np.average(share, weights=weights)) for name, share in shares.items()}
 
     def windows(self, threshold: float, window_s: float = 1.0) -> float:
@@ -76,7 +76,8 @@ class RouterRows:
     def seconds_above(self, levels: Floats) -> Floats:
         """Share of the seconds, of detailed episodes, that earn a share of their peak; like it."""
         courses = [row["by_second"] for row in self.rows if "by_second" in row]
-        earned, peak = (np.concatenate([c[name] for c in courses]) for name in ("utility", "peak"))
+        earned = np.concatenate([course["utility"] for course in courses])
+        peak = np.concatenate([course["peak"] for course in courses])
         # Sums are rounded to three digits in the rows.
         reached = earned[peak > 0] + 1e-3 >= levels[:, None] * peak[peak > 0]
         shares: Floats = reached.mean(axis=1)
@@ -87,7 +88,7 @@ class RouterRows:
         shares: Floats = self.values("utility") / np.maximum(self.values("bound"), 1e-12)
         return shares.ravel()
 
-    def interval(self, name: str) -> Interval:
+    def interval(self, name: Number) -> Interval:
         """Mean over episodes and its interval."""
         return bootstrap_mean(self.episodes(name), np.random.default_rng(SEED))
 
@@ -119,9 +120,8 @@ class Results:
 
     @cached_property
     def entries(self) -> list[str]:
-        """Ids of the entries with rows, in the order of the suites, unknown ones last."""
-        found = {row["entry"] for row in self.rows}
-        return [*(id for id in ENTRIES if id in found), *sorted(found - ENTRIES.keys())]
+        """Ids of the entries with rows, in their order."""
+        return list(dict.fromkeys(row["entry"] for row in self.rows))
 
     def tagged(self, tag: str) -> list[str]:
         """Ids of the entries that carry a tag."""
@@ -186,12 +186,21 @@ class Results:
 
     def best_tuned(self, entry: str) -> str | None:
         """The control with the best validation score: what learning has to beat."""
-        tuned = {
-            agent: self.cells[entry, agent].first["tuning"]["validation_score"]
-            for agent in self.agents(entry)
-            if self.cells[entry, agent].first["tuning"] and agent not in FOLLOWED
-        }
+        tuned = {}
+        for agent in self.agents(entry):
+            first = self.cells[entry, agent].first
+            # Without a time of decisions it looks at the state, as no router can.
+            if first["tuning"] and first["decision_us"]:
+                tuned[agent] = first["tuning"]["validation_score"]
         return max(tuned, key=lambda agent: tuned[agent]) if tuned else None
+
+    def alone(self, entry: str) -> list[str]:
+        """Routers that give one model everything, from the largest model to the smallest.
+
+        As far as rows can tell: profiles list their models from the smallest on.
+        """
+        models = self.cells[entry, self.agents(entry)[0]].first["share"]
+        return [model for model in reversed(models) if (entry, model) in self.cells]
 
     def gain(self, entry: str, agent: str, other: str) -> Interval:
         """Utility of peak of one router minus another's, paired by episode."""
@@ -205,7 +214,7 @@ class Results:
         cell = self.cells[entry, agent]
         return cell.mean("bound_of_peak") - cell.mean("utility_of_peak")
 
-    def curve(self, tag: str, agent: str, name: str) -> tuple[Floats, Floats]:
+    def curve(self, tag: str, agent: str, name: Number) -> tuple[Floats, Floats]:
         """Loads of the entries with `tag`, rising, and a metric of `agent` there."""
         points = sorted(
             (self.cells[entry, agent].first["load"], self.cells[entry, agent].of_requests(name))
@@ -230,6 +239,17 @@ class Results:
         share = (met[i - 1] - available) / (met[i - 1] - met[i])
         log = np.log(loads[i - 1]) + share * (np.log(loads[i]) - np.log(loads[i - 1]))
         return float(np.exp(log))
+
+
+def number_of(name: Number, row: Row) -> float:
+    """A field of a row, NaN for a bound not computed."""
+    value = row[name]
+    return float("nan") if value is None else float(value)
+
+
+def share_of(model: str, row: Row) -> float:
+    """Share of the requests of an episode that a model was given."""
+    return row["share"][model]
 
 
 def ratio(above: float | None, below: float | None) -> float | None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import BACKLOG_EDGES, RATE_EDGES
+from benchmarks.evaluation.rows import Number, Row
 from benchmarks.evaluation.stats import performance_profile
 from benchmarks.figures import MODEL_COLORS
-from benchmarks.report.data import AVAILABLE, Floats, Results
+from benchmarks.report.data import AVAILABLE, SCORE, Floats, Results
 from benchmarks.report.svg import new_figure, put_legend, style
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BOUND_COLOR = "#000000"
 RATE_TICKS = (0.25, 0.5, 1, 2, 5, 10, 20)
 SHARE_COLORS = "Blues"
+ON_CURVES: tuple[Number, ...] = ("deadline_met", SCORE)
 MAP_STYLE: dict[str, Any] = {"origin": "lower", "vmin": 0, "vmax": 1, "aspect": "auto"}
 
 
@@ -28,7 +30,7 @@ def availability(results: Results, agents: Sequence[str], tag: str) -> Figure:
     """Requests in time, and utility of peak beside the bound, against load."""
     figure, axes = new_figure(1, 2, (10.5, 3.9))
     for agent in agents:
-        for axis, name in zip(axes[0], ("deadline_met", "utility_of_peak"), strict=True):
+        for axis, name in zip(axes[0], ON_CURVES, strict=True):
             loads, values = results.curve(tag, agent, name)
             axis.plot(loads, values, "o", markersize=3.5, label=agent, **style(results, agent))
     bounds = [results.curve(tag, agent, "bound_of_peak") for agent in agents]
@@ -81,7 +83,7 @@ def of_peak(values: Sequence[float], peak: Floats) -> Floats:
     return shares
 
 
-def detailed(results: Results, entry: str, agent: str) -> list[dict[str, Any]]:
+def detailed(results: Results, entry: str, agent: str) -> list[Row]:
     """Rows of the first training seed that hold the course of their episode."""
     cell = results.cells[entry, agent]
     return [r for r in cell.rows if "by_second" in r and r["training_seed"] == cell.seeds[0]]

@@ -1,4 +1,4 @@
-"""The report of a suite's directory: figures first, then tables, from nothing but rows."""
+"""The report of a suite's directory: figures first, then tables, from rows."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def pictures(results: Results, main: list[str]) -> list[Picture]:
 def on_curves(results: Results) -> list[str]:
     """Routers whose curves over the load are drawn."""
     entry = results.tagged("availability")[0]
-    names = [*results.learned(entry)[:2], "largest-feasible", "opt-6.7b", "opt-1.3b", "opt-125m"]
+    names = [*results.learned(entry)[:2], "largest-feasible", *results.alone(entry)]
     known = [name for name in names if (entry, name) in results.cells]
     return known or results.agents(entry)[:4]
 
@@ -109,6 +109,7 @@ def of_entry(results: Results, entry: str) -> list[Picture]:
 def shown(results: Results, entry: str) -> list[str]:
     """The best learned routers, the best tuned heuristic and the models alone."""
     best = results.best_tuned(entry)
-    names = [*results.learned(entry)[:2], *([best] if best else []), "opt-6.7b", "opt-125m"]
+    alone = results.alone(entry)
+    names = [*results.learned(entry)[:2], *([best] if best else []), *alone[:1], *alone[-1:]]
     known = [name for name in dict.fromkeys(names) if (entry, name) in results.cells]
     return known or results.agents(entry)[:4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -60,9 +61,9 @@ def of_agent(results: Results, entry: str, agent: str, best: str | None) -> tupl
     )
 
 
-def latency(cell: RouterRows, name: str) -> str:
+def latency(cell: RouterRows, name: Literal["p50_s", "p99_s"]) -> str:
     """Mean over the episodes that served anything."""
-    served = [row[name] for row in cell.rows if row[name] is not None]
+    served = [value for row in cell.rows if (value := row[name]) is not None]
     return milliseconds(float(np.mean(served)) if served else None)
 
 
@@ -109,7 +110,7 @@ def against_best(results: Results, entries: Sequence[str], agent: str) -> tuple[
 def effort(results: Results, entries: Sequence[str]) -> Table:
     """What tuning each control took, for each of `entries`."""
     rows = []
-    for (entry, agent), cell in results.cells.items():
+    for (entry, agent), cell in sorted(results.cells.items(), key=lambda item: item[0]):
         tuning = cell.first["tuning"]
         if tuning and entry in entries:
             tried, each = tuning["settings_tried"], tuning["episodes_each"]

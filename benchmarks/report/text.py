@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from benchmarks.evaluation.rows import Row
 from benchmarks.evaluation.stats import Interval
 from benchmarks.report.data import AVAILABLE, Results
 
@@ -39,7 +39,7 @@ def interval_text(value: Interval, digits: int = 3) -> str:
     return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
 
 
-def versions_text(row: Any) -> str:
+def versions_text(row: Row) -> str:
     """What rows were computed with."""
     return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
 

@@ -21,7 +21,7 @@ from typing import Any
 from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
 from agents.loading import run_of
-from benchmarks.evaluation.row_files import write_atomically
+from benchmarks.evaluation.row_files import SUITE, write_atomically
 from benchmarks.suites.cells import Bound, Cell, Train, Tune
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
@@ -32,7 +32,6 @@ from benchmarks.suites.workers import Workers, run_cells
 from llmroute_env.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 
-SUITE = "suite.json"
 SEVERAL_SEEDS = {"main", "static", "several-seeds", "testing"}
 """Tags of the entries on which learned routers are trained with all seeds of the suite."""
 

@@ -16,6 +16,7 @@ from agents.lookahead import SeesState
 from benchmarks.evaluation import controls
 from benchmarks.evaluation.episode_rows import rows_of
 from benchmarks.evaluation.row_files import ROWS, stamp, to_lines
+from benchmarks.evaluation.rows import Header, Times, Tuning
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites.cells import Bound, Files
 from benchmarks.suites.entries.entry import Entry
@@ -71,7 +72,10 @@ class Evaluate:
         started_s = time.perf_counter()
         evaluation = evaluate(agent, config, self.episodes, self.episodes_seed)
         wall_s = (time.perf_counter() - started_s) / self.episodes
-        times = {"wall_s": round(wall_s, 4), "decision_us": decision_us(agent, evaluation.config)}
+        times: Times = {
+            "wall_s": round(wall_s, 4),
+            "decision_us": decision_us(agent, evaluation.config),
+        }
         header = self.header(config, tuned, evaluation.config)
         bounds = json.loads(inputs[self.bound]) if self.entry.bounded else None
         rows = rows_of(evaluation, header, bounds, times)
@@ -92,11 +96,16 @@ class Evaluate:
             (scratch / name).write_bytes(inputs[f"{self.given}/{name}"])
         return load(str(scratch), config)
 
-    def header(self, config: EnvConfig, tuned: Any, observed: EnvConfig) -> dict[str, Any]:
+    def header(self, config: EnvConfig, tuned: Any, observed: EnvConfig) -> Header:
         """What all rows of the cell have in common."""
-        effort = None
+        effort: Tuning | None = None
         if tuned is not None:
-            effort = {k: v for k, v in tuned.items() if k not in ("control", "setting", "scores")}
+            effort = {
+                "settings_tried": tuned["settings_tried"],
+                "episodes_each": tuned["episodes_each"],
+                "window_s": tuned["window_s"],
+                "validation_score": tuned["validation_score"],
+            }
         return {
             "suite": self.suite,
             "entry": self.entry.id,

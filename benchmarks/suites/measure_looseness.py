@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bounds.looseness import looseness
+from benchmarks.evaluation.row_files import LOOSENESS
 from benchmarks.suites.cells import Files
-
-LOOSENESS = "bounds/looseness.json"
 
 
 @dataclass(frozen=True)

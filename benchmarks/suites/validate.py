@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.evaluation.row_files import Row, read_file, without_times
-from benchmarks.suites.bench import SUITE, plan
+from benchmarks.evaluation.row_files import SUITE, read_file, without_times
+from benchmarks.evaluation.rows import Row
+from benchmarks.suites.bench import plan
 from benchmarks.suites.evaluate import Evaluate
 from benchmarks.suites.suite import Suite
 from benchmarks.suites.workers import Workers, run
@@ -113,7 +114,9 @@ def compare(cell: str, saved: list[Row], again: list[Row]) -> list[Finding]:
     ]
 
 
-def differences(saved: Mapping[str, Any], again: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def differences(
+    saved: Mapping[str, object], again: Mapping[str, object]
+) -> list[tuple[str, Any, Any]]:
     """(field, saved, again) where two rows differ, times and versions aside."""
     one, other = without_times(saved), without_times(again)
     names = [name for name in {**one, **other} if name not in IGNORED]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from agents import heuristics
-from benchmarks.evaluation.episode_rows import metrics
-from benchmarks.evaluation.row_files import Row, read_rows, without_times
+from benchmarks.evaluation.episode_rows import figures
+from benchmarks.evaluation.row_files import read_rows, without_times
+from benchmarks.evaluation.rows import Figures, Row
 from benchmarks.evaluation.runner import evaluate, report
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
@@ -26,11 +27,11 @@ HERE = Workers(count=0)
 
 
 @pytest.fixture(scope="module")
-def classed() -> list[Row]:
+def classed() -> list[Figures]:
     """What rows of an entry with classes of users tell of its episodes."""
     config = replace(ENTRIES["priority"].config("test"), window_s=2.0)
     evaluation = evaluate(heuristics.make("random", config), config, episodes=2, seed=0)
-    return [metrics(episode, evaluation, None) for episode in evaluation.episodes]
+    return [figures(episode, evaluation, None) for episode in evaluation.episodes]
 
 
 def test_a_row_per_entry_router_seed_and_episode(finished: Path, small: Suite):
@@ -175,9 +176,10 @@ def test_learned_routers_train_where_the_entry_says(tmp_path: Path):
         assert set(cell.needs) <= prepared | {f"{cell.given}/config.json"}
 
 
-def test_the_documentation_names_every_field(finished: Path, classed: list[Row]):
+def test_the_documentation_names_every_field(finished: Path, classed: list[Figures]):
     text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     table = text.split("## Rows")[1].split("## Workers")[0]
     fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)`", fields))
     assert named == set(read_rows(finished)[0]) | set(classed[0])
+    assert named == Row.__annotations__.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks.report.data import AVAILABLE, Results, ratio
+from benchmarks.report.data import AVAILABLE, SCORE, Results, ratio
 from benchmarks.report.page import Part, Table
 from benchmarks.report.paper import windows
 from benchmarks.report.paper.windows import LARGEST, UNPREDICTABLE
@@ -15,8 +15,6 @@ from benchmarks.suites.entries.every import ARRIVALS, MIXES
 DEADLINES = ("unpredictable-1", "soft", "soft-steep", "deadline-tight", "deadline-loose")
 LEVELS = (AVAILABLE, 0.95, 0.9)
 """Shares in time: availability, and what a router that gives up a few requests reaches."""
-
-SCORE = "utility_of_peak"
 
 WITH_SHEDDING = ("availability", "availability-8gpu")
 """Tags of the entries of constant rate, on four and on eight GPUs."""
@@ -188,7 +186,7 @@ def decision_times(results: Results) -> list[Part]:
         return []
     rows = []
     for agent in results.agents(entry):
-        times = results.cells[entry, agent].first.get("decision_us")
+        times = results.cells[entry, agent].first["decision_us"]
         if times:
             rows.append((agent, number(times["p50"], 1), number(times["p99"], 1)))
     note = "One request at a time on one core, in the process that evaluated; the paper: cheap."

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S
-from benchmarks.report.data import Results, ratio
+from benchmarks.report.data import SCORE, Results, ratio
 from benchmarks.report.page import Part, Section, Table
 from benchmarks.report.paper import claims, windows
 from benchmarks.report.paper.claims import (
     MATRICES,
-    SCORE,
     WITH_SHEDDING,
     same_rates,
     worst_transfer,
@@ -200,7 +199,7 @@ def of_deadlines(results: Results, setting: Setting, agent: str) -> Iterator[Lin
 def of_time(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
     """Time of a decision."""
     cell = results.cells.get((HARD[setting], agent))
-    taken = cell and cell.first.get("decision_us")
+    taken = cell and cell.first["decision_us"]
     if taken:
         text = f"p50 {taken['p50']:.0f}, p99 {taken['p99']:.0f} microseconds"
         yield OF_TIME, "cheap", text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.report.data import Results
+from benchmarks.report.data import SCORE, Results
 from benchmarks.report.page import Part, Table
-from benchmarks.report.paper.claims import SCORE, available
+from benchmarks.report.paper.claims import available
 from benchmarks.report.paper.static import choices, figures, gpus
 from benchmarks.report.paper.static.grid import (
     BEST_TUNED,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from benchmarks.report.data import Results, ratio
+from benchmarks.report.data import SCORE, Results, ratio
 from benchmarks.report.page import Part, Table
 from benchmarks.report.paper.static.grid import (
     RECIPE,
@@ -23,7 +23,6 @@ from benchmarks.report.text import listed, number
 from benchmarks.suites.entries.static import GPUS, LENGTHS_S, LOADS, WORKLOADS
 
 PAPER_PER_GPU, FOUR, EIGHT = 3.9, 4, 8
-SCORE = "utility_of_peak"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from benchmarks.evaluation.metrics import WINDOW_S
-from benchmarks.report.data import Results
+from benchmarks.evaluation.rows import Number
+from benchmarks.report.data import SCORE, Results
 from benchmarks.report.page import Part, Table
 from benchmarks.report.paper.static.grid import (
     H100,
@@ -107,12 +108,12 @@ NOTE = (
 )
 
 
-def share(results: Results, entry: str, who: str, name: str) -> str:
+def share(results: Results, entry: str, who: str, name: Number) -> str:
     """Utility of peak, or a share of the requests in per cent, or a dash."""
     agent = router(results, entry, who)
     if agent is None:
         return "-"
     cell = results.cells[entry, agent]
-    if name == "utility_of_peak":
+    if name == SCORE:
         return number(cell.mean(name))
     return number(100 * cell.of_requests(name), 1)
