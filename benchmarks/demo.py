@@ -17,7 +17,7 @@ from agents.plan import Plan
 from agents.settings import USUAL
 from agents.training import train
 from agents.tuning import tune
-from benchmarks.evaluation.runner import Evaluation, evaluate, report
+from benchmarks.evaluation.runner import Evaluation, evaluate, summarise
 from benchmarks.evaluation.stats import paired_difference
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
 from benchmarks.tables import show
@@ -45,7 +45,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     agents = tqdm(contenders(run, config), unit=" routers")
     evaluations = [evaluate(agent, config, episodes, seed) for agent in agents]
     evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
-    rows = [report(e, SCENARIO) for e in evaluations]
+    rows = [summarise(e, SCENARIO) for e in evaluations]
     show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")
     print(comparison(evaluations, seed))
     (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

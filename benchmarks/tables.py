@@ -24,7 +24,7 @@ NARROWEST = 112
 
 
 def show(rows: Sequence[Row], title: str | None = None) -> None:
-    """Print reports (runner.report), in their order, as a table."""
+    """Print reports (runner.summarise), in their order, as a table."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("router", no_wrap=True)
     for name in COLUMNS:

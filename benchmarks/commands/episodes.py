@@ -44,13 +44,13 @@ class Evaluate:
     def run(self) -> None:
         """Do it."""
         from agents.loading import load
-        from benchmarks.evaluation.runner import evaluate, report
+        from benchmarks.evaluation.runner import evaluate, summarise
         from benchmarks.tables import show
         from llmroute_env.scenarios import configure
 
         config = configure(self.scenario, split=self.split, **self.environment.fields)
         evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
-        row = {**report(evaluation, self.scenario), "agent": self.agent}
+        row = {**summarise(evaluation, self.scenario), "agent": self.agent}
         if self.json:
             print(json_format.dumps(row))
         else:

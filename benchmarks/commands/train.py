@@ -68,7 +68,7 @@ class Train:
 
         plan, reference = self.plan(), None
         if self.reference:
-            from benchmarks.levels import reference_of
+            from benchmarks.reference_levels import reference_of
 
             reference = reference_of(plan)
             plan = replace(plan, levels=reference.levels)

@@ -42,7 +42,7 @@ def rows_of(
 
 
 def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None) -> Figures:
-    """What `report` tells of an evaluation, for one episode."""
+    """What `runner.summarise` tells of an evaluation, for one episode."""
     summary, requests = episode.summary, max(episode.summary["requests"], 1)
     peak = max(summary["peak_utility"], 1e-12)
     latency_s = latencies_s(episode.completions)

@@ -114,7 +114,7 @@ def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]
     return np.frombuffer(b"".join(parts), COMPLETION)
 
 
-def report(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
+def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
     """The evaluation as one JSON-ready object: means over episodes, quantiles over requests."""
     runs = evaluation.episodes
     windows = [windows_near_peak(r.completions, evaluation.config, WINDOW_S) for r in runs]

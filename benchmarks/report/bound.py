@@ -39,11 +39,11 @@ def sections(directory: Path) -> list[Section]:
         "One GPU, nine requests, batches of at most 2 to 4: larger ones are beyond exact search. "
         "A regret no larger than this may be none at all.",
     )
-    drawn = picture("looseness", caption, looseness(rows))
+    drawn = picture("looseness", caption, looseness_figure(rows))
     return [Section("Looseness of the bound", (drawn, table))]
 
 
-def looseness(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def looseness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """The bound over exact optima of small instances, against their load."""
     figure, axes = new_figure(1, 1, (10.5, 3.2))
     loads = [row["load"] for row in rows]

@@ -26,7 +26,7 @@ Costs = Mapping[float, Interval]
 
 def sections(results: Results) -> list[Section]:
     """The chapter, where rows tell of classes."""
-    parts: list[Part] = [of_entry(results, entry) for entry in with_classes(results)]
+    parts: list[Part] = [class_table(results, entry) for entry in with_classes(results)]
     if results.tagged(WRONG):
         parts += [*words(results), wrong_weights(results)]
     return [Section(TITLE, tuple(parts))] if parts else []
@@ -44,7 +44,7 @@ def classes(results: Results, entry: str) -> list[str]:
     return list(dict.fromkeys(n for cell in cells for r in cell.rows for n in r.get("classes", ())))
 
 
-def of_entry(results: Results, entry: str) -> Table:
+def class_table(results: Results, entry: str) -> Table:
     """Every router on one entry, best first: all users together, and class by class."""
     best, names = results.best_tuned(entry), classes(results, entry)
     rows = []

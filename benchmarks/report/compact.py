@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.evaluation.row_files import read_rows, write_atomically
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
-from benchmarks.report.paper.summary import summary
+from benchmarks.report.paper.summary import results_table
 from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
 from benchmarks.report.text import versions_text
 
@@ -45,7 +45,7 @@ def write_compact(directory: Path, out: Path) -> list[Path]:
     short = [shortened(chapter, figures) for chapter in chapters]
     whole = [made(results), *(chapter for chapter in short if chapter.parts)]
     write_atomically(out / MARKDOWN, to_markdown(title, whole, FIGURES).encode())
-    table = markdown_part(untitled(summary(results)), FIGURES)
+    table = markdown_part(untitled(results_table(results)), FIGURES)
     write_atomically(out / TABLE, table.encode())
     return [out / MARKDOWN, out / TABLE]
 

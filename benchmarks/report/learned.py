@@ -52,7 +52,7 @@ def figure(results: Results, against: Against) -> Picture:
     """Gains of the learned routers, with their intervals."""
     found = {
         agent: {e: gain(results, e, h, agent) for e, h in against.items() if met(results, e, agent)}
-        for agent in everywhere(results, against)
+        for agent in on_any(results, against)
     }
     caption = (
         "Utility of peak beyond that of the best tuned heuristic, on the same episodes: "
@@ -108,7 +108,7 @@ def gain(results: Results, entry: str, heuristic: str, agent: str) -> Interval:
     return crossed_bootstrap([difference], np.random.default_rng(SEED))
 
 
-def everywhere(results: Results, against: Against) -> list[str]:
+def on_any(results: Results, against: Against) -> list[str]:
     """Learned routers with rows on any of the entries, best first."""
     found = {agent for entry in against for agent in results.learned(entry)}
     mean = {
@@ -126,10 +126,10 @@ def everywhere(results: Results, against: Against) -> list[str]:
 
 def table(results: Results, against: Against) -> Table:
     """Every learned router on every entry, and on all together."""
-    agents = everywhere(results, against)
-    rows = [of_all(results, against, a) for a in agents] if len(against) > 1 else []
+    agents = on_any(results, against)
+    rows = [row_of_all(results, against, a) for a in agents] if len(against) > 1 else []
     for entry, heuristic in against.items():
-        rows += [of_entry(results, entry, heuristic, a) for a in results.learned(entry)]
+        rows += [row_of_entry(results, entry, heuristic, a) for a in results.learned(entry)]
     return Table(
         "Learned routers against the best tuned heuristic",
         ("entry", "heuristic", "learned", "gain, IQM", "gain, mean", "better", "gap closed"),
@@ -143,14 +143,14 @@ def table(results: Results, against: Against) -> Table:
     )
 
 
-def of_entry(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, ...]:
+def row_of_entry(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, ...]:
     """One learned router on one entry."""
     score = f"{heuristic} {results.cells[entry, heuristic].mean('utility_of_peak'):.4f}"
     name = label(results, entry, agent)
     return (entry, score, *texts(results, {entry: heuristic}, agent, name))
 
 
-def of_all(results: Results, against: Against, agent: str) -> tuple[str, ...]:
+def row_of_all(results: Results, against: Against, agent: str) -> tuple[str, ...]:
     """One learned router on all the entries that it met."""
     here = {entry: h for entry, h in against.items() if met(results, entry, agent)}
     return (f"all {len(here)}", "", *texts(results, here, agent, agent))

@@ -45,8 +45,8 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
         *classes.sections(results),
         *learned.sections(results),
         *bound.sections(directory),
-        Section("All entries together", (tables.summary(results, main),) if main else ()),
-        Section("Each entry", tuple(tables.of_entry(results, e) for e in own)),
+        Section("All entries together", (tables.over_entries(results, main),) if main else ()),
+        Section("Each entry", tuple(tables.entry_table(results, e) for e in own)),
         Section(
             "Effort and run cards",
             (tables.effort(results, own), tables.cards(results, own)),
@@ -71,10 +71,10 @@ def pictures(results: Results, main: list[str]) -> list[Picture]:
         found.append(picture("availability", caption, figure))
     lively = [entry for entry in main if "stable" not in entry] or main
     for entry in lively[:SHOWN_OVER_TIME]:
-        found += of_entry(results, entry)
+        found += pictures_of(results, entry)
     if not main:
         return found
-    figure = figures.profiles(results, main, tables.everywhere(results, main)[:6])
+    figure = figures.profiles(results, main, tables.on_all(results, main)[:6])
     caption = "Performance profiles: higher is better; entries weigh the same."
     return [*found, picture("profiles", caption, figure)]
 
@@ -87,7 +87,7 @@ def on_curves(results: Results) -> list[str]:
     return known or results.agents(entry)[:4]
 
 
-def of_entry(results: Results, entry: str) -> list[Picture]:
+def pictures_of(results: Results, entry: str) -> list[Picture]:
     """The course of an episode, and what its routers did."""
     agents = shown(results, entry)
     course = figures.over_time(results, entry, agents)

@@ -27,7 +27,7 @@ COLUMNS = (
 )
 
 
-def of_entry(results: Results, entry: str) -> Table:
+def entry_table(results: Results, entry: str) -> Table:
     """Every router on one entry, best first."""
     agents = results.agents(entry)
     best = results.best_tuned(entry)
@@ -38,12 +38,12 @@ def of_entry(results: Results, entry: str) -> Table:
     return Table(
         f"{entry}{trained}",
         COLUMNS,
-        tuple((label(results, entry, a), *of_agent(results, entry, a, best)) for a in agents),
+        tuple((label(results, entry, a), *entry_row(results, entry, a, best)) for a in agents),
         f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}.",
     )
 
 
-def of_agent(results: Results, entry: str, agent: str, best: str | None) -> tuple[str, ...]:
+def entry_row(results: Results, entry: str, agent: str, best: str | None) -> tuple[str, ...]:
     """The cells of COLUMNS for one router, but for its name."""
     cell = results.cells[entry, agent]
     setting = cell.first["setting"]
@@ -67,9 +67,9 @@ def latency(cell: RouterRows, name: Literal["p50_s", "p99_s"]) -> str:
     return milliseconds(float(np.mean(served)) if served else None)
 
 
-def summary(results: Results, entries: Sequence[str]) -> Table:
+def over_entries(results: Results, entries: Sequence[str]) -> Table:
     """Routers over all of `entries`: those that ran on each."""
-    agents = everywhere(results, entries)
+    agents = on_all(results, entries)
     rows = []
     for agent in agents:
         scores = [results.cells[entry, agent].of_bound() for entry in entries]
@@ -87,7 +87,7 @@ def summary(results: Results, entries: Sequence[str]) -> Table:
     )
 
 
-def everywhere(results: Results, entries: Sequence[str]) -> list[str]:
+def on_all(results: Results, entries: Sequence[str]) -> list[str]:
     """Routers with rows on all of `entries`."""
     present = [set(results.agents(entry)) for entry in entries]
     return [agent for agent in results.agents(entries[0]) if all(agent in s for s in present)]

@@ -22,10 +22,10 @@ from agents.controls import CONTROLS
 from agents.heuristics import HEURISTICS
 from agents.loading import run_of
 from benchmarks.evaluation.row_files import SUITE, write_atomically
-from benchmarks.suites.cells import Bound, Cell, Train, Tune
+from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
-from benchmarks.suites.evaluate import Evaluate
+from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.measure_looseness import MeasureLooseness
 from benchmarks.suites.suite import FOLLOWED, TUNED, Suite
 from benchmarks.suites.workers import Workers, run_cells
@@ -47,7 +47,7 @@ class Work:
     """The cells of a suite: first those that prepare, then those that yield rows."""
 
     prepare: tuple[Cell, ...]
-    evaluate: tuple[Evaluate, ...]
+    evaluate: tuple[EvaluateRouter, ...]
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -130,7 +130,7 @@ def plan(suite: Suite, out: Path) -> Work:
     prepare: list[Cell] = []
     if suite.name in MEASURES_LOOSENESS:
         prepare.append(MeasureLooseness(INSTANCES, suite.seed))
-    evaluate: list[Evaluate] = []
+    evaluate: list[EvaluateRouter] = []
     brought = [path.name for path in sorted((out / "given").glob("*"))]
     for id in suite.entries:
         entry = ENTRIES[id]
@@ -151,12 +151,12 @@ def episodes_of(suite: Suite, entry: Entry) -> int:
     return min(suite.episodes, entry.episodes or suite.episodes)
 
 
-def evaluation(suite: Suite, entry: Entry, agent: str) -> Evaluate:
+def evaluation(suite: Suite, entry: Entry, agent: str) -> EvaluateRouter:
     """The rows of a router without training on an entry."""
-    return Evaluate(suite.name, entry, agent, 0, episodes_of(suite, entry), suite.seed)
+    return EvaluateRouter(suite.name, entry, agent, 0, episodes_of(suite, entry), suite.seed)
 
 
-def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[Evaluate]]:
+def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[EvaluateRouter]]:
     """What has to be prepared for one router on one entry, and the evaluations."""
     base = evaluation(suite, entry, agent)
     if agent in FOLLOWED and entry.id not in suite.rollout_on:
@@ -167,7 +167,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         control = FOLLOWED.get(agent, agent)
         source = ENTRIES[entry.tuned_on or entry.id]
         window_s = source.tuning_window_s or suite.tuning_window_s
-        cell = Tune(source, control, suite.tuning_episodes, window_s)
+        cell = TuneControl(source, control, suite.tuning_episodes, window_s)
         most = suite.rollout_episodes if agent in FOLLOWED else base.episodes
         episodes = min(most, base.episodes)
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
@@ -175,7 +175,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         return [], [base]
     source = training_entry(entry, agent)
     seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
-    trained = [Train(source, agent, seed, suite.timesteps) for seed in range(seeds)]
+    trained = [TrainRouter(source, agent, seed, suite.timesteps) for seed in range(seeds)]
     evaluations = [
         dataclasses.replace(base, seed=cell.seed, given=cell.directory) for cell in trained
     ]

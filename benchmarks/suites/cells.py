@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.bounds.program import Instance
 from benchmarks.bounds.upper import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
-from benchmarks.evaluation import controls
+from benchmarks.evaluation import tuned_controls
 from benchmarks.evaluation.episode_rows import DETAILED
 from benchmarks.evaluation.runner import episode_seeds
 from benchmarks.suites.entries.entry import Entry
@@ -71,12 +71,12 @@ class Bound:
         found = {
             "config_sha256": config_sha256(config),
             "bound": upper_bound(config, seeds).tolist(),
-            "by_second": [by_second(i, config) for i in episodes(config, seeds[:DETAILED])],
+            "by_second": [bound_by_second(i, config) for i in episodes(config, seeds[:DETAILED])],
         }
         return {self.output: json.dumps(found).encode()}
 
 
-def by_second(instance: Instance, config: EnvConfig) -> list[float]:
+def bound_by_second(instance: Instance, config: EnvConfig) -> list[float]:
     """A bound for the requests of each second as if they came alone to an empty cluster."""
     slots = SLOTS_PER_DEADLINE["soft" if is_soft(config) else "hard"]
     second = np.floor(instance.arrival_s).astype(np.int64)
@@ -89,7 +89,7 @@ def by_second(instance: Instance, config: EnvConfig) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Tune:
+class TuneControl:
     """The setting of a control for an entry, found on its validation split."""
 
     entry: Entry
@@ -110,12 +110,12 @@ class Tune:
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """See Cell."""
         config = self.entry.config("train")
-        tuned = controls.tune(self.control, config, self.episodes, self.window_s)
+        tuned = tuned_controls.tune(self.control, config, self.episodes, self.window_s)
         return {self.output: json.dumps(tuned.to_json()).encode()}
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainRouter:
     """A learned router for an entry: a run directory."""
 
     entry: Entry

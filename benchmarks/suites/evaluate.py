@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.base import Agent
 from agents.lookahead import SeesState
-from benchmarks.evaluation import controls
+from benchmarks.evaluation import tuned_controls
 from benchmarks.evaluation.episode_rows import rows_of
 from benchmarks.evaluation.row_files import ROWS, stamp, to_lines
 from benchmarks.evaluation.rows import Header, Times, Tuning
@@ -30,7 +30,7 @@ TIMED = 2000
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class EvaluateRouter:
     """The rows of one router, of one training seed, on the test episodes of an entry.
 
     Attributes:
@@ -88,7 +88,7 @@ class Evaluate:
         if not self.given:
             # Built for what it was tuned on: a shift is one of what a router believes, too.
             believed = ENTRIES[self.entry.tuned_on or self.entry.id].config("test")
-            return controls.make(self.agent, believed, tuned and tuned["setting"])
+            return tuned_controls.make(self.agent, believed, tuned and tuned["setting"])
         from agents.loading import load
 
         scratch.mkdir(parents=True, exist_ok=True)

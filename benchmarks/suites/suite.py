@@ -9,7 +9,7 @@ from agents.tuning import STRONGEST
 from benchmarks.suites.entries.every import ENTRIES, tagged
 from llmroute_env.specs import ConfigError, require
 
-HEURISTICS = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")
+UNTUNED = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")
 TUNED = (
     "best-single",
     "static-mix",
@@ -85,13 +85,13 @@ SUITES = {
             "heuristics",
             "every main entry, without learning",
             entries=tagged("main"),
-            agents=(*HEURISTICS, *TUNED),
+            agents=(*UNTUNED, *TUNED),
         ),
         Suite(
             "standard",
             "every main entry, heuristics and learned routers",
             entries=tagged("main"),
-            agents=(*HEURISTICS, *TUNED, *FOLLOWED, *LEARNED),
+            agents=(*UNTUNED, *TUNED, *FOLLOWED, *LEARNED),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
         ),
         Suite(
@@ -118,7 +118,7 @@ SUITES = {
             "paper",
             "the results of arXiv 2401.07886, in the paper's setting and in ours",
             entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen", "learned")),
-            agents=(*HEURISTICS, *TUNED, "rollout", *LEARNED),
+            agents=(*UNTUNED, *TUNED, "rollout", *LEARNED),
             seed=1000,
             main_only=("ddqn-pairs",),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),

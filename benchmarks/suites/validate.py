@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.evaluation.row_files import SUITE, read_file, without_times
 from benchmarks.evaluation.rows import Row
 from benchmarks.suites.bench import plan
-from benchmarks.suites.evaluate import Evaluate
+from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.suite import Suite
 from benchmarks.suites.workers import Workers, run
 from llmroute_env.specs import ConfigError, require
@@ -69,7 +69,7 @@ def validate(directory: Path, most: int | None, seed: int, workers: Workers) -> 
     return Verdict(len(cells), rows, tuple(findings))
 
 
-def finished(directory: Path) -> list[Evaluate]:
+def finished(directory: Path) -> list[EvaluateRouter]:
     """The evaluations of a suite's directory that have rows."""
     cells = plan(read_suite(directory), directory).evaluate
     done = [cell for cell in cells if (directory / cell.output).exists()]
@@ -94,7 +94,7 @@ def read_suite(directory: Path) -> Suite:
         raise ConfigError(f"{path}: cannot be read: {error}; accepted: {accepted}") from error
 
 
-def chosen(cells: list[Evaluate], most: int | None, seed: int) -> list[Evaluate]:
+def chosen(cells: list[EvaluateRouter], most: int | None, seed: int) -> list[EvaluateRouter]:
     """All cells, or `most` of them at random."""
     if most is None or most >= len(cells):
         return cells

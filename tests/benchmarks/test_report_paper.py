@@ -18,7 +18,7 @@ from benchmarks.report.learned import gains
 from benchmarks.report.page import Table
 from benchmarks.report.paper import windows
 from benchmarks.report.paper.claims import MATRICES, same_rates, worst_transfer
-from benchmarks.report.paper.summary import summary
+from benchmarks.report.paper.summary import results_table
 from benchmarks.report.report import FIGURES
 from benchmarks.report.text import load_text
 from benchmarks.suites.measure_looseness import MeasureLooseness
@@ -192,7 +192,7 @@ def test_one_learned_router_stands_for_all_entries():
 
 def test_the_summary_sets_the_heuristic_beside_the_learned_router():
     heuristic = {**WINDOWS[0], "agent": "steep-pair", "learned": False, **near_peak(20, 4, 2)}
-    table = summary(Results([*WINDOWS, heuristic]))
+    table = results_table(Results([*WINDOWS, heuristic]))
     line = next(line for line in table.rows if line[0].startswith("(b) windows at >= 99 %"))
     assert line[1:] == ("1.53 x", "-", "-", "unpredictable-1 0.50 x", "unpredictable-1 0.05 x")
 

@@ -11,7 +11,7 @@ from benchmarks.report.paper.static import gpus
 from benchmarks.report.paper.static.figures import window_map
 from benchmarks.report.paper.static.grid import SHEDDING, STATIC, Spot, cases
 from benchmarks.report.paper.static.sensitivity import sensitivity
-from benchmarks.report.paper.summary import sections, summary
+from benchmarks.report.paper.summary import results_table, sections
 from benchmarks.report.report import all_sections, by_themselves
 from benchmarks.suites.entries.static import GPUS, WORKLOADS
 
@@ -63,7 +63,7 @@ def test_one_choice_is_changed_at_a_time():
 
 
 def test_the_summary_has_a_column_per_setting_and_router():
-    table = summary(Results([*GRID, *PER_GPU]))
+    table = results_table(Results([*GRID, *PER_GPU]))
     assert table.head[2:] == (
         "paper's setting: rollout-pi",
         "paper's setting: ddqn-paper",
@@ -74,7 +74,7 @@ def test_the_summary_has_a_column_per_setting_and_router():
     # Of windows of 1 s: 5 in the long episodes, 1 in the short ones.
     expected = "unpredictable-1 1.00 to 5.00 x, nearest 4.10 x"
     assert lines["(b) windows at >= 96 % of"][1:3] == ("4.1 x", expected)
-    long_only = {line[0][:25]: line for line in summary(Results(GRID)).rows}
+    long_only = {line[0][:25]: line for line in results_table(Results(GRID)).rows}
     found = long_only["(b) windows at >= 96 % of"][2]
     assert found == "unpredictable-1 5.00 x, nearest 4.10 x", "a window of 1 s, and the nearest"
     per_gpu = ("3.9 x", "unpredictable-1 6.00 x", "-", "unpredictable-1 3.00 x", "-")

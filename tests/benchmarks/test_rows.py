@@ -14,7 +14,7 @@ from agents import heuristics
 from benchmarks.evaluation.episode_rows import figures
 from benchmarks.evaluation.row_files import read_rows, without_times
 from benchmarks.evaluation.rows import Figures, Row
-from benchmarks.evaluation.runner import evaluate, report
+from benchmarks.evaluation.runner import evaluate, summarise
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
 from benchmarks.suites.suite import SUITES, Suite
@@ -70,7 +70,7 @@ def test_episodes_are_paired_and_below_the_bound(finished: Path, small: Suite):
 def test_rows_are_what_evaluate_reports(finished: Path, small: Suite):
     entry = ENTRIES["testing-stable"]
     config = entry.config("test")
-    whole = report(
+    whole = summarise(
         evaluate(heuristics.make("random", config), config, small.episodes, small.seed), "stable"
     )
     rows = [r for r in read_rows(finished) if (r["entry"], r["agent"]) == (entry.id, "random")]

@@ -48,7 +48,7 @@ def sections(results: Results) -> list[Section]:
         chapter.TITLE: chapter.parts(results),
         WITH_SHEDDING_TITLE: claims.parts(results),
     }
-    shown = summary(results)
+    shown = results_table(results)
     head: list[Part] = [shown] if shown.rows else []
     found = []
     for title, parts in chapters.items():
@@ -71,7 +71,7 @@ def columns(results: Results) -> dict[tuple[Setting, str], str]:
     }
 
 
-def summary(results: Results) -> Table:
+def results_table(results: Results) -> Table:
     """Every result beside the paper's, in its setting and in ours; empty without learned router."""
     heads = columns(results)
     found = {key: {what: text for what, _, text in all_lines(results, *key)} for key in heads}
