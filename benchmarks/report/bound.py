@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.drawing import new_figure
 from benchmarks.evaluation.row_files import LOOSENESS
 from benchmarks.report.page import Section, Table
-from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
+from benchmarks.report.svg import ROUTER_COLORS, picture, put_legend
 from benchmarks.report.text import number
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.drawing import new_figure
 from benchmarks.evaluation.stats import Interval, crossed_bootstrap
 from benchmarks.report.data import SEED, Floats, Results
 from benchmarks.report.page import Part, Picture, Section, Table
-from benchmarks.report.svg import new_figure, picture, put_legend, style
+from benchmarks.report.svg import picture, put_legend, style
 from benchmarks.report.text import label, number
 from benchmarks.tables import percent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.figures import COLORS
+from benchmarks.drawing import COLORS
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture
 
@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROUTER_COLORS = (*COLORS, "#e69f00", "#56b4e9")
-
-
-def new_figure(
-    rows: int, columns: int, size: tuple[float, float], **sharing: Any
-) -> tuple[Figure, Any]:
-    """(figure, axes of shape (rows, columns)), drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **sharing)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def to_svg(figure: Figure, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.figures import COLORS, new_figure
+from benchmarks.drawing import COLORS, new_figure
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.episode import SAME_STEP
@@ -78,8 +78,8 @@ def step_ns(config: EnvConfig, envs: int) -> float:
 
 def save_scaling_figure(path: Path, scaling: Mapping[str, Mapping[int, float]]) -> None:
     """One panel per axis, both logarithmic: a flat line is a cost that does not grow."""
-    figure, axes = new_figure(len(scaling), 2.4 * len(scaling), shares_x=False)
-    for axis, (name, costs), color in zip(axes, scaling.items(), COLORS, strict=False):
+    figure, axes = new_figure(len(scaling), 1, (9.0, 2.4 * len(scaling)))
+    for axis, (name, costs), color in zip(axes[:, 0], scaling.items(), COLORS, strict=False):
         axis.plot(list(costs), list(costs.values()), "o-", color=color)
         axis.set(xscale="log", yscale="log", xlabel=name, ylabel="ns per step")
         axis.set_xticks(list(costs), [str(size) for size in costs], minor=False)

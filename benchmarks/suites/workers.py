@@ -142,7 +142,7 @@ def _pool(cells: list[Cell], directory: Path, workers: Workers) -> Results:
 
 def begin_worker() -> None:
     """What a process of the pool does first."""
-    one_thread()
+    limit_threads()
     threading.Thread(target=die_with_parent, daemon=True).start()
 
 
@@ -154,7 +154,7 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def one_thread() -> None:
+def limit_threads() -> None:
     """Keep numerical libraries to one thread: there is a process per core."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -192,7 +192,7 @@ def _ray_results(cluster: Any, cells: list[Cell], directory: Path) -> Results:
 
 
 def _on_ray(cell: Cell, inputs: Files, directory: Path) -> Files:
-    one_thread()
+    limit_threads()
     if directory.exists():
         return execute(cell, inputs, scratch_of(cell, directory))
     # Another machine, without the caller's directory.

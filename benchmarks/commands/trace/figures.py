@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.drawing import empty_figure, open_frame
 from traces.errors import TraceError
 from traces.statistics import gap_cv, index_of_dispersion
 from traces.trace import Trace
@@ -30,20 +31,16 @@ def save_trace_figure(path: Path, trace: Trace, title: str) -> None:
     Raises:
         TraceError: fewer than three requests, or a file that cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if len(trace) < 3:
         raise TraceError(f"requests to plot: got {len(trace)}; accepted: at least 3")
-    figure = Figure(figsize=(9.0, 6.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure((9.0, 6.0))
     figure.suptitle(title)
     grid = figure.add_gridspec(2, 2)
     rate, gaps, dispersion = (
         figure.add_subplot(grid[c]) for c in ((0, slice(None)), (1, 0), (1, 1))
     )
     for axis in (rate, gaps, dispersion):
-        axis.spines[["top", "right"]].set_visible(False)
+        open_frame(axis)
     draw_rate(rate, trace)
     draw_gaps(gaps, trace)
     draw_dispersion(dispersion, trace)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.drawing import new_figure
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Results, ratio
-from benchmarks.report.svg import ROUTER_COLORS, new_figure, put_legend, style
+from benchmarks.report.svg import ROUTER_COLORS, put_legend, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.drawing import new_figure
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Floats, Results
 from benchmarks.report.page import Part
@@ -25,7 +26,7 @@ from benchmarks.report.paper.static.grid import (
     reached,
     spots,
 )
-from benchmarks.report.svg import ROUTER_COLORS, new_figure, picture, put_legend
+from benchmarks.report.svg import ROUTER_COLORS, picture, put_legend
 from benchmarks.suites.entries.static import LOADS, WORKLOADS
 
 if TYPE_CHECKING:
