@@ -135,12 +135,3 @@ def even_edges_s(instance: Instance, slots_per_deadline: int) -> Floats:
     if slot_s == 0.0:
         return np.array([first_s, math.inf])
     return first_s + slot_s * np.arange(math.ceil(span_s / slot_s) + 2, dtype=np.float64)
-
-
-def regret(utility: Floats, bounds: Floats, peak_utility: Floats) -> Floats:
-    """Utility missed against the bound, as a share of the peak, per episode.
-
-    Where the bound is reached, the order of summation can leave it at -1e-15 or so.
-    """
-    missed: Floats = (bounds - utility) / np.maximum(peak_utility, 1e-12)
-    return missed

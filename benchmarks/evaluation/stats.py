@@ -145,13 +145,3 @@ def performance_profile(scores: Strata, thresholds: Floats) -> Floats:
     shares = [(runs[:, None] > thresholds).mean(axis=0) for runs in _checked(scores, "scores")]
     profile: Floats = np.mean(shares, axis=0)
     return profile
-
-
-def profile_band(
-    scores: Strata, thresholds: Floats, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Pointwise 95 % interval of the performance profile: (low, high), each of shape (K,)."""
-    strata = _checked(scores, "scores")
-    drawn = [performance_profile(_resampled(strata, rng), thresholds) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return low, high
