@@ -47,7 +47,7 @@ class Reference:
     seconds: float = SHORTEST_S
 
     def extended(self, decisions: int, seconds: float) -> Reference:
-        """The same for a training of that length, drawn again if it is the longest so far."""
+        """Levels whose lines reach over so long a training; drawn again if it is the longest."""
         longest = max(decisions, self.decisions), max(seconds, self.seconds)
         if longest == (self.decisions, self.seconds):
             return self

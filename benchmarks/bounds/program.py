@@ -28,7 +28,7 @@ class Instance:
 
     @property
     def utility(self) -> Floats:
-        """Of an answer in time, by kind and model, shape (K, M)."""
+        """What an answer in time earns, by kind and model, shape (K, M)."""
         flat: Floats = self.cluster.utility.reshape(-1, self.cluster.utility.shape[2])
         return flat
 
@@ -94,7 +94,7 @@ class Program:
 
 
 def make_grid(instance: Instance, edges_s: Floats) -> Grid:
-    """Requests sorted into slots."""
+    """The grid with each request sorted into its slot."""
     slot = np.searchsorted(edges_s, instance.arrival_s, "right") - 1
     slots, first = np.unique(slot, return_index=True)
     last = np.append(first[1:], len(slot)) - 1

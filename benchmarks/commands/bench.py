@@ -46,7 +46,7 @@ class Bench:
     """Write no report at the end."""
 
     def run(self) -> int:
-        """Do it."""
+        """Run what is missing of the suite and write its report."""
         from benchmarks.report.report import write_report
         from benchmarks.suites.bench import bench
         from benchmarks.suites.suite import suite
@@ -75,7 +75,7 @@ class Report:
     """Write instead a short form into this folder: Markdown and a few figures, below 1 MB."""
 
     def run(self) -> int:
-        """Do it."""
+        """Write the report, whole or short, and print where it is."""
         from benchmarks.report.compact import write_compact
         from benchmarks.report.report import write_report
 
@@ -104,7 +104,7 @@ class Validate:
     """Print one JSON object as the last line."""
 
     def run(self) -> int:
-        """Do it; 1 if a figure is refuted."""
+        """Run cells again and print the verdict; 1 if a figure is refuted."""
         from benchmarks.suites.validate import validate
 
         verdict = validate(self.directory, self.cells, self.seed, workers_of(self.work))

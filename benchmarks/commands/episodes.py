@@ -42,7 +42,7 @@ class Evaluate:
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
-        """Do it."""
+        """Run the router and print a table or JSON."""
         from agents.loading import load
         from benchmarks.evaluation.runner import evaluate, summarise
         from benchmarks.tables import show
@@ -100,7 +100,7 @@ class Record:
     """The file to write."""
 
     def run(self) -> int:
-        """Do it."""
+        """Play the episode and write its card."""
         from llmroute_env.run_card import card_of, write_card
 
         config, recording = self.episode.record(self.agent)
@@ -120,7 +120,7 @@ class Replay:
     """Print one JSON object as the last line."""
 
     def run(self) -> int:
-        """Do it; 1 if the replay differs."""
+        """Play the card again and print the verdict; 1 if the replay differs."""
         from llmroute_env.run_card import read_card, replay, versions
 
         card = read_card(self.card)
@@ -152,7 +152,7 @@ class Timeline:
     """The file to write."""
 
     def run(self) -> int:
-        """Do it."""
+        """Play the episode and write its timeline."""
         from llmroute_env.timeline import timeline, write_timeline
 
         config, recording = self.episode.record(self.agent)

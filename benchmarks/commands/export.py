@@ -23,7 +23,7 @@ class Export:
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
-        """Do it."""
+        """Write the model, and print its size."""
         from agents.export import export
         from agents.loading import load_trained
         from llmroute_env.scenarios import configure

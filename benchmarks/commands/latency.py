@@ -24,7 +24,7 @@ class Latency:
     """The profile to write, for `profile="my-gpu.toml"`: measured times and their affine fits."""
 
     def run(self) -> None:
-        """Do it."""
+        """Measure, print the fit of each model, and write the profile."""
         from benchmarks.latency import affine_fit, as_profile, measure
 
         times_s = measure(self.profile, self.models, self.batches, self.repeats, self.device)

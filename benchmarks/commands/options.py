@@ -32,7 +32,7 @@ UNCHANGED = EnvOptions()
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Who does the work."""
+    """Options that say who runs the cells of a suite, and how many at once."""
 
     runner: str = "local"
     """local: a pool of processes; ray: a Ray cluster."""

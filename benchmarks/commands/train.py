@@ -33,7 +33,7 @@ class Demo:
     """Held-out episodes of 30 s on which everybody is compared."""
 
     def run(self) -> None:
-        """Do it."""
+        """Train, compare and write everything to the folder."""
         from benchmarks.demo import demo
 
         demo(self.out, self.seed, self.timesteps, self.episodes)
@@ -63,7 +63,7 @@ class Train:
     are found once for all runs in the same folder; --no-reference trains without."""
 
     def run(self) -> int:
-        """Do it; 130 if it was interrupted."""
+        """Train and print the score; 130 if it was interrupted."""
         from agents.training import train
 
         plan, reference = self.plan(), None
@@ -85,7 +85,7 @@ class Train:
         return 0
 
     def plan(self) -> Plan:
-        """What to train."""
+        """The training that the options describe."""
         from agents.plan import Plan
 
         return Plan(
@@ -133,7 +133,7 @@ class Tune:
     """Print one JSON object as the last line."""
 
     def run(self) -> int:
-        """Do it."""
+        """Search and print the best settings."""
         from benchmarks.study import StudyPlan, tune
 
         out = self.out or Path("runs/tune") / f"{self.scenario}-{self.algorithm}"

@@ -48,7 +48,7 @@ def stamp() -> Stamp:
 
 
 def to_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
-    """Rows as JSON lines."""
+    """Rows as the bytes of a file with one JSON object a line."""
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 

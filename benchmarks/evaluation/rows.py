@@ -6,7 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class Stamp(TypedDict):
-    """What computed a row."""
+    """The code and libraries that computed a row."""
 
     commit: str | None
     versions: dict[str, str]

@@ -102,7 +102,7 @@ def run_compiled(agent: RunsCompiled, simulation: Simulation) -> Records:
 
 
 def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]) -> Records:
-    """The same, decision by decision."""
+    """The completions of the episodes that have begun, run decision by decision in Python."""
     if isinstance(agent, SeesState):
         agent.attach(simulation)
     agent.begin(len(seeds), np.random.default_rng(seeds))

@@ -30,7 +30,7 @@ class Tuned:
     window_s: float
 
     def to_json(self) -> dict[str, Any]:
-        """As rows hold it."""
+        """The tuning as a JSON-ready object, in which rows find what they say of it."""
         return {
             "control": self.control,
             "setting": self.setting,

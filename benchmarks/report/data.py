@@ -29,7 +29,7 @@ class RouterRows:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Training seeds, in order."""
+        """Training seeds with rows, rising."""
         return sorted({row["training_seed"] for row in self.rows})
 
     def values(self, name: Number) -> Floats:
@@ -106,7 +106,7 @@ class Results:
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], RouterRows]:
-        """By (entry, router)."""
+        """Rows grouped by (entry, router)."""
         grouped: dict[tuple[str, str], list[Row]] = {}
         for row in self.rows:
             grouped.setdefault((row["entry"], row["agent"]), []).append(row)

@@ -73,7 +73,7 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def text(value: str) -> str:
-    """Text as HTML."""
+    """Text escaped for HTML."""
     return html.escape(value)
 
 
@@ -96,7 +96,7 @@ def html_part(part: Part) -> str:
 
 
 def to_markdown(title: str, sections: Sequence[Section], figures: str) -> str:
-    """The same as Markdown; `figures` is the folder of the pictures, as links name it."""
+    """The report as Markdown; `figures` is the folder of the pictures, as links name it."""
     chapters = [f"# {title}\n"]
     for section in sections:
         chapters.append(f"## {section.title}\n")

@@ -25,7 +25,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def times(value: float | None) -> str:
-    """A multiple."""
+    """A multiple with its unit, or a dash."""
     return "-" if value is None else f"{value:.2f} x"
 
 
@@ -35,7 +35,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def interval_text(value: Interval, digits: int = 3) -> str:
-    """Mean and interval."""
+    """Mean and 95 % interval as text."""
     return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
 
 

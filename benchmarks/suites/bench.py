@@ -50,7 +50,7 @@ class Work:
     evaluate: tuple[EvaluateRouter, ...]
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Number of distinct cells."""
         return len({cell.output for cell in (*self.prepare, *self.evaluate)})
 
 

@@ -61,11 +61,11 @@ class Bound:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """None."""
+        """No other cell's output."""
         return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """See Cell."""
+        """The bounds of every episode, and of each second of the first few, as JSON."""
         config = self.entry.config("test")
         seeds = episode_seeds(self.seed, self.episodes)
         found = {
@@ -99,16 +99,16 @@ class TuneControl:
 
     @property
     def output(self) -> str:
-        """See Cell."""
+        """Where the setting is written, below the suite's directory."""
         return f"tuned/{self.entry.id}/{self.control}.json"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """None."""
+        """No other cell's output."""
         return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """See Cell."""
+        """The best setting, and what was tried, as JSON."""
         config = self.entry.config("train")
         tuned = tuned_controls.tune(self.control, config, self.episodes, self.window_s)
         return {self.output: json.dumps(tuned.to_json()).encode()}
@@ -125,21 +125,21 @@ class TrainRouter:
 
     @property
     def directory(self) -> str:
-        """Where its files go."""
+        """The run directory, below the suite's directory."""
         return f"trained/{self.entry.id}/{self.algorithm}-{self.seed}"
 
     @property
     def output(self) -> str:
-        """See Cell."""
+        """The weights, which are written when everything else is."""
         return f"{self.directory}/weights.safetensors"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """None."""
+        """No other cell's output."""
         return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """See Cell; an interrupted training goes on from its last checkpoint."""
+        """The run directory; an interrupted training goes on from its last checkpoint."""
         from agents.plan import Plan
         from agents.training import train
 

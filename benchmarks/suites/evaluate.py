@@ -49,23 +49,23 @@ class EvaluateRouter:
 
     @property
     def output(self) -> str:
-        """See Cell."""
+        """Where the rows are written, below the suite's directory."""
         return f"{ROWS}/{self.entry.id}/{self.agent}-{self.seed}.jsonl"
 
     @property
     def bound(self) -> str:
-        """Where the bounds are."""
+        """File with the bounds of the entry's episodes, below the suite's directory."""
         return Bound(self.entry, self.episodes, self.episodes_seed).output
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """See Cell."""
+        """Bounds, setting and weights, as far as entry and router have them."""
         weights = [f"{self.given}/{name}" for name in ("config.json", "weights.safetensors")]
         bound = [self.bound] if self.entry.bounded else []
         return (*bound, *([self.tuned] if self.tuned else []), *(weights if self.given else []))
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """See Cell."""
+        """The rows as JSON lines."""
         config = self.entry.config("test")
         tuned = json.loads(inputs[self.tuned]) if self.tuned else None
         agent = self.make(config, tuned, inputs, scratch)
@@ -84,7 +84,7 @@ class EvaluateRouter:
     def make(
         self, config: EnvConfig, tuned: Any, inputs: Mapping[str, bytes], scratch: Path
     ) -> Agent:
-        """The router."""
+        """The router, built anew or loaded from the files in `inputs`."""
         if not self.given:
             # Built for what it was tuned on: a shift is one of what a router believes, too.
             believed = ENTRIES[self.entry.tuned_on or self.entry.id].config("test")

@@ -23,16 +23,16 @@ class MeasureLooseness:
 
     @property
     def output(self) -> str:
-        """See cells.Cell."""
+        """Where the looseness is written, below the suite's directory."""
         return LOOSENESS
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """None."""
+        """No other cell's output."""
         return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
-        """See cells.Cell."""
+        """The looseness of the bound at every load, as JSON."""
         rows = looseness(np.random.default_rng(self.seed), instances=self.instances)
         found = {"instances": self.instances, "rows": [asdict(row) for row in rows]}
         return {self.output: json.dumps(found).encode()}

@@ -34,7 +34,7 @@ Results = Iterator[tuple[Cell, Files]]
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the work.
+    """Who runs the cells of a suite, and how many at once.
 
     Attributes:
         runner: one of RUNNERS.

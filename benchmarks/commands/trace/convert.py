@@ -52,7 +52,7 @@ class Convert:
     """Of everything random."""
 
     def run(self) -> None:
-        """Do it."""
+        """Read, change and write the trace, and print what came of it."""
         rng = np.random.default_rng(self.seed)
         trace = self._changed(self._requests(rng), rng)
         fitted = lengths.fit_context(

@@ -33,7 +33,7 @@ class Info:
     """Fail on the first row that would be dropped, with file and line."""
 
     def run(self) -> None:
-        """Do it."""
+        """Read the trace and print what it holds."""
         reading = open_sources(self.sources, self.strict, merge=True)
         report, figures = reading.report, figures_of(reading)
         if self.json:
@@ -61,7 +61,7 @@ def figures_of(reading: Reading) -> statistics.Statistics:
 
 
 def row_of(reading: Reading, figures: statistics.Statistics) -> dict[str, Any]:
-    """What `--json` prints."""
+    """The reading and its figures as the JSON object that `--json` prints."""
     report, provenance = reading.report, reading.content.provenance
     return {
         "format": report.format,
@@ -77,7 +77,7 @@ def row_of(reading: Reading, figures: statistics.Statistics) -> dict[str, Any]:
 
 
 def shown(figure: float | None) -> str:
-    """A figure for people."""
+    """A figure as text, or that the trace is too short for it."""
     return "unknown: too short" if figure is None else f"{figure:.4g}"
 
 
@@ -93,7 +93,7 @@ class Plot:
     """Of calls per minute: cv of the gaps; exact counts, uniform within minutes, if left out."""
 
     def run(self) -> None:
-        """Do it."""
+        """Read the trace and draw it."""
         from benchmarks.commands.trace.figures import save_trace_figure
 
         reading = open_sources(self.sources, merge=True)

@@ -48,7 +48,7 @@ class Make:
     """Of everything random."""
 
     def run(self) -> None:
-        """Do it."""
+        """Draw the arrivals, write the trace, and print its size."""
         rng = np.random.default_rng(self.seed)
         trace = self._like(rng) if self.process == "like" else self._textbook(rng)
         storage.save(lengths.sample_lengths(trace, rng), self.out)

@@ -130,7 +130,7 @@ def all_lines(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
 
 
 def of_rate(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
-    """Highest available rates."""
+    """The line on the highest available rates, if there are rows of constant rate."""
     tag = RATES[setting]
     if any((entry, agent) in results.cells for entry in results.tagged(tag)):
         load, base = (results.highest_available(tag, a) for a in (agent, LARGEST))
@@ -139,7 +139,7 @@ def of_rate(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
 
 
 def of_windows(results: Results, setting: Setting, agent: str, threshold: float) -> Iterator[Line]:
-    """Windows near the peak."""
+    """The line on windows near the peak at a threshold, if there are rows."""
     if setting == SHEDDING:
         entries = [e for e in UNPREDICTABLE if {(e, agent), (e, LARGEST)} <= results.cells.keys()]
         texts = [
@@ -166,7 +166,7 @@ def of_grid(results: Results, agent: str, threshold: float) -> list[str]:
 
 
 def of_gpus(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
-    """Performance per GPU."""
+    """The line on performance per GPU, if there are rows on more GPUs."""
     found = gpus.short(results, setting, agent)
     pairs = same_rates(results, agent) if setting == SHEDDING else []
     if pairs:
@@ -186,7 +186,7 @@ def of_shift(results: Results, agent: str, what: str) -> Iterator[Line]:
 
 
 def of_deadlines(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
-    """Hard and soft deadlines."""
+    """The line on hard and soft deadlines, if there are rows with either."""
     found = [
         f"{name} {results.cells[entry, agent].mean(SCORE):.3f}"
         for name, entry in (("hard", HARD[setting]), ("soft", SOFT[setting]))
@@ -197,7 +197,7 @@ def of_deadlines(results: Results, setting: Setting, agent: str) -> Iterator[Lin
 
 
 def of_time(results: Results, setting: Setting, agent: str) -> Iterator[Line]:
-    """Time of a decision."""
+    """The line on the time of a decision, if there are rows that tell it."""
     cell = results.cells.get((HARD[setting], agent))
     taken = cell and cell.first["decision_us"]
     if taken:

@@ -208,6 +208,6 @@ def at(
 
 
 def spread(values: Sequence[tuple[str, float | None]]) -> float:
-    """Largest over smallest."""
+    """Largest over smallest of the values."""
     known = [value for _, value in values if value]
     return max(known) / min(known) if known else 0.0

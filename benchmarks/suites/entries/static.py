@@ -107,7 +107,7 @@ def of_stable(loads: tuple[float, ...]) -> list[Entry]:
 
 
 def on_h100(name: str) -> list[Entry]:
-    """The same on faster GPUs, with fewer routers."""
+    """Entries of the grid on faster GPUs, with fewer routers."""
     fields = {**STATIC, "profile": "opt-h100"}
     found = of_workload(f"static-h100-{name}", name, fields, "static-h100 several-seeds")
     only = ("opt-6.7b", "opt-1.3b", "opt-125m", "largest-feasible", "steep-pair")

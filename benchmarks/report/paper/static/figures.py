@@ -78,7 +78,7 @@ def of_threshold(
     lengths_s: Sequence[float],
     threshold: int,
 ) -> None:
-    """One panel."""
+    """Draw the panel of one threshold: a cell per spot and length of windows."""
     from matplotlib.colors import LogNorm
 
     grid = [[found.get(Case(spot, w)) for w in lengths_s] for spot in rows]
@@ -101,7 +101,7 @@ def of_threshold(
 
 
 def number_of(multiples: Multiples | None, threshold: int) -> float:
-    """A multiple, or NaN."""
+    """The multiple at a threshold, NaN where there is none."""
     value = multiples[threshold] if multiples else None
     return float("nan") if value is None else value
 

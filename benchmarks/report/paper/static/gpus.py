@@ -150,7 +150,7 @@ def sentence(setting: Setting, who: str | None, found: list[Match]) -> str:
 
 
 def workloads(found: list[Match]) -> list[str]:
-    """Their workloads, in order."""
+    """Names of the workloads of the matches, in order."""
     return list(dict.fromkeys(m.spot.workload for m in found))
 
 
@@ -173,6 +173,6 @@ def short(results: Results, setting: Setting, who: str | None) -> list[str]:
 
 
 def span(values: list[float]) -> str:
-    """Least to largest."""
+    """The least and the largest of the values as text."""
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     return low if low == high else f"{low} to {high}"

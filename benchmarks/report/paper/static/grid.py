@@ -52,7 +52,7 @@ class Spot(NamedTuple):
 
     @property
     def entry(self) -> str:
-        """Id of its entry."""
+        """Id of the entry at this spot."""
         length = f"-{self.length_s:g}s" if self.length_s > LENGTHS_S[0] else ""
         return f"{self.setting.grid}{self.workload}-load-{self.load:g}{length}"
 
@@ -103,7 +103,7 @@ def router(results: Results, entry: str, who: str | None) -> str | None:
 
 
 def multiples(results: Results, entry: str, who: str | None, window_s: float) -> Multiples | None:
-    """Of a router on an entry; None without its rows or those of the largest model alone."""
+    """Multiples of a router on an entry; None without its rows or the largest model's alone."""
     agent = router(results, entry, who)
     if agent is None or (entry, LARGEST) not in results.cells:
         return None
