@@ -10,14 +10,8 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks import (
-    bench_command,
-    commands,
-    export_command,
-    latency_command,
-    replay_command,
-)
-from benchmarks.trace_command import TRACE_COMMANDS
+from benchmarks.commands import bench, episodes, export, latency, speed, train
+from benchmarks.commands.trace import convert, info, make
 from traces.errors import InputError
 
 
@@ -28,21 +22,36 @@ class Group(NamedTuple):
     commands: Mapping[str, Any]
 
 
+SPEED = {
+    "rates": speed.Rates,
+    "scaling": speed.Scaling,
+    "day": speed.Day,
+    "decisions": speed.Decisions,
+    "training": speed.Training,
+}
+
+TRACE = {
+    "info": info.Info,
+    "convert": convert.Convert,
+    "make": make.Make,
+    "plot": info.Plot,
+}
+
 COMMANDS: dict[str, Any] = {
-    "demo": commands.Demo,
-    "train": commands.Train,
-    "evaluate": commands.Evaluate,
-    "bench": bench_command.Bench,
-    "report": bench_command.Report,
-    "validate": bench_command.Validate,
-    "tune": bench_command.Tune,
-    "export": export_command.Export,
-    "record": replay_command.Record,
-    "replay": replay_command.Replay,
-    "timeline": replay_command.Timeline,
-    "speed": commands.Speed,
-    "latency": latency_command.Latency,
-    "trace": Group("Read, convert, synthesise and draw traces.", TRACE_COMMANDS),
+    "demo": train.Demo,
+    "train": train.Train,
+    "evaluate": episodes.Evaluate,
+    "bench": bench.Bench,
+    "report": bench.Report,
+    "validate": bench.Validate,
+    "tune": train.Tune,
+    "export": export.Export,
+    "record": episodes.Record,
+    "replay": episodes.Replay,
+    "timeline": episodes.Timeline,
+    "speed": Group("Measure how fast simulator, decisions and trainings are.", SPEED),
+    "latency": latency.Latency,
+    "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }
 
 UNUSABLE_INPUT, INTERRUPTED = 2, 130

@@ -18,9 +18,9 @@ from agents.loading import load
 from agents.runs.plan import Plan
 from agents.settings.checks import USUAL
 from agents.training.training import train
+from benchmarks.evaluation.runner import Evaluation, evaluate, summarise
+from benchmarks.evaluation.stats import paired_difference
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
-from benchmarks.runner import Evaluation, evaluate, report
-from benchmarks.stats import paired_difference
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
@@ -46,7 +46,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
     agents = tqdm(contenders(run, config), unit=" routers")
     evaluations = [evaluate(agent, config, episodes, seed) for agent in agents]
     evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
-    rows = [report(e, SCENARIO) for e in evaluations]
+    rows = [summarise(e, SCENARIO) for e in evaluations]
     show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")
     print(comparison(evaluations, seed))
     (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

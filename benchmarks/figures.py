@@ -9,31 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import WINDOW_S, peak_of
+from benchmarks.drawing import COLORS, MODEL_COLORS, new_figure
+from benchmarks.evaluation.metrics import WINDOW_S, peak_of
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
-"""Okabe and Ito's, for the colour-blind: one per router."""
-MODEL_COLORS = ("#b2d4ed", "#5b9bd1", "#08306b")
-"""From the smallest model to the largest; more models take what lies between."""
-
-
-def new_figure(rows: int, height: float, shares_x: bool = True) -> tuple[Figure, list[Axes]]:
-    """A figure with `rows` panels, one above the other; drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 1, sharex=shares_x, squeeze=False)[:, 0]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
+WIDTH = 9.0
+"""Of a figure, in inches."""
 
 
 def bins_of(completions: Records) -> NDArray[np.float64]:
@@ -59,7 +44,8 @@ def save_utility_figure(
 
     `runs` holds each router's completions of the same episode.
     """
-    figure, (rate_axis, utility_axis) = new_figure(2, 5.5)
+    figure, axes = new_figure(2, 1, (WIDTH, 5.5), sharex=True)
+    rate_axis, utility_axis = axes[:, 0]
     figure.suptitle(title)
     _draw_rate(rate_axis, config, next(iter(runs.values())))
     for color, (name, completions) in zip(COLORS, runs.items(), strict=False):
@@ -93,7 +79,8 @@ def save_share_figure(path: Path, config: EnvConfig, completions: Records, title
     """Share of each model among the requests of each window, with the arrival rate above."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    figure, (rate_axis, share_axis) = new_figure(2, 5.0)
+    figure, axes = new_figure(2, 1, (WIDTH, 5.0), sharex=True)
+    rate_axis, share_axis = axes[:, 0]
     figure.suptitle(title)
     _draw_rate(rate_axis, config, completions)
     names = config.model_names

@@ -32,7 +32,7 @@ DEVICES = {"cuda": torch.float16, "cpu": torch.float32}
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a decoder: what a profile says of a model."""
+    """Size of a decoder, as a profile gives it for a model."""
 
     layers: int
     heads: int
@@ -162,7 +162,7 @@ def _as_graph(work: Callable[[], None]) -> Callable[[], None]:
 
 
 def affine_fit(batches: Sequence[int], times_s: Sequence[float]) -> AffineFit:
-    """The least squares line."""
+    """The least squares line through median times, and how far it is off."""
     slope, base = np.polyfit(batches, times_s, 1)
     error = np.abs(base + slope * np.asarray(batches) - times_s) / times_s
     return AffineFit(float(base), float(slope), float(error.max()))

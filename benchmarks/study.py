@@ -80,7 +80,7 @@ class StudyPlan:
 
     @property
     def space(self) -> Space:
-        """What is searched."""
+        """The values of each setting that is searched."""
         return SPACES.get(self.algorithm, ELSE)
 
 

@@ -24,7 +24,7 @@ NARROWEST = 112
 
 
 def show(rows: Sequence[Row], title: str | None = None) -> None:
-    """Print reports (runner.report), in their order, as a table."""
+    """Print reports (runner.summarise), in their order, as a table."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("router", no_wrap=True)
     for name in COLUMNS:
@@ -62,23 +62,3 @@ def percent(share: float) -> str:
 def milliseconds(seconds: float | None) -> str:
     """A latency, or a dash where nothing was served."""
     return "-" if seconds is None else f"{1e3 * seconds:.0f}"
-
-
-def show_speed(figures: Mapping[str, Any]) -> None:
-    """Print what benchmarks.speed measured."""
-    table = Table(title="steps/s", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("envs", "llmroute", "CartPole", "ratio"):
-        table.add_column(name, justify="right")
-    for envs, rate in figures["env_steps_per_s"].items():
-        other, ratio = figures["cartpole_steps_per_s"][envs], figures["ratio"][envs]
-        table.add_row(envs, f"{rate:,.0f}", f"{other:,.0f}", f"{ratio:.2f}")
-    Console().print(table)
-    gains = ", ".join(f"{gain:.2f} at {n}" for n, gain in figures["two_threads"].items())
-    print(f"two threads         times the steps/s of one: {gains} envs")
-    print(f"compiled heuristic  {figures['heuristic_requests_per_s']:,.0f} requests/s")
-    for name, rate in figures["train_steps_per_s"].items():
-        print(f"training {name:10} {'not installed' if rate is None else f'{rate:,.0f} steps/s'}")
-    print(f"memory              {figures['bytes_per_env']:,} bytes per env")
-    compile_s = figures["compile_s"]
-    print(f"first step          {compile_s['cold']:.1f} s, cached {compile_s['cached']:.2f} s")
-    print(f"import              {figures['import_s']:.2f} s after gymnasium and numba")

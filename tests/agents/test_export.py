@@ -24,7 +24,7 @@ from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter
 from agents.serving.ways import ways_to_decide
 from benchmarks.cli import main
-from benchmarks.decision_time import visited
+from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 
 OBSERVATIONS = 10_000

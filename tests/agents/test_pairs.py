@@ -20,7 +20,7 @@ from agents.routers.build import compiled_router, guard, q_network
 from agents.routers.networks import GuardedPairs
 from agents.runs.card import load_agent, make_router, write_card, write_weights
 from agents.runs.plan import Plan
-from benchmarks.runner import evaluate
+from benchmarks.evaluation.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation

@@ -20,9 +20,11 @@ from agents.runs.card import CARD, WEIGHTS, load_agent
 from agents.serving.export import export
 from agents.settings.families import configurations
 from agents.settings.presets import PRESETS
-from benchmarks import bench, commands, pretrained
+from benchmarks import pretrained
 from benchmarks.cli import main, parse
-from benchmarks.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.commands.train import Train
+from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure
 from llmroute_env.simulation.simulation import Simulation
 
@@ -39,7 +41,7 @@ def test_the_card_holds_the_command_that_trains_it(name: str):
     card = load_trained(name).card
     written = json.loads((run_of(name) / CARD).read_text())["command"]
     command = parse(shlex.split(written)[1:])
-    assert isinstance(command, commands.Train)
+    assert isinstance(command, Train)
     assert written.startswith("llmroute train ")
     assert command.plan().card() == card
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import bench
-from benchmarks.runners import Workers
-from benchmarks.suite import SUITES, Suite
+from benchmarks.suites.bench import bench
+from benchmarks.suites.suite import SUITES, Suite
+from benchmarks.suites.workers import Workers
 
 HERE = Workers(count=0)
 SMALL = replace(SUITES["testing"], agents=("random", "opt-6.7b", "largest-feasible"))

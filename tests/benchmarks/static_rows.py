@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from benchmarks import report_static
-from benchmarks.entries import ENTRIES
-from benchmarks.report_data import Results
-from benchmarks.report_page import Part, Table
+from benchmarks.report.data import Results
+from benchmarks.report.page import Part, Table
+from benchmarks.report.paper.static import chapter
+from benchmarks.suites.entries.every import ENTRIES
 
 LENGTHS = ("0.5", "1", "2", "5", "10")
 LONG, SHORT = "static-unpredictable-1-load-1.5-120s", "static-unpredictable-1-load-1.5"
@@ -15,6 +15,7 @@ SHED = "unpredictable-1-load-1.5-120s"
 def row(entry: str, agent: str, utility: float = 0.8, **others: Any) -> dict[str, Any]:
     common = {"episode": 0, "requests": 100, "training_seed": 0, "tuning": None, "setting": None}
     common |= {"rejected": 0.0, "shed": 0.0, "load": 1.0, "deadline_met": 1.0}
+    common |= {"decision_us": {"p50": 2.0, "p99": 5.0}}
     scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
     kind = {"learned": agent in ("rollout-pi", "ddqn-paper"), "tags": sorted(tags(entry))}
     return {
@@ -71,4 +72,4 @@ def tables(parts: list[Part]) -> dict[str, Table]:
 
 
 def words(rows: list[dict[str, Any]], beginning: str) -> str:
-    return next(text for text in report_static.words(Results(rows)) if text.startswith(beginning))
+    return next(text for text in chapter.words(Results(rows)) if text.startswith(beginning))

@@ -9,10 +9,10 @@ import tyro
 
 from agents.runs.plan import Plan
 from agents.training.training import Result
-from benchmarks.bench_command import Bench, Report, Tune, Validate
-from benchmarks.commands import Train
-from benchmarks.levels import Reference
-from benchmarks.results import read_rows
+from benchmarks.commands.bench import Bench, Report, Validate
+from benchmarks.commands.train import Train, Tune
+from benchmarks.evaluation.row_files import read_rows
+from benchmarks.reference_levels import Reference
 
 COMMANDS = {"bench": Bench, "report": Report, "validate": Validate, "tune": Tune, "train": Train}
 
@@ -59,7 +59,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
         return Reference(tmp_path / "reference", {"bound": 0.9})
 
     monkeypatch.setattr("agents.training.training.train", train)
-    monkeypatch.setattr("benchmarks.levels.reference_of", levels)
+    monkeypatch.setattr("benchmarks.reference_levels.reference_of", levels)
     for options in ((), ("--no-reference",)):
         assert parse("train", "ddqn", "--out", str(tmp_path / "run"), *options).run() == 0
     assert [plan.levels for plan in plans] == [{"bound": 0.9}, {}]
@@ -69,7 +69,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
 
 def test_the_module_is_light():
     program = (
-        "import sys, benchmarks.bench_command\n"
+        "import sys, benchmarks.commands.bench\n"
         "print([m for m in ('numba', 'torch', 'gymnasium', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

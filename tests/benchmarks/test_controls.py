@@ -6,10 +6,10 @@ import pytest
 from agents.heuristics import table as routers
 from agents.heuristics.table import CONTROLS
 from agents.loading import load
-from benchmarks import controls
-from benchmarks.bounds import bound_of_peak
-from benchmarks.runner import episode_seeds, evaluate
-from benchmarks.suite import FOLLOWED, TUNED
+from benchmarks.bounds.upper import bound_of_peak
+from benchmarks.evaluation import tuned_controls
+from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.suites.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.dynamics.observation import slack
 from llmroute_env.simulation.simulation import Simulation
@@ -53,8 +53,8 @@ def test_tuning_looks_at_the_validation_split_only(monkeypatch: pytest.MonkeyPat
         seen.append((setting, config.split, config.window_s, episodes))
         return -abs(float(setting) - 0.5)
 
-    monkeypatch.setattr(controls, "score", score)
-    tuned = controls.tune("queue-threshold", configure("stable", split="train"), 5, 2.0)
+    monkeypatch.setattr(tuned_controls, "score", score)
+    tuned = tuned_controls.tune("queue-threshold", configure("stable", split="train"), 5, 2.0)
     assert {entry[1:] for entry in seen} == {("validation", 2.0, 5)}
     assert tuned.setting == 0.5
     effort = tuned.to_json()
@@ -64,14 +64,14 @@ def test_tuning_looks_at_the_validation_split_only(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_best_single_model_depends_on_the_load():
-    calm = controls.tune("best-single", configure("stable", load=0.5), 2, 1.0)
-    busy = controls.tune("best-single", configure("stable", load=10.0), 2, 1.0)
+    calm = tuned_controls.tune("best-single", configure("stable", load=0.5), 2, 1.0)
+    busy = tuned_controls.tune("best-single", configure("stable", load=10.0), 2, 1.0)
     assert (calm.setting, busy.setting) == ("opt-6.7b", "opt-125m")
 
 
 def test_a_control_without_settings_is_refused():
     with pytest.raises(ConfigError, match="control: got 'random'; accepted: best-single"):
-        controls.tune("random", CONFIG, 2, 1.0)
+        tuned_controls.tune("random", CONFIG, 2, 1.0)
 
 
 def test_rollout_repeats_and_leaves_the_episode_as_it_is():

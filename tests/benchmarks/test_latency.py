@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.commands.latency import Latency
 from benchmarks.latency import Shape, affine_fit, random_decoder
-from benchmarks.latency_command import Latency
 from llmroute_env import ConfigError, EnvConfig, profiles
 
 TINY = Shape(layers=2, heads=2, hidden=16)

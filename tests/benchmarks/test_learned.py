@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.bench import bench
-from benchmarks.results import read_rows
-from benchmarks.runners import Workers
-from benchmarks.suite import SUITES
-from benchmarks.validate import validate
+from benchmarks.evaluation.row_files import read_rows
+from benchmarks.suites.bench import bench
+from benchmarks.suites.suite import SUITES
+from benchmarks.suites.validate import validate
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 
 pytest.importorskip("torch")

@@ -17,9 +17,9 @@ from agents.settings.own import DoubleDQNSettings
 from agents.training import training
 from agents.training.monitor import BOUND, Monitor
 from agents.training.training import train
-from benchmarks import levels
-from benchmarks.bounds import bound_of_peak
-from benchmarks.levels import Reference, reference_of
+from benchmarks import reference_levels
+from benchmarks.bounds.upper import bound_of_peak
+from benchmarks.reference_levels import Reference, reference_of
 from llmroute_env.scenarios import configure
 
 TINY = DoubleDQNSettings(
@@ -70,7 +70,7 @@ def test_levels_are_computed_once_for_all_runs_on_the_same_environment(
     assert name == max(scores, key=lambda n: scores[n].score)
     expected = heuristic_scores(name, config, scores[name].setting, seeds).mean()
     assert first.levels[name] == expected
-    monkeypatch.setattr(levels, "levels", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(reference_levels, "levels", lambda *_: pytest.fail("computed again"))
     assert reference_of(plan(tmp_path / "b")).levels == first.levels
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         reference_of(plan(tmp_path / "c", load=5.0))

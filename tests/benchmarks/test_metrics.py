@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.metrics import by_second, policy_map, window_ratios, windows_near_peak
-from benchmarks.runner import EpisodeResult, Evaluation, report
+from benchmarks.evaluation.metrics import by_second, policy_map, window_ratios, windows_near_peak
+from benchmarks.evaluation.runner import EpisodeResult, Evaluation, summarise
 from llmroute_env import EnvConfig
 from llmroute_env.dynamics.state import (
     COMPLETION,
@@ -40,7 +40,7 @@ def test_a_report_counts_windows_as_rows_do():
     # A sum in another order than the peak's, a last bit below the threshold that it reaches.
     exact = completions((0.1, 0.1, 2, np.nextafter(0.96 * 0.672, 0)), (1.1, 1.1, 2, 0.0))
     episodes = [EpisodeResult(dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 2}, exact)] * 3
-    told = report(Evaluation("made", CONFIG, 0, tuple(episodes)), "stable")
+    told = summarise(Evaluation("made", CONFIG, 0, tuple(episodes)), "stable")
     assert told["windows_at_least"]["0.96"] == pytest.approx(0.5)
     assert windows_near_peak(exact, CONFIG, 1.0)["0.96"] == 1
 

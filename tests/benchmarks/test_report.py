@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import stats
-from benchmarks.report import all_sections, write_report
-from benchmarks.report_data import Results, ratio
-from benchmarks.report_page import Picture, Section, Table, to_html, to_markdown
-from benchmarks.report_text import number
-from benchmarks.results import read_rows
+from benchmarks.evaluation import stats
+from benchmarks.evaluation.row_files import read_rows
+from benchmarks.report.data import Results, ratio
+from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown
+from benchmarks.report.report import all_sections, on_curves, write_report
+from benchmarks.report.text import number
 from llmroute_env import ConfigError
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
@@ -27,6 +27,7 @@ def row(entry: str, agent: str, episode: int, utility: float, **others: Any) -> 
         "training_seed": 0,
         "learned": False,
         "tuning": None,
+        "decision_us": {"p50": 2.0, "p99": 5.0},
         "tags": ["main"],
     }
     scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
@@ -54,6 +55,30 @@ RESULTS = Results(
 def test_the_heuristic_to_beat_is_chosen_by_validation_and_not_by_the_test():
     assert RESULTS.best_tuned("one") == "better"
     assert RESULTS.agents("one") == ["learned", "luckier", "better"]
+
+
+def test_what_looks_at_the_state_is_no_heuristic_to_beat():
+    rollout = row("one", "rollout", 0, 0.9, **tuned(0.99), decision_us=None)
+    assert Results([*RESULTS.rows, rollout]).best_tuned("one") == "better"
+
+
+def test_single_models_are_those_that_rows_share_requests_among():
+    share = {"small": 0.2, "middle": 0.3, "large": 0.5}
+    rows = [row("one", agent, 0, 0.5, share=share) for agent in ("small", "random", "large")]
+    assert Results(rows).alone("one") == ["large", "small"]
+    assert on_curves(Results([{**r, "tags": ["availability"]} for r in rows])) == ["large", "small"]
+
+
+def test_entries_come_in_the_order_of_the_suite(tmp_path: Path):
+    for entry in ("a", "b", "unknown"):
+        (tmp_path / "rows" / entry).mkdir(parents=True)
+        (tmp_path / "rows" / entry / "x-0.jsonl").write_text(json.dumps({"entry": entry}) + "\n")
+    assert Results(read_rows(tmp_path)).entries == ["a", "b", "unknown"]
+    (tmp_path / "suite.json").write_text(json.dumps({"suite": {"entries": ["b", "c", "a"]}}))
+    assert Results(read_rows(tmp_path)).entries == ["b", "a", "unknown"]
+    (tmp_path / "suite.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"suite\.json: cannot be read"):
+        read_rows(tmp_path)
 
 
 def test_gains_are_paired_and_seeds_averaged():

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import stats
-from benchmarks.entries import ENTRIES, tagged
-from benchmarks.priority_entries import BELIEVERS, WRONG
-from benchmarks.report import by_themselves
-from benchmarks.report_classes import TITLE, TRUE, beliefs, costs, sections, words
-from benchmarks.report_compact import write_compact
-from benchmarks.report_data import Results
-from benchmarks.report_page import Table
-from benchmarks.results import read_rows
+from benchmarks.evaluation import stats
+from benchmarks.evaluation.row_files import read_rows
+from benchmarks.report.classes import TITLE, TRUE, beliefs, costs, sections, words
+from benchmarks.report.compact import write_compact
+from benchmarks.report.data import Results
+from benchmarks.report.page import Table
+from benchmarks.report.report import by_themselves
+from benchmarks.suites.entries.every import ENTRIES, tagged
+from benchmarks.suites.entries.priority import BELIEVERS, WRONG
 
 from .static_rows import row, tables
 

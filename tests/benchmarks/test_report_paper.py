@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import report_bound, report_learned, report_windows, stats
-from benchmarks.looseness_cell import MeasureLooseness
-from benchmarks.report import FIGURES
-from benchmarks.report_compact import write_compact
-from benchmarks.report_data import Results
-from benchmarks.report_figures import over_time
-from benchmarks.report_page import Table
-from benchmarks.report_paper import MATRICES, same_rates, worst_transfer
-from benchmarks.report_paper_figures import gains
-from benchmarks.report_summary import summary
-from benchmarks.report_text import load_text
-from benchmarks.stats import Interval
+from benchmarks.evaluation import stats
+from benchmarks.evaluation.stats import Interval
+from benchmarks.report import bound, learned
+from benchmarks.report.compact import write_compact
+from benchmarks.report.data import Results
+from benchmarks.report.figures import over_time
+from benchmarks.report.learned import gains
+from benchmarks.report.page import Table
+from benchmarks.report.paper import windows
+from benchmarks.report.paper.claims import MATRICES, same_rates, worst_transfer
+from benchmarks.report.paper.summary import results_table
+from benchmarks.report.report import FIGURES
+from benchmarks.report.text import load_text
+from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
 def row(entry: str, agent: str, utility: float, **others: Any) -> dict[str, Any]:
     common = {"episode": 0, "requests": 100, "training_seed": 0, "tuning": None, "setting": None}
     scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
-    kind = {"learned": agent == "learned", "tags": ["main"]}
+    kind = {"learned": agent == "learned", "tags": ["main"], "decision_us": {"p50": 2, "p99": 5}}
     return {"entry": entry, "agent": agent, **common, **scores, **kind, **others}
 
 
@@ -59,7 +61,7 @@ WINDOWS = [
 
 
 def test_it_is_said_plainly_that_one_model_for_all_has_more_windows_at_the_strictest_level():
-    text, dependence = report_windows.words(Results(WINDOWS))
+    text, dependence = windows.words(Results(WINDOWS))
     assert "60.0 % against 40.0 % at >= 96 %" in text
     assert "20.0 % against 40.0 % at >= 99 %" in text
     assert "So with shedding opt-6.7b alone has more windows at >= 99 %. It drops" in text
@@ -69,7 +71,7 @@ def test_it_is_said_plainly_that_one_model_for_all_has_more_windows_at_the_stric
 
 def test_nothing_is_conceded_where_nothing_has_to_be():
     rows = [{**r, **near_peak(90, 90, 90)} if r["learned"] else r for r in WINDOWS]
-    text, _ = report_windows.words(Results(rows))
+    text, _ = windows.words(Results(rows))
     assert "learned has at least as many windows at every threshold" in text
 
 
@@ -127,7 +129,7 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stats, "RESAMPLES", 200)
     one = learned_rows("one", 0.7, (0.8, 0.8), (0.8, 0.6))
     results = Results([*one, *learned_rows("two", 0.7, (0.7, 0.7), (0.7, 0.7))])
-    table = report_learned.table(results, dict.fromkeys(("one", "two"), "largest-feasible"))
+    table = learned.table(results, dict.fromkeys(("one", "two"), "largest-feasible"))
     every, first, second = table.rows
     # Differences on `one`: 0.1, 0.1, 0.1 and -0.1: their middle half is 0.1, their mean 0.05.
     assert first[:3] == ("one", "largest-feasible 0.7000", "learned (2 seeds)")
@@ -143,11 +145,11 @@ def test_what_a_generalist_never_saw_is_a_table_of_its_own(monkeypatch: pytest.M
     monkeypatch.setattr(stats, "RESAMPLES", 20)
     seen = learned_rows("one", 0.7, (0.8, 0.8))
     new = [{**r, "tags": ["unseen"]} for r in learned_rows("unseen-one", 0.7, (0.6, 0.6))]
-    (section,) = report_learned.sections(Results([*seen, *new]))
+    (section,) = learned.sections(Results([*seen, *new]))
     tables = {part.title: part.rows for part in section.parts if isinstance(part, Table)}
     assert [rows[0][0] for rows in tables.values()] == ["one", "unseen-one"]
-    assert tables[report_learned.UNSEEN][0][4] == "-0.1000"
-    (section,) = report_learned.sections(Results(seen))
+    assert tables[learned.UNSEEN][0][4] == "-0.1000"
+    (section,) = learned.sections(Results(seen))
     assert len([part for part in section.parts if isinstance(part, Table)]) == 1
 
 
@@ -190,7 +192,7 @@ def test_one_learned_router_stands_for_all_entries():
 
 def test_the_summary_sets_the_heuristic_beside_the_learned_router():
     heuristic = {**WINDOWS[0], "agent": "steep-pair", "learned": False, **near_peak(20, 4, 2)}
-    table = summary(Results([*WINDOWS, heuristic]))
+    table = results_table(Results([*WINDOWS, heuristic]))
     line = next(line for line in table.rows if line[0].startswith("(b) windows at >= 99 %"))
     assert line[1:] == ("1.53 x", "-", "-", "unpredictable-1 0.50 x", "unpredictable-1 0.05 x")
 
@@ -222,9 +224,9 @@ def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
     for name, content in cell.run({}, tmp_path).items():
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(content)
-    (section,) = report_bound.sections(tmp_path)
+    (section,) = bound.sections(tmp_path)
     (table,) = (part for part in section.parts if isinstance(part, Table))
     rows = json.loads((tmp_path / cell.output).read_text())["rows"]
     assert [line[0] for line in table.rows] == [f"{r['load']:g}" for r in rows]
     assert all(1 - 1e-6 <= r["bound"] <= 1.2 for r in rows)
-    assert report_bound.sections(finished) == []
+    assert bound.sections(finished) == []

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report_static_choices, report_static_words
-from benchmarks.entries import ENTRIES
-from benchmarks.report_data import Results
-from benchmarks.report_static_grid import (
+from benchmarks.report.data import Results
+from benchmarks.report.paper.static import choices
+from benchmarks.report.paper.static.grid import (
     H100,
     SETTINGS,
     SHEDDING,
@@ -20,9 +19,11 @@ from benchmarks.report_static_grid import (
     multiples,
     nearest,
 )
-from benchmarks.report_static_sensitivity import CHANGES, UNCHANGED
-from benchmarks.report_summary import sections
-from benchmarks.static_entries import LENGTHS_S, LOADS, WORKLOADS
+from benchmarks.report.paper.static.sensitivity import CHANGES, UNCHANGED
+from benchmarks.report.paper.static.words import verdict
+from benchmarks.report.paper.summary import sections
+from benchmarks.suites.entries.every import ENTRIES
+from benchmarks.suites.entries.static import LENGTHS_S, LOADS, WORKLOADS
 
 from .static_rows import GRID, LONG, near, row, tables, tags, words
 
@@ -92,7 +93,7 @@ def test_only_cases_that_differ_in_nothing_else_are_compared():
         row("static-unpredictable-2-load-1", "opt-6.7b", **near(10, 10, 10)),
     ]
     for rows in (GRID, [*GRID, *elsewhere]):
-        moves = dict(report_static_choices.over_the_grid(Results(rows)))
+        moves = dict(choices.over_the_grid(Results(rows)))
         assert dict(moves["shedding"])["off"] == pytest.approx((5.0, 3.0, 2.0))
         assert dict(moves["shedding"])["on"] == pytest.approx((1.1, 0.95, 0.6))
         assert moves.keys() == {"shedding", "length of windows"}
@@ -104,7 +105,7 @@ def test_only_cases_that_differ_in_nothing_else_are_compared():
 def test_medians_are_over_the_cases_known_for_every_value():
     first = {"a": (1.0, None, 1.0), "b": (3.0, 2.0, 1.0), "c": (9.0, 9.0, 9.0)}
     second = {"a": (2.0, 5.0, 1.0), "b": (4.0, 6.0, 1.0)}
-    found = report_static_choices.paired_medians([first, second])
+    found = choices.paired_medians([first, second])
     assert found == [(2.0, 2.0, 1.0), (3.0, 6.0, 1.0)]
 
 
@@ -127,7 +128,7 @@ def test_a_rate_is_reproduced_or_not():
     assert "With shedding" not in text
     both = [*rates("static-stable", met), *rates("stable", met)]
     assert "With shedding: rollout-pi 19.72 x" in words(both, "(a)")
-    assert report_static_words.verdict({"a": 10.0}) == "it is not reproduced by a:"
+    assert verdict({"a": 10.0}) == "it is not reproduced by a:"
     never = [{**r, "deadline_met": 0.9} if r["agent"] == "ddqn-paper" else r for r in both]
     text = words(never, "(a)")
     assert "it is reproduced by rollout-pi, not reproduced by ddqn-paper:" in text

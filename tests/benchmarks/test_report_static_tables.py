@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report_static_gpus
-from benchmarks.report import all_sections, by_themselves
-from benchmarks.report_compact import KEPT, MOST, kept
-from benchmarks.report_data import Results
-from benchmarks.report_page import Picture, Table
-from benchmarks.report_static_figures import window_map
-from benchmarks.report_static_grid import SHEDDING, STATIC, Spot, cases
-from benchmarks.report_static_sensitivity import sensitivity
-from benchmarks.report_summary import sections, summary
-from benchmarks.static_entries import GPUS, WORKLOADS
+from benchmarks.report.compact import KEPT, MOST, kept
+from benchmarks.report.data import Results
+from benchmarks.report.page import Picture, Table
+from benchmarks.report.paper.static import gpus
+from benchmarks.report.paper.static.figures import window_map
+from benchmarks.report.paper.static.grid import SHEDDING, STATIC, Spot, cases
+from benchmarks.report.paper.static.sensitivity import sensitivity
+from benchmarks.report.paper.summary import results_table, sections
+from benchmarks.report.report import all_sections, by_themselves
+from benchmarks.suites.entries.static import GPUS, WORKLOADS
 
 from .static_rows import GRID, PER_GPU, SHORT, alone, near, row, tables, words
 
@@ -28,7 +28,7 @@ CARD = {"commit": None, "versions": {}}
 def test_four_gpus_do_the_work_of_as_many_as_earn_the_same(utility: float, text: str):
     by_gpus = dict(zip((4, *GPUS), (0.1, 0.2, 0.5, 0.7, 0.8, 0.85, 0.9), strict=True))
     by_gpus[8], by_gpus[24] = 0.3 if utility == 0.4 else 0.2, 0.8
-    found = report_static_gpus.Match(Spot(STATIC, WORKLOADS[0], 1.5, 30.0), utility, by_gpus)
+    found = gpus.Match(Spot(STATIC, WORKLOADS[0], 1.5, 30.0), utility, by_gpus)
     assert found.gpus_text == text
     assert found.per_gpu == pytest.approx((utility / 4) / (by_gpus[8] / 8))
 
@@ -40,7 +40,7 @@ def test_performance_per_gpu_by_setting():
     assert f"do the work of {8 + 16 * 0.6 / 0.7:.1f})" in static
     assert shedding.startswith("rollout-pi: not reproduced, unpredictable-1 3.00 at load 1.5")
     assert "do the work of > 8)" in shedding
-    (table,) = report_static_gpus.table(Results(PER_GPU))
+    (table,) = gpus.table(Results(PER_GPU))
     first, second = table.rows
     assert first[:7] == ("nothing shed", WORKLOADS[0], "1.5", "0.900", "0.100", "0.300", "-")
     assert first[-4:] == ("6.00", "21.7", "-", "-")
@@ -63,7 +63,7 @@ def test_one_choice_is_changed_at_a_time():
 
 
 def test_the_summary_has_a_column_per_setting_and_router():
-    table = summary(Results([*GRID, *PER_GPU]))
+    table = results_table(Results([*GRID, *PER_GPU]))
     assert table.head[2:] == (
         "paper's setting: rollout-pi",
         "paper's setting: ddqn-paper",
@@ -74,7 +74,7 @@ def test_the_summary_has_a_column_per_setting_and_router():
     # Of windows of 1 s: 5 in the long episodes, 1 in the short ones.
     expected = "unpredictable-1 1.00 to 5.00 x, nearest 4.10 x"
     assert lines["(b) windows at >= 96 % of"][1:3] == ("4.1 x", expected)
-    long_only = {line[0][:25]: line for line in summary(Results(GRID)).rows}
+    long_only = {line[0][:25]: line for line in results_table(Results(GRID)).rows}
     found = long_only["(b) windows at >= 96 % of"][2]
     assert found == "unpredictable-1 5.00 x, nearest 4.10 x", "a window of 1 s, and the nearest"
     per_gpu = ("3.9 x", "unpredictable-1 6.00 x", "-", "unpredictable-1 3.00 x", "-")

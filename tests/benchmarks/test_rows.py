@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from agents.heuristics import models as heuristics
-from benchmarks.bench import bench, plan
-from benchmarks.entries import ENTRIES
-from benchmarks.episode_rows import metrics
-from benchmarks.results import Row, read_rows, without_times
-from benchmarks.runner import evaluate, report
-from benchmarks.runners import Workers
-from benchmarks.suite import SUITES, Suite
+from benchmarks.evaluation.episode_rows import figures
+from benchmarks.evaluation.row_files import read_rows, without_times
+from benchmarks.evaluation.rows import Figures, Row
+from benchmarks.evaluation.runner import evaluate, summarise
+from benchmarks.suites.bench import bench, plan
+from benchmarks.suites.entries.every import ENTRIES
+from benchmarks.suites.suite import SUITES, Suite
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 from llmroute_env.recording.serialization import config_sha256, trace_sha256
 from llmroute_env.simulation.simulation import Simulation
@@ -26,11 +27,11 @@ HERE = Workers(count=0)
 
 
 @pytest.fixture(scope="module")
-def classed() -> list[Row]:
+def classed() -> list[Figures]:
     """What rows of an entry with classes of users tell of its episodes."""
     config = replace(ENTRIES["priority"].config("test"), window_s=2.0)
     evaluation = evaluate(heuristics.make("random", config), config, episodes=2, seed=0)
-    return [metrics(episode, evaluation, None) for episode in evaluation.episodes]
+    return [figures(episode, evaluation, None) for episode in evaluation.episodes]
 
 
 def test_a_row_per_entry_router_seed_and_episode(finished: Path, small: Suite):
@@ -69,7 +70,7 @@ def test_episodes_are_paired_and_below_the_bound(finished: Path, small: Suite):
 def test_rows_are_what_evaluate_reports(finished: Path, small: Suite):
     entry = ENTRIES["testing-stable"]
     config = entry.config("test")
-    whole = report(
+    whole = summarise(
         evaluate(heuristics.make("random", config), config, small.episodes, small.seed), "stable"
     )
     rows = [r for r in read_rows(finished) if (r["entry"], r["agent"]) == (entry.id, "random")]
@@ -175,9 +176,10 @@ def test_learned_routers_train_where_the_entry_says(tmp_path: Path):
         assert set(cell.needs) <= prepared | {f"{cell.given}/config.json"}
 
 
-def test_the_documentation_names_every_field(finished: Path, classed: list[Row]):
+def test_the_documentation_names_every_field(finished: Path, classed: list[Figures]):
     text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     table = text.split("## Rows")[1].split("## Workers")[0]
     fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)`", fields))
     assert named == set(read_rows(finished)[0]) | set(classed[0])
+    assert named == Row.__annotations__.keys()

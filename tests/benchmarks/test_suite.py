@@ -9,10 +9,10 @@ from agents.heuristics.models import HEURISTICS
 from agents.heuristics.table import CONTROLS
 from agents.settings.families import configurations
 from agents.settings.presets import SETTINGS
-from benchmarks.bench import plan
-from benchmarks.cells import Train
-from benchmarks.entries import ENTRIES, MIXES, tagged
-from benchmarks.suite import SUITES, TUNED, suite
+from benchmarks.suites.bench import plan
+from benchmarks.suites.cells import TrainRouter
+from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
+from benchmarks.suites.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
 from llmroute_env.scenarios import SHIFTS, configure
 from llmroute_env.simulation.tape import workload_trace
@@ -69,7 +69,7 @@ def test_a_router_that_maximises_something_else_meets_what_counts():
 def test_a_generalist_is_trained_once_and_meets_what_it_never_saw():
     general = suite("generalist")
     work = plan(general, Path("nowhere"))
-    trained = {cell.output for cell in work.prepare if isinstance(cell, Train)}
+    trained = {cell.output for cell in work.prepare if isinstance(cell, TrainRouter)}
     once = {name for name in trained if "generalist" in name}
     assert once == {f"trained/any/generalist-{seed}/weights.safetensors" for seed in range(5)}
     met = {cell.entry.id for cell in work.evaluate if cell.agent == "generalist"}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_command import Validate, WorkerOptions
-from benchmarks.runners import Workers
-from benchmarks.validate import validate
+from benchmarks.commands.bench import Validate
+from benchmarks.commands.options import WorkerOptions
+from benchmarks.suites.validate import validate
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 
 HERE = Workers(count=0)

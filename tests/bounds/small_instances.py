@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.bound_program import Instance
-from benchmarks.bounds import episodes
+from benchmarks.bounds.program import Instance
+from benchmarks.bounds.upper import episodes
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile, RequestClass
 from traces.trace import Provenance, Trace

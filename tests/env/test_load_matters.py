@@ -3,7 +3,7 @@
 import pytest
 
 from agents.heuristics import models as heuristics
-from benchmarks.runner import Evaluation, evaluate
+from benchmarks.evaluation.runner import Evaluation, evaluate
 from llmroute_env.scenarios import configure
 
 

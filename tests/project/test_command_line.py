@@ -44,6 +44,15 @@ def test_help_on_every_level(command: tuple[str, ...], capsys: pytest.CaptureFix
     assert "usage: llmroute" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("group", [name for name, c in COMMANDS.items() if isinstance(c, Group)])
+def test_a_group_alone_says_what_there_is(group: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main([group])
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert all(name in printed.err + printed.out for name in COMMANDS[group].commands)
+
+
 def evaluation(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     assert main(["evaluate", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out.splitlines()[-1])

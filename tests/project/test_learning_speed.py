@@ -1,4 +1,4 @@
-"""What `llmroute speed --decisions` and `--training` measure, on small sizes."""
+"""What `llmroute speed decisions` and `training` measure, on small sizes."""
 
 import itertools
 import json
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from agents.heuristics.tuning import STRONGEST, setting_scores, validation_score
-from benchmarks import decision_time, training_time
 from benchmarks.cli import main
-from benchmarks.decision_time import CLOCKS, Way, medians
-from benchmarks.training_time import GAIN, Contender, Race, RaceOverError
+from benchmarks.speed import decisions, training
+from benchmarks.speed.decisions import CLOCKS, Way, medians
+from benchmarks.speed.training import GAIN, Contender, Race, RaceOverError
 from llmroute_env.scenarios import configure
 
 WAYS = ["torch", "numpy", "onnxruntime", "compiled", "compiled loop"]
@@ -21,10 +21,10 @@ WAYS = ["torch", "numpy", "onnxruntime", "compiled", "compiled loop"]
 def test_decisions_are_timed_by_every_way(
     json_wanted: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    small = decision_time.measure_decisions
-    monkeypatch.setattr(decision_time, "measure_decisions", lambda name: small(name, 1000))
+    small = decisions.measure_decisions
+    monkeypatch.setattr(decisions, "measure_decisions", lambda name: small(name, 1000))
     options = ["--json"] if json_wanted else []
-    assert main(["speed", "--decisions", "pretrained:unpredictable", *options]) == 0
+    assert main(["speed", "decisions", "pretrained:unpredictable", *options]) == 0
     printed = capsys.readouterr().out
     if not json_wanted:
         assert all(way in printed for way in WAYS)
@@ -71,29 +71,29 @@ class Counting:
 
 def test_observations_are_those_that_the_router_meets():
     agent = Counting()
-    rows = decision_time.visited(agent, configure("overload"), 500)
+    rows = decisions.visited(agent, configure("overload"), 500)
     assert rows.shape == (500, 5)
-    assert 500 <= agent.asked < 500 + decision_time.ENVS
+    assert 500 <= agent.asked < 500 + decisions.ENVS
     # Everything goes to the largest model: soon every GPU is busy.
     assert rows[-1, 4] == 1.0
     short = configure("stable", window_s=0.05)
-    assert len(decision_time.visited(agent, short, 5000)) == 5000
+    assert len(decisions.visited(agent, short, 5000)) == 5000
 
 
 def test_a_race_notes_when_the_heuristic_was_reached_and_exceeded(monkeypatch: pytest.MonkeyPatch):
     clock = itertools.count(start=1.0)
-    monkeypatch.setattr(training_time.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
     run = Race({"low": 0.3, "high": 0.5}, limit_s=100.0, started_s=0.0)
     for score in (0.4, None, 0.5, 0.5 + GAIN / 2):
-        run(training_time.Status(0, score))
+        run(training.Status(0, score))
     assert run.reached_s == {"low": 1.0, "high": 3.0}
     assert (run.exceeded_s, run.best) == (None, 0.5 + GAIN / 2)
     with pytest.raises(RaceOverError):
-        run(training_time.Status(0, 0.5 + GAIN))
+        run(training.Status(0, 0.5 + GAIN))
     assert (run.reached_s["high"], run.exceeded_s, run.spent_s) == (3.0, 5.0, 5.0)
     late = Race({"low": 0.5}, limit_s=5.0, started_s=0.0)
     with pytest.raises(RaceOverError):
-        late(training_time.Status(0, None))
+        late(training.Status(0, None))
 
 
 def test_learners_race_to_the_same_score(
@@ -104,8 +104,8 @@ def test_learners_race_to_the_same_score(
         "quick": Contender("rollout-pi", {**small, "envs": 4, "states_per_round": 8}, 20_000),
         "hopeless": Contender("ddqn-paper", {**small, "envs": 4}, 2_000),
     }
-    monkeypatch.setattr(training_time, "CONTENDERS", contenders)
-    assert main(["speed", "--training", "stable", "--limit", "20", "--json"]) == 0
+    monkeypatch.setattr(training, "CONTENDERS", contenders)
+    assert main(["speed", "training", "stable", "--limit", "20", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["learners"].keys() == contenders.keys()
     hopeless = figures["learners"]["hopeless"]
@@ -116,7 +116,7 @@ def test_learners_race_to_the_same_score(
 
 
 def test_the_heuristic_to_beat_is_tuned_on_the_same_episodes():
-    scores = training_time.tuned_scores(configure("overload"))
+    scores = training.tuned_scores(configure("overload"))
     config = replace(configure("overload", split="validation"), window_s=10.0)
     for name, good, bad in (("largest-feasible", 0.4, -0.1), ("priced-pair", 0.02, 0.0)):
         assert scores[name] == max(setting_scores((name,), config, 48).values())

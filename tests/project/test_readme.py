@@ -85,7 +85,7 @@ def test_programs_run_as_printed(program: str):
 
 def test_every_command_is_one():
     known = {" ".join(words[:2]) for words in every_command(COMMANDS)}
-    for command in re.findall(r"^llmroute ((?:trace )?[a-z]+)", README, re.MULTILINE):
+    for command in re.findall(r"^llmroute ((?:(?:trace|speed) )?[a-z]+)", README, re.MULTILINE):
         assert command in known
 
 

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.trace_command import TRACE_COMMANDS, Convert, Info, Plot
-from benchmarks.trace_make import PROCESSES, Make
+from benchmarks.cli import TRACE
+from benchmarks.commands.trace.convert import Convert
+from benchmarks.commands.trace.info import Info, Plot
+from benchmarks.commands.trace.make import PROCESSES, Make
 from traces import storage
 from traces.errors import TraceError
 
@@ -116,4 +118,4 @@ def test_plot_writes_a_picture_and_refuses_what_it_cannot_draw(tmp_path):
 
 
 def test_every_command_is_offered():
-    assert list(TRACE_COMMANDS) == ["info", "convert", "make", "plot"]
+    assert list(TRACE) == ["info", "convert", "make", "plot"]

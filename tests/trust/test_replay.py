@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.replay_command import EpisodeChoice, Record, Replay
+from benchmarks.commands.episodes import EpisodeChoice, Record, Replay
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv
 from llmroute_env.dynamics.state import COMPLETION
 from llmroute_env.recording import run_card

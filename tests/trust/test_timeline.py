@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.replay_command import EpisodeChoice, Timeline
+from benchmarks.commands.episodes import EpisodeChoice, Timeline
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
 from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play

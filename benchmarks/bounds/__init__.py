@@ -1,0 +1,1 @@
+"""What no router can exceed, and how loose that is."""

@@ -1,0 +1,1 @@
+"""What each `llmroute` command takes and does."""

@@ -1,0 +1,118 @@
+"""What `llmroute bench`, `report` and `validate` take and do.
+
+Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.commands.options import USUAL, Options, workers_of
+
+REFUTED = 1
+"""Exit code of a validation that does not confirm the figures."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Run a suite: tune controls, train routers, evaluate all on the same episodes.
+
+    Ctrl-C or a crash loses only what was under way: the same command goes on.
+    """
+
+    suite: tyro.conf.Positional[str]
+    """Name of a suite: testing, heuristics, standard, learning, ablation, generalist or paper."""
+    out: Path | None = None
+    """Directory of its rows; runs/bench/SUITE by default."""
+    agent: tuple[Path, ...] = ()
+    """Run directories of your own routers, or pretrained:NAME, compared as well."""
+    seeds: int | None = None
+    """Training seeds, instead of the suite's."""
+    episodes: int | None = None
+    """Test episodes, instead of the suite's."""
+    timesteps: int | None = None
+    """Decisions of each training, instead of the suite's."""
+    entries: tuple[str, ...] = ()
+    """Only these entries of the suite."""
+    work: Options = USUAL
+    """Who does the work."""
+    rows_only: bool = False
+    """Write no report at the end."""
+
+    def run(self) -> int:
+        """Run what is missing of the suite and write its report."""
+        from benchmarks.report.report import write_report
+        from benchmarks.suites.bench import bench
+        from benchmarks.suites.suite import suite
+
+        changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
+        given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
+        chosen = suite(self.suite).restricted(self.entries)
+        out = self.out or Path("runs/bench") / self.suite
+        ran = bench(replace(chosen, **given), out, workers_of(self.work), self.agent)
+        print(f"{out}: {ran} cells were run")
+        if not self.rows_only:
+            for path in write_report(out):
+                print(path)
+        return 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write what a suite's rows say: one self-contained HTML page, and Markdown."""
+
+    directory: tyro.conf.Positional[Path]
+    """A directory that `llmroute bench` wrote."""
+    out: Path | None = None
+    """Where to; the directory itself by default."""
+    compact: Path | None = None
+    """Write instead a short form into this folder: Markdown and a few figures, below 1 MB."""
+
+    def run(self) -> int:
+        """Write the report, whole or short, and print where it is."""
+        from benchmarks.report.compact import write_compact
+        from benchmarks.report.report import write_report
+
+        if self.compact is not None:
+            paths = write_compact(self.directory, self.compact)
+        else:
+            paths = write_report(self.directory, self.out)
+        for path in paths:
+            print(path)
+        return 0
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Run a suite's cells again and compare every figure; exit code 1 if one is refuted."""
+
+    directory: tyro.conf.Positional[Path]
+    """A directory that `llmroute bench` wrote."""
+    cells: int | None = None
+    """So many cells, drawn at random, instead of all."""
+    seed: int = 0
+    """Of the draw."""
+    work: Options = USUAL
+    """Who does the work."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> int:
+        """Run cells again and print the verdict; 1 if a figure is refuted."""
+        from benchmarks.suites.validate import validate
+
+        verdict = validate(self.directory, self.cells, self.seed, workers_of(self.work))
+        for finding in verdict.findings[:20]:
+            print(finding.words(), file=sys.stderr)
+        word = "confirmed" if verdict.confirmed else f"refuted: {len(verdict.findings)} differences"
+        print(f"{word}; {verdict.rows} rows of {verdict.cells} cells were computed again")
+        if self.json:
+            row = {"confirmed": verdict.confirmed, "cells": verdict.cells, "rows": verdict.rows}
+            print(json_format.dumps({**row, "differences": len(verdict.findings)}))
+        return 0 if verdict.confirmed else REFUTED

@@ -1,0 +1,165 @@
+"""What `llmroute evaluate`, `record`, `replay` and `timeline` take and do.
+
+Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from benchmarks.commands.options import UNCHANGED, Environment
+
+if TYPE_CHECKING:
+    from llmroute_env.config import EnvConfig
+    from llmroute_env.recording.recording import Recording
+
+DIFFERENT = 1
+"""Exit code of a replay that differs."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run a router on held-out episodes; episode i of a seed is the same for every router."""
+
+    agent: tyro.conf.Positional[str]
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
+    episodes: int = 32
+    """How many episodes."""
+    seed: int = 0
+    """Of the episodes."""
+    split: str = "test"
+    """Part of the arrivals that episodes are cut from: train, validation, test or all."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Run the router and print a table or JSON."""
+        from agents.loading import load
+        from benchmarks.evaluation.runner import evaluate, summarise
+        from benchmarks.tables import show
+        from llmroute_env.scenarios import configure
+
+        config = configure(self.scenario, split=self.split, **self.environment.fields)
+        evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
+        row = {**summarise(evaluation, self.scenario), "agent": self.agent}
+        if self.json:
+            print(json_format.dumps(row))
+        else:
+            show([row])
+
+
+@dataclass(frozen=True)
+class EpisodeChoice:
+    """One episode: `env.reset(seed=SEED)` of a scenario."""
+
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
+    split: str = "test"
+    """Part of the arrivals that the episode is cut from: train, validation, test or all."""
+    seed: int = 0
+    """Of the episode and of the router."""
+    steps: int | None = None
+    """Stop after so many requests; by default the episode runs to its end."""
+
+    def record(self, agent_name: str) -> tuple[EnvConfig, Recording]:
+        """The episode, routed by the agent of that name or run directory."""
+        import numpy as np
+
+        from agents.base import for_agent
+        from agents.loading import load
+        from llmroute_env.recording.recording import play
+        from llmroute_env.scenarios import configure
+
+        config = configure(self.scenario, split=self.split, **self.environment.fields)
+        agent = load(agent_name, config)
+        config = for_agent(config, agent)
+        agent.begin(1, np.random.default_rng(self.seed))
+        return config, play(config, self.seed, agent.act, self.steps)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write a run card: one episode of a router, which `llmroute replay` plays again."""
+
+    agent: tyro.conf.Positional[str]
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
+    """Which episode."""
+    out: Path = Path("run-card.json")
+    """The file to write."""
+
+    def run(self) -> int:
+        """Play the episode and write its card."""
+        from llmroute_env.recording.run_card import card_of, write_card
+
+        config, recording = self.episode.record(self.agent)
+        notes = {"agent": self.agent, "scenario": self.episode.scenario}
+        write_card(card_of(recording, config, self.episode.seed, **notes), self.out)
+        print(f"{self.out}: {len(recording.actions):,} steps, sha256 {recording.sha256}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Play a run card again: says identical, or where it first differs (exit code 1)."""
+
+    card: tyro.conf.Positional[Path]
+    """A file that `llmroute record` wrote."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> int:
+        """Play the card again and print the verdict; 1 if the replay differs."""
+        from llmroute_env.recording.run_card import read_card, replay, versions
+
+        card = read_card(self.card)
+        difference = replay(card)
+        steps = len(card["actions"])
+        if difference is None:
+            print(f"identical: {steps:,} steps, sha256 {card['recording_sha256']}")
+        else:
+            print(f"different: {difference.words()}")
+            for name, now in versions().items():
+                before = card.get("versions", {}).get(name)
+                print(f"{name}: recorded with {before}, replayed with {now}")
+        if self.json:
+            found = None if difference is None else difference._asdict()
+            row = {"identical": difference is None, "steps": steps, "difference": found}
+            print(json_format.dumps(row))
+        return 0 if difference is None else DIFFERENT
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Write an episode as a trace for ui.perfetto.dev or chrome://tracing."""
+
+    agent: tyro.conf.Positional[str]
+    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
+    """Which episode."""
+    out: Path = Path("timeline.json")
+    """The file to write."""
+
+    def run(self) -> int:
+        """Play the episode and write its timeline."""
+        from llmroute_env.recording.timeline import timeline, write_timeline
+
+        config, recording = self.episode.record(self.agent)
+        title = f"{self.agent} on {self.episode.scenario}, seed {self.episode.seed}"
+        trace = timeline(recording.completions, config, title)
+        write_timeline(trace, self.out)
+        batches = sum(event["ph"] == "X" for event in trace["traceEvents"])
+        print(f"{self.out}: {len(recording.completions):,} requests in {batches:,} batches")
+        print("open it at https://ui.perfetto.dev or in chrome://tracing")
+        return 0

@@ -1,0 +1,40 @@
+"""What `llmroute export` takes and does; importing it imports neither numba nor torch."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained router as an ONNX model: observation to action, heuristic guard included."""
+
+    agent: tyro.conf.Positional[str]
+    """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    out: Path = Path("router.onnx")
+    """The file to write."""
+    gpus: int | None = None
+    """For how many GPUs, if the router decides pairs; as many as it was trained for by default."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Write the model, and print its size."""
+        from agents.loading import load_trained
+        from agents.serving.export import export
+        from llmroute_env.scenarios import configure
+        from llmroute_env.specs import Pool
+
+        cluster = None if self.gpus is None else configure("stable", pools=(Pool(self.gpus),))
+        agent = load_trained(self.agent, cluster)
+        export(agent, self.out)
+        size_bytes = self.out.stat().st_size
+        columns, actions = agent.columns, agent.actions
+        print(f"{self.out}: {columns} columns to one of {actions} actions, {size_bytes:,} bytes")
+        if self.json:
+            row = {"agent": self.agent, "out": str(self.out), "bytes": size_bytes}
+            print(json_format.dumps({**row, "columns": columns, "actions": actions}))

@@ -1,0 +1,108 @@
+"""What `llmroute speed` takes and does; importing it imports neither numba nor torch."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measure how fast the environment is, beside CartPole's, in one run."""
+
+    json: bool = False
+    """Print one JSON object as the last line."""
+    rounds: int = 5
+    """Alternations of the two sides."""
+    seconds: float = 0.3
+    """Least length of one measurement."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.rates import Effort, measure
+        from benchmarks.speed.tables import show_rates
+
+        put_out(measure(Effort(self.rounds, self.seconds)), self.json, show_rates)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Measure how the cost of a step grows with GPUs, models, queues and envs, and draw it."""
+
+    out: Path
+    """Picture to write: png, svg or pdf."""
+
+    def run(self) -> None:
+        """Measure, draw, and print the costs."""
+        from benchmarks.speed.scaling import measure_scaling, save_scaling_figure
+
+        scaling = measure_scaling()
+        save_scaling_figure(self.out, scaling)
+        for axis, costs in scaling.items():
+            print(f"{axis}: " + ", ".join(f"{n}: {cost:.0f} ns" for n, cost in costs.items()))
+        print(self.out)
+
+
+@dataclass(frozen=True)
+class Day:
+    """Evaluate a day of Azure Functions load at 1000 requests/s."""
+
+    def run(self) -> None:
+        """Make the day, route it, and print what both took."""
+        from benchmarks.speed.day import evaluate_day
+
+        day = evaluate_day()
+        print(
+            f"{day.requests:,} requests: made in {day.make_s:.1f} s, evaluated in "
+            f"{day.evaluate_s:.1f} s; peak memory {day.peak_bytes / 1e9:.2f} GB; "
+            f"{day.utility_of_peak:.4f} of peak"
+        )
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Time single decisions of a trained router, by every way in which it can be asked."""
+
+    router: tyro.conf.Positional[str]
+    """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.decisions import measure_decisions
+        from benchmarks.speed.tables import show_decisions
+
+        put_out(measure_decisions(self.router), self.json, show_decisions)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Time how soon learners exceed the tuned heuristic; takes minutes."""
+
+    scenario: tyro.conf.Positional[str]
+    """Name of a scenario."""
+    limit: float = 600.0
+    """Seconds after which a learner is given up."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.tables import show_training
+        from benchmarks.speed.training import measure_training
+
+        put_out(measure_training(self.scenario, self.limit), self.json, show_training)
+
+
+def put_out(figures: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print figures as one JSON object, or by `show` as a table."""
+    if as_json:
+        print(json_format.dumps(figures))
+    else:
+        show(figures)

@@ -1,0 +1,1 @@
+"""What `llmroute trace` takes and does."""

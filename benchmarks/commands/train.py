@@ -1,0 +1,155 @@
+"""What `llmroute demo`, `train` and `tune` take and do.
+
+Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from benchmarks.commands.options import UNCHANGED, Environment
+
+if TYPE_CHECKING:
+    from agents.runs.plan import Plan
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a router on real arrivals and compare it with every heuristic, in a few minutes."""
+
+    out: Path = Path("runs/demo")
+    """Folder for logs, weights, table and figures; the next free name if it exists."""
+    seed: int = 0
+    """Of the training and of the episodes."""
+    timesteps: int | None = None
+    """Decisions to train for; the default takes about a minute."""
+    episodes: int = 32
+    """Held-out episodes of 30 s on which everybody is compared."""
+
+    def run(self) -> None:
+        """Train, compare and write everything to the folder."""
+        from benchmarks.demo import demo
+
+        demo(self.out, self.seed, self.timesteps, self.episodes)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a router; Ctrl-C leaves a checkpoint from which --resume continues."""
+
+    algorithm: tyro.conf.Positional[str]
+    """Which learner: rollout-pi, ddqn, ddqn-paper, ..."""
+    scenario: str | None = None
+    """Name of a scenario, or of a family of them: `any`, for the generalist; the default is
+    `any` for that one and `unpredictable-1` for all others."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
+    seed: int = 0
+    """Of everything random."""
+    timesteps: int | None = None
+    """Decisions to train for; the default is the algorithm's own."""
+    out: Path | None = None
+    """Run directory; runs/SCENARIO/ALGORITHM-SEED by default."""
+    resume: bool = False
+    """Continue the run in the directory from its last checkpoint."""
+    reference: bool = True
+    """Compare scores in TensorBoard with the bound and the better of two tuned heuristics, which
+    are found once for all runs in the same folder; --no-reference trains without."""
+
+    def run(self) -> int:
+        """Train and print the score; 130 if it was interrupted."""
+        from agents.training.training import train
+
+        plan, reference = self.plan(), None
+        if self.reference:
+            from benchmarks.reference_levels import reference_of
+
+            reference = reference_of(plan)
+            plan = replace(plan, levels=reference.levels)
+        started_s = time.perf_counter()
+        result = train(plan, resume=self.resume)
+        if reference is not None:
+            reference.extended(result.decisions, time.perf_counter() - started_s)
+        if result.interrupted:
+            print(f"interrupted after {result.decisions:,} decisions; continue with --resume")
+            return 130
+        print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
+        for name, level in plan.levels.items():
+            print(f"  {name}: {level:.4f}")
+        return 0
+
+    def plan(self) -> Plan:
+        """The training that the options describe."""
+        from agents.runs.plan import Plan
+
+        return Plan(
+            directory=self.directory,
+            scenario=self.resolved_scenario,
+            fields=self.environment.fields,
+            seed=self.seed,
+            decisions=self.timesteps,
+            algorithm=self.algorithm,
+        )
+
+    @property
+    def resolved_scenario(self) -> str:
+        """The scenario, or the algorithm's usual one."""
+        from agents.settings.presets import usual_scenario
+
+        return self.scenario or usual_scenario(self.algorithm)
+
+    @property
+    def directory(self) -> Path:
+        """Where the run is kept."""
+        name = f"{self.algorithm}-{self.seed}"
+        return self.out or Path("runs") / self.resolved_scenario / name
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search an algorithm's settings with Optuna on validation episodes; can be interrupted."""
+
+    algorithm: tyro.conf.Positional[str]
+    """Which learner: ddqn, rollout-pi, ..."""
+    scenario: str = "unpredictable-1"
+    """Name of a scenario."""
+    environment: Environment = UNCHANGED
+    """What differs from the scenario."""
+    trials: int = 20
+    """In all: the same command goes on with what is missing."""
+    timesteps: int | None = None
+    """Decisions of each training; the default is the algorithm's own."""
+    seed: int = 0
+    """Of the search and of every training."""
+    out: Path | None = None
+    """Directory of the journal and the trials; runs/tune/SCENARIO-ALGORITHM by default."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+
+    def run(self) -> int:
+        """Search and print the best settings."""
+        from benchmarks.study import StudyPlan, tune
+
+        out = self.out or Path("runs/tune") / f"{self.scenario}-{self.algorithm}"
+        plan = StudyPlan(
+            directory=out,
+            algorithm=self.algorithm,
+            scenario=self.scenario,
+            fields=self.environment.fields,
+            trials=self.trials,
+            timesteps=self.timesteps,
+            seed=self.seed,
+        )
+        best = tune(plan)
+        print(f"{out}: best of {best['trials']} trials, {best['utility_of_peak']:.4f} of peak")
+        for name, value in best["settings"].items():
+            print(f"  {name} = {value}")
+        if self.json:
+            print(json_format.dumps(best))
+        return 0

@@ -1,0 +1,148 @@
+"""Runs an agent on paired episodes: episode i of seed K is the same arrivals for every agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent, for_agent
+from agents.compiled.policies import RunsCompiled, walk_all
+from agents.heuristics.lookahead import SeesState
+from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
+from benchmarks.evaluation.stats import Interval, bootstrap_mean
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.state import COMPLETION, Records, allocate_log
+from llmroute_env.dynamics.stepping import DISABLED
+from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import require
+
+SIDE_BY_SIDE = 32
+"""Episodes that run together; bounds the memory of their completions."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode: its summary (simulation.summary) and its completions by decision."""
+
+    summary: dict[str, Any]
+    completions: Records
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent did on N episodes."""
+
+    agent: str
+    config: EnvConfig
+    seed: int
+    episodes: tuple[EpisodeResult, ...]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """Entry `name` of every episode's summary, shape (N,)."""
+        return np.array([episode.summary[name] for episode in self.episodes], np.float64)
+
+    def interval(self, name: str) -> Interval:
+        """Mean of a summary entry over the episodes, with its interval."""
+        return bootstrap_mean(self.values(name), np.random.default_rng(self.seed))
+
+
+def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
+    """Seeds of episodes 0, 1, ... of `seed`; episode i does not depend on how many there are."""
+    draws = [np.random.SeedSequence(seed, spawn_key=(i,)) for i in range(episodes)]
+    return np.array([draw.generate_state(1, np.uint64)[0] for draw in draws], np.uint64)
+
+
+def evaluate(agent: Agent, config: EnvConfig, episodes: int, seed: int) -> Evaluation:
+    """Run `agent` on `episodes` episodes of `config`, with what the agent reads and decides.
+
+    Raises:
+        ConfigError: episodes or seed out of range.
+    """
+    require(episodes >= 1, "episodes", episodes, ">= 1")
+    require(seed >= 0, "seed", seed, ">= 0")
+    config = for_agent(config, agent)
+    seeds = episode_seeds(seed, episodes)
+    results: list[EpisodeResult] = []
+    for start in range(0, episodes, SIDE_BY_SIDE):
+        results += run_batch(agent, config, seeds[start : start + SIDE_BY_SIDE])
+    return Evaluation(agent.name, config, seed, tuple(results))
+
+
+def run_batch(
+    agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]
+) -> Iterator[EpisodeResult]:
+    """Run one episode per seed, side by side, to their ends."""
+    simulation = Simulation(config, len(seeds), DISABLED)
+    simulation.begin(seeds)
+    if isinstance(agent, RunsCompiled):
+        completions = run_compiled(agent, simulation)
+    else:
+        completions = run_stepwise(agent, simulation, seeds)
+    for e in range(len(seeds)):
+        own = completions[completions["env"] == e]
+        yield EpisodeResult(
+            simulation.summary(e),
+            own[np.argsort(own["decision"])],
+        )
+
+
+def run_compiled(agent: RunsCompiled, simulation: Simulation) -> Records:
+    """The completions of the episodes that have begun, run by compiled code: many times as fast."""
+    envs = simulation.state.envs
+    log = allocate_log(int((envs["end"] - envs["first"]).sum()))
+    policy = agent.compiled(simulation.config)
+    walk_all(policy, simulation.world._replace(log=log))
+    return log.records
+
+
+def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]) -> Records:
+    """The completions of the episodes that have begun, run decision by decision in Python."""
+    if isinstance(agent, SeesState):
+        agent.attach(simulation)
+    agent.begin(len(seeds), np.random.default_rng(seeds))
+    parts: list[bytes] = []
+    while not simulation.outputs.terminated.all():
+        simulation.step(agent.act(simulation.outputs.observations))
+        parts.append(simulation.completions.tobytes())
+    # Joined as bytes: concatenating arrays of records compares their types one by one.
+    return np.frombuffer(b"".join(parts), COMPLETION)
+
+
+def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
+    """The evaluation as one JSON-ready object: means over episodes, quantiles over requests."""
+    runs = evaluation.episodes
+    windows = [windows_near_peak(r.completions, evaluation.config, WINDOW_S) for r in runs]
+    whole = max(sum(counts["windows"] for counts in windows), 1)
+    latency_s = np.concatenate([latencies_s(r.completions) for r in runs])
+    p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]) if len(latency_s) else (None, None)
+    requests = int(evaluation.values("requests").sum())
+    return {
+        "agent": evaluation.agent,
+        "scenario": scenario,
+        "episodes": len(runs),
+        "seed": evaluation.seed,
+        "requests": requests,
+        "utility_of_peak": evaluation.interval("utility_of_peak")._asdict(),
+        "deadline_met": float(evaluation.values("in_time").sum() / requests),
+        "rejected": float(evaluation.values("rejected").sum() / requests),
+        "shed": float(evaluation.values("shed").sum() / requests),
+        "share": _mean_share(evaluation),
+        "windows_at_least": {
+            str(t): sum(counts[str(t)] for counts in windows) / whole for t in THRESHOLDS
+        },
+        "p50_s": None if p50_s is None else float(p50_s),
+        "p99_s": None if p99_s is None else float(p99_s),
+    }
+
+
+def _mean_share(evaluation: Evaluation) -> dict[str, float]:
+    routed = dict.fromkeys(evaluation.config.model_names, 0.0)
+    for episode in evaluation.episodes:
+        for name, share in episode.summary["share"].items():
+            routed[name] += share * episode.summary["requests"]
+    total = evaluation.values("requests").sum()
+    return {name: float(count / total) for name, count in routed.items()}

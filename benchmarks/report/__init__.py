@@ -1,0 +1,1 @@
+"""What rows say: a page of figures and tables."""

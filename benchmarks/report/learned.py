@@ -1,0 +1,178 @@
+"""Learned routers against the best tuned heuristic, entry by entry, from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.drawing import new_figure
+from benchmarks.evaluation.stats import Interval, crossed_bootstrap
+from benchmarks.report.data import SEED, Floats, Results
+from benchmarks.report.page import Part, Picture, Section, Table
+from benchmarks.report.svg import picture, put_legend, style
+from benchmarks.report.text import label, number
+from benchmarks.tables import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Against = Mapping[str, str]
+"""Entry -> the heuristic that routers are compared with there."""
+
+FIELD = "largest-feasible"
+"""The largest model predicted in time: what learned routers are usually asked to beat."""
+
+UNSEEN = "The same on environments that no generalist learns in"
+
+
+def sections(results: Results) -> list[Section]:
+    """The chapter, where there are learned routers and tuned heuristics."""
+    best = compared(results, results.main)
+    if not best:
+        return []
+    parts: list[Part] = [figure(results, best), table(results, best)]
+    unseen = compared(results, results.tagged("unseen"))
+    if unseen:
+        parts.append(replace(table(results, unseen), title=UNSEEN))
+    field = {entry: FIELD for entry in best if (entry, FIELD) in results.cells}
+    if field and field != best:
+        parts.append(replace(table(results, field), title=f"The same against tuned {FIELD}"))
+    return [Section("Learned against the best tuned heuristic", tuple(parts))]
+
+
+def compared(results: Results, entries: Sequence[str]) -> dict[str, str]:
+    """Those of the entries with a learned router, and their best tuned heuristic."""
+    best = {entry: results.best_tuned(entry) for entry in entries if results.learned(entry)}
+    return {entry: heuristic for entry, heuristic in best.items() if heuristic}
+
+
+def figure(results: Results, against: Against) -> Picture:
+    """Gains of the learned routers, with their intervals."""
+    found = {
+        agent: {e: gain(results, e, h, agent) for e, h in against.items() if met(results, e, agent)}
+        for agent in on_any(results, against)
+    }
+    caption = (
+        "Utility of peak beyond that of the best tuned heuristic, on the same episodes: "
+        "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther below."
+    )
+    return picture("gains", caption, gains(results, found))
+
+
+def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figure:
+    """Per entry and learned router, the gain over the best tuned heuristic with its interval."""
+    entries = list(dict.fromkeys(entry for by_entry in found.values() for entry in by_entry))
+    height = 1.3 + 0.11 * len(entries) * (len(found) + 1.2)
+    figure, axes = new_figure(1, 1, (10.5, height))
+    axis = axes[0, 0]
+    values = [value for by_entry in found.values() for value in by_entry.values()]
+    right = 1.1 * max(*(value.ci_high for value in values), 0.004)
+    lows = [value.ci_low for value in values]
+    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
+    left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
+    offsets = (np.arange(len(found)) - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
+    for offset, (agent, by_entry) in zip(offsets, found.items(), strict=True):
+        color = style(results, agent)["color"]
+        axis.plot([], [], "o", color=color, markersize=4, label=agent)
+        for entry, value in by_entry.items():
+            place = entries.index(entry) + offset
+            mark = "o" if value.mean >= left else "<"
+            axis.plot(max(value.mean, left), place, mark, color=color, markersize=4, clip_on=False)
+            axis.plot((value.ci_low, value.ci_high), (place, place), color=color, linewidth=1.5)
+    axis.axvline(0.0, color="#555555", linewidth=0.8)
+    axis.set_xlim(left, right)
+    axis.xaxis.set_major_formatter("{x:+g}")
+    axis.invert_yaxis()
+    axis.grid(axis="y", color="#eeeeee")
+    axis.set(xlabel="utility of peak, minus the best tuned heuristic's")
+    if len(entries) == 1:
+        # Of many routers on one entry the names say more than a legend of repeated colours.
+        axis.set_yticks(offsets, list(found))
+        axis.set_title(entries[0])
+    else:
+        axis.set_yticks(np.arange(len(entries)), entries)
+        put_legend(figure, axis)
+    return figure
+
+
+def met(results: Results, entry: str, agent: str) -> bool:
+    """Whether there are rows of the router on the entry."""
+    return (entry, agent) in results.cells
+
+
+def gain(results: Results, entry: str, heuristic: str, agent: str) -> Interval:
+    """Interquartile mean of the paired difference to the heuristic."""
+    difference = results.differences(entry, agent, heuristic)
+    return crossed_bootstrap([difference], np.random.default_rng(SEED))
+
+
+def on_any(results: Results, against: Against) -> list[str]:
+    """Learned routers with rows on any of the entries, best first."""
+    found = {agent for entry in against for agent in results.learned(entry)}
+    mean = {
+        agent: np.mean(
+            [
+                results.differences(e, agent, h).mean()
+                for e, h in against.items()
+                if met(results, e, agent)
+            ]
+        )
+        for agent in found
+    }
+    return sorted(found, key=lambda agent: (-mean[agent], agent))
+
+
+def table(results: Results, against: Against) -> Table:
+    """Every learned router on every entry, and on all together."""
+    agents = on_any(results, against)
+    rows = [row_of_all(results, against, a) for a in agents] if len(against) > 1 else []
+    for entry, heuristic in against.items():
+        rows += [row_of_entry(results, entry, heuristic, a) for a in results.learned(entry)]
+    return Table(
+        "Learned routers against the best tuned heuristic",
+        ("entry", "heuristic", "learned", "gain, IQM", "gain, mean", "better", "gap closed"),
+        tuple(rows),
+        "The heuristic: the tuned control with the best validation score on the entry, unless the "
+        "title names it. Gain: utility of peak minus the heuristic's in the same episode, over "
+        "training seeds and episodes; 95 % bootstrap intervals resample both. Better: probability "
+        "of improvement, the share of seeds and episodes in which the router earns more. Gap "
+        "closed: mean gain as a share of the distance from the heuristic to the bound, which no "
+        "router can reach.",
+    )
+
+
+def row_of_entry(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, ...]:
+    """One learned router on one entry."""
+    score = f"{heuristic} {results.cells[entry, heuristic].mean('utility_of_peak'):.4f}"
+    name = label(results, entry, agent)
+    return (entry, score, *texts(results, {entry: heuristic}, agent, name))
+
+
+def row_of_all(results: Results, against: Against, agent: str) -> tuple[str, ...]:
+    """One learned router on all the entries that it met."""
+    here = {entry: h for entry, h in against.items() if met(results, entry, agent)}
+    return (f"all {len(here)}", "", *texts(results, here, agent, agent))
+
+
+def texts(results: Results, against: Against, agent: str, name: str) -> tuple[str, ...]:
+    """The router, its gains, how often it is better, and the share of the gap closed."""
+    strata = [results.differences(e, agent, h) for e, h in against.items()]
+    iqm = crossed_bootstrap(strata, np.random.default_rng(SEED))
+    mean = float(np.mean([s.mean() for s in strata]))
+    gap = float(np.mean([results.gap(e, h) for e, h in against.items()]))
+    closed = percent(mean / gap) if gap > 0 else "-"
+    return name, signed(iqm), f"{mean:+.4f}", number(better(strata), 2), closed
+
+
+def signed(value: Interval) -> str:
+    """A gain and its interval."""
+    return f"{value.mean:+.4f} [{value.ci_low:+.4f}, {value.ci_high:+.4f}]"
+
+
+def better(strata: Sequence[Floats]) -> float:
+    """Share of the pairs in which ours is better; a tie counts half, entries weigh the same."""
+    shares = [float((s > 0).mean() + 0.5 * (s == 0).mean()) for s in strata]
+    return float(np.mean(shares))

@@ -1,0 +1,1 @@
+"""The chapter on the paper's own setting, in which nothing is shed."""

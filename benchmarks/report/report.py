@@ -1,0 +1,115 @@
+"""The report of a suite's directory: figures first, then tables, from rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.evaluation.row_files import read_rows, write_atomically
+from benchmarks.report import bound, classes, figures, learned, tables
+from benchmarks.report.data import Results
+from benchmarks.report.page import Picture, Section, to_html, to_markdown
+from benchmarks.report.paper import summary
+from benchmarks.report.svg import picture
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+SHOWN_OVER_TIME = 3
+"""Entries whose course over time is drawn."""
+IN_NUMBERS = {"per-gpu", "static-stable", "wrong-weights", "learned"}
+"""Tags of entries that chapters sum up; by themselves they would only be in the way."""
+
+
+def write_report(directory: Path, out: Path | None = None) -> list[Path]:
+    """Write report.html, report.md and the figures of the latter; returns the first two.
+
+    Raises:
+        ConfigError: no rows there.
+    """
+    results, out = Results(read_rows(directory)), out or directory
+    title = f"llmroute: suite {results.rows[0]['suite']}"
+    sections = all_sections(results, directory)
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Picture):
+                write_atomically(out / FIGURES / f"{part.name}.svg", part.svg.encode())
+    write_atomically(out / HTML, to_html(title, sections).encode())
+    write_atomically(out / MARKDOWN, to_markdown(title, sections, FIGURES).encode())
+    return [out / HTML, out / MARKDOWN]
+
+
+def all_sections(results: Results, directory: Path) -> list[Section]:
+    """The chapters for which there are rows."""
+    main, own = results.main, by_themselves(results)
+    chapters = [
+        Section("Figures", tuple(pictures(results, main))),
+        *summary.sections(results),
+        *classes.sections(results),
+        *learned.sections(results),
+        *bound.sections(directory),
+        Section("All entries together", (tables.over_entries(results, main),) if main else ()),
+        Section("Each entry", tuple(tables.entry_table(results, e) for e in own)),
+        Section(
+            "Effort and run cards",
+            (tables.effort(results, own), tables.cards(results, own)),
+        ),
+    ]
+    return [chapter for chapter in chapters if chapter.parts]
+
+
+def by_themselves(results: Results) -> list[str]:
+    """Entries with a table and a run card of their own."""
+    hidden = {entry for tag in IN_NUMBERS for entry in results.tagged(tag)}
+    return [entry for entry in results.entries if entry not in hidden]
+
+
+def pictures(results: Results, main: list[str]) -> list[Picture]:
+    """Availability, utility over time, shares of the models, maps of the policy, profiles."""
+    found = []
+    if results.tagged("availability"):
+        agents = on_curves(results)
+        figure = figures.availability(results, agents, "availability")
+        caption = "Requests in time (line: 99 %, available) and utility against the arrival rate."
+        found.append(picture("availability", caption, figure))
+    lively = [entry for entry in main if "stable" not in entry] or main
+    for entry in lively[:SHOWN_OVER_TIME]:
+        found += pictures_of(results, entry)
+    if not main:
+        return found
+    figure = figures.profiles(results, main, tables.on_all(results, main)[:6])
+    caption = "Performance profiles: higher is better; entries weigh the same."
+    return [*found, picture("profiles", caption, figure)]
+
+
+def on_curves(results: Results) -> list[str]:
+    """Routers whose curves over the load are drawn."""
+    entry = results.tagged("availability")[0]
+    names = [*results.learned(entry)[:2], "largest-feasible", *results.alone(entry)]
+    known = [name for name in names if (entry, name) in results.cells]
+    return known or results.agents(entry)[:4]
+
+
+def pictures_of(results: Results, entry: str) -> list[Picture]:
+    """The course of an episode, and what its routers did."""
+    agents = shown(results, entry)
+    course = figures.over_time(results, entry, agents)
+    two = agents[:2]
+    shares = figures.share_by_rate(results, entry, two)
+    maps = figures.policy_maps(results, entry, two)
+    return [
+        picture(
+            f"time-{entry}",
+            "Utility of the requests of each second. The bound holds for each second by itself, "
+            "as if it met an empty cluster.",
+            course,
+        ),
+        picture(f"share-{entry}", "Share of each model against the arrival rate.", shares),
+        picture(f"map-{entry}", "The policy over (arrival rate, backlog); grey: never met.", maps),
+    ]
+
+
+def shown(results: Results, entry: str) -> list[str]:
+    """The best learned routers, the best tuned heuristic and the models alone."""
+    best = results.best_tuned(entry)
+    alone = results.alone(entry)
+    names = [*results.learned(entry)[:2], *([best] if best else []), *alone[:1], *alone[-1:]]
+    known = [name for name in dict.fromkeys(names) if (entry, name) in results.cells]
+    return known or results.agents(entry)[:4]

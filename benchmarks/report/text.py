@@ -1,0 +1,52 @@
+"""Figures as the texts that a report's tables hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from benchmarks.evaluation.rows import Row
+from benchmarks.evaluation.stats import Interval
+from benchmarks.report.data import AVAILABLE, Results
+
+
+def load_text(
+    results: Results, agent: str, available: float = AVAILABLE, tag: str = "availability"
+) -> str:
+    """The highest available load on entries of constant rate; `>=` if it is the highest tried."""
+    load = results.highest_available(tag, agent, available)
+    loads, _ = results.curve(tag, agent, "deadline_met")
+    return f">= {load:.2f}" if load is not None and load == loads[-1] else number(load, 2)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def times(value: float | None) -> str:
+    """A multiple with its unit, or a dash."""
+    return "-" if value is None else f"{value:.2f} x"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def interval_text(value: Interval, digits: int = 3) -> str:
+    """Mean and 95 % interval as text."""
+    return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
+
+
+def versions_text(row: Row) -> str:
+    """What rows were computed with."""
+    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+
+
+def label(results: Results, entry: str, agent: str) -> str:
+    """A router's name, with its number of training seeds."""
+    cell = results.cells[entry, agent]
+    seeds = len(cell.seeds)
+    counted = f"{agent} ({seeds} seed{'s' if seeds > 1 else ''})"
+    return counted if cell.first["learned"] else agent

@@ -1,0 +1,1 @@
+"""How fast the simulator steps, and how fast routers decide and learn."""

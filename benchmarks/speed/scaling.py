@@ -1,0 +1,93 @@
+"""How the cost of a step grows: with GPUs, models, the length of queues, and envs."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.drawing import COLORS, new_figure
+from llmroute_env import profiles
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.stepping import SAME_STEP
+from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import Pool, Profile
+
+STEPS = 400
+ROUNDS = 5
+FEATURES = ("task", "slow_rate", "slack")
+
+
+def many_models(count: int) -> Profile:
+    """OPT-1.3B under `count` names, small enough to share a GPU."""
+    base = profiles.load("opt-a100")
+    small = dataclasses.replace(base.model("opt-1.3b"), weights_bytes=1, kv_bytes_per_token=0)
+    models = tuple(dataclasses.replace(small, name=f"model-{m}") for m in range(count))
+    return dataclasses.replace(base, models=models)
+
+
+def cluster(gpus: int = 4, models: int = 3, **fields: Any) -> EnvConfig:
+    """`gpus` GPUs that all host `models` models, at a load of 1 per GPU."""
+    profile = many_models(models)
+    pools = (Pool(gpus, tuple(model.name for model in profile.models)),)
+    return EnvConfig(profile=profile, pools=pools, observation=FEATURES, **fields)
+
+
+def full_queues(capacity: int) -> EnvConfig:
+    """Queues that are always full: arrivals far beyond what can be served, nothing shed."""
+    return cluster(queue_capacity=capacity, load=50.0, shed_expired=False)
+
+
+AXES: Mapping[str, tuple[tuple[int, ...], Callable[[int], EnvConfig]]] = {
+    "GPUs": ((1, 4, 16, 64, 256), lambda count: cluster(gpus=count)),
+    "models": ((1, 4, 16, 64), lambda count: cluster(models=count)),
+    "requests a queue holds": ((8, 64, 512, 4096), full_queues),
+    "envs": ((1, 16, 256, 1024, 4096), lambda count: cluster()),
+}
+
+
+def measure_scaling() -> dict[str, dict[int, float]]:
+    """Median nanoseconds per step along each axis; 16 envs, where their number is not the axis."""
+    return {
+        axis: {size: step_ns(make(size), envs=size if axis == "envs" else 16) for size in sizes}
+        for axis, (sizes, make) in AXES.items()
+    }
+
+
+def step_ns(config: EnvConfig, envs: int) -> float:
+    """Nanoseconds per env step under random actions, warmed up."""
+    simulation = Simulation(config, envs, autoreset=SAME_STEP, logs_completions=False)
+    rng = np.random.default_rng(0)
+    everyone = np.ones(envs, np.bool_)
+    simulation.seed(everyone, rng.integers(2**63, size=envs).astype(np.uint64))
+    simulation.reset(everyone)
+    actions = rng.integers(simulation.actions, size=(STEPS, envs))
+    times_ns = []
+    for _ in range(ROUNDS + 1):
+        start_ns = time.perf_counter_ns()
+        for row in actions:
+            simulation.step(row)
+        times_ns.append((time.perf_counter_ns() - start_ns) / actions.size)
+    return statistics.median(times_ns[1:])
+
+
+def save_scaling_figure(path: Path, scaling: Mapping[str, Mapping[int, float]]) -> None:
+    """One panel per axis, both logarithmic: a flat line is a cost that does not grow."""
+    figure, axes = new_figure(len(scaling), 1, (9.0, 2.4 * len(scaling)))
+    for axis, (name, costs), color in zip(axes[:, 0], scaling.items(), COLORS, strict=False):
+        axis.plot(list(costs), list(costs.values()), "o-", color=color)
+        axis.set(xscale="log", yscale="log", xlabel=name, ylabel="ns per step")
+        axis.set_xticks(list(costs), [str(size) for size in costs], minor=False)
+        axis.minorticks_off()
+        axis.set_ylim(min(costs.values()) / 3, max(costs.values()) * 3)
+        for size, cost in costs.items():
+            offset = (0, 7)
+            axis.annotate(
+                f"{cost:.0f}", (size, cost), offset, textcoords="offset points", ha="center"
+            )
+    figure.savefig(path, dpi=120)

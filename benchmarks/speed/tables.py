@@ -1,0 +1,66 @@
+"""What was measured, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def show_rates(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.rates measured."""
+    table = Table(title="steps/s", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("envs", "llmroute", "CartPole", "ratio"):
+        table.add_column(name, justify="right")
+    for envs, rate in figures["env_steps_per_s"].items():
+        other, ratio = figures["cartpole_steps_per_s"][envs], figures["ratio"][envs]
+        table.add_row(envs, f"{rate:,.0f}", f"{other:,.0f}", f"{ratio:.2f}")
+    Console().print(table)
+    gains = ", ".join(f"{gain:.2f} at {n}" for n, gain in figures["two_threads"].items())
+    print(f"two threads         times the steps/s of one: {gains} envs")
+    print(f"compiled heuristic  {figures['heuristic_requests_per_s']:,.0f} requests/s")
+    for name, rate in figures["train_steps_per_s"].items():
+        print(f"training {name:10} {'not installed' if rate is None else f'{rate:,.0f} steps/s'}")
+    print(f"memory              {figures['bytes_per_env']:,} bytes per env")
+    compile_s = figures["compile_s"]
+    print(f"first step          {compile_s['cold']:.1f} s, cached {compile_s['cached']:.2f} s")
+    print(f"import              {figures['import_s']:.2f} s after gymnasium and numba")
+
+
+def show_decisions(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.decisions measured."""
+    title = f"{figures['agent']}: {figures['decisions']:,} decisions on one core"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("by", "p50 us", "p99 us", "cpu p50", "cpu p99"):
+        table.add_column(name, justify="left" if name == "by" else "right")
+    for way, times in figures["decision_us"].items():
+        table.add_row(way, *(f"{time_us:.2f}" for time_us in times.values()))
+    Console().print(table)
+    print(
+        "compiled loop: means of blocks that never return to Python; the rest one call each\n"
+        "cpu: without the time in which other processes had the core"
+    )
+
+
+def show_training(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.training measured."""
+    title = f"{figures['scenario']}: seconds of training until the score of tuned heuristics"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    levels = [f"{name} {score:.4f}" for name, score in figures["heuristics"].items()]
+    for column in ("learner", *levels, f"by {figures['gain']:g} more", "best", "trained"):
+        table.add_column(column, justify="left" if column == "learner" else "right")
+    for learner, run in figures["learners"].items():
+        times = [seconds(time) for time in (*run["reached_s"].values(), run["exceeded_s"])]
+        table.add_row(learner, *times, f"{run['best']:.4f}", seconds(run["spent_s"]))
+    Console().print(table)
+    print(
+        "scores: utility of peak on validation episodes; a guarded router begins at the heuristic"
+    )
+
+
+def seconds(value: float | None) -> str:
+    """A time, or that there was none."""
+    return "never" if value is None else f"{value:.1f} s"

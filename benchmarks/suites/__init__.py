@@ -1,0 +1,1 @@
+"""Suites: what is compared on what, cut into cells that any process can run."""

@@ -1,0 +1,182 @@
+"""Runs a suite into a directory, and what was run can be continued: `llmroute bench`.
+
+suite.json      what the directory holds: it may grow, another suite is refused
+bounds/         upper bounds of the test episodes
+tuned/          settings of the controls and how they were found
+trained/        run directories of learned routers
+given/          copies of run directories that the user brought
+rows/           one file per (entry, router, training seed), one line per episode
+scratch/        what interrupted trainings left
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.heuristics.models import HEURISTICS
+from agents.heuristics.table import CONTROLS
+from agents.loading import run_of
+from benchmarks.evaluation.row_files import SUITE, write_atomically
+from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
+from benchmarks.suites.entries.entry import Entry
+from benchmarks.suites.entries.every import ENTRIES, training_entry
+from benchmarks.suites.evaluate import EvaluateRouter
+from benchmarks.suites.measure_looseness import MeasureLooseness
+from benchmarks.suites.suite import FOLLOWED, TUNED, Suite
+from benchmarks.suites.workers import Workers, run_cells
+from llmroute_env.recording.serialization import to_plain
+from llmroute_env.specs import ConfigError, require
+
+SEVERAL_SEEDS = {"main", "static", "several-seeds", "testing"}
+"""Tags of the entries on which learned routers are trained with all seeds of the suite."""
+
+ROWS_IGNORE = {"summary", "main_only", "rollout_on"}
+"""Fields of a suite on which no row depends."""
+
+MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
+"""Suites that also measure how loose their bounds are, and on how many instances per load."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The cells of a suite: first those that prepare, then those that yield rows."""
+
+    prepare: tuple[Cell, ...]
+    evaluate: tuple[EvaluateRouter, ...]
+
+    def __len__(self) -> int:
+        """Number of distinct cells."""
+        return len({cell.output for cell in (*self.prepare, *self.evaluate)})
+
+
+def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ()) -> int:
+    """Run what is missing of `suite` in `out`; returns how many cells that was.
+
+    Args:
+        suite: what to compare on what.
+        out: the directory; an interrupted suite goes on in its own.
+        workers: who does the work.
+        given: run directories of routers to compare as well, each under its name; a shipped one
+            is `pretrained:NAME`.
+
+    Raises:
+        ConfigError: the directory holds another suite.
+    """
+    write_suite(suite, out)
+    adopt(given, out)
+    work = plan(suite, out)
+    ran = run_cells(work.prepare, out, workers, "prepare")
+    return ran + run_cells(work.evaluate, out, workers, "evaluate")
+
+
+def write_suite(suite: Suite, out: Path) -> None:
+    """Say what the directory holds, or check that it holds a part of the suite."""
+    wanted = definition(suite)
+    path = out / SUITE
+    held = json.loads(path.read_bytes()) if path.exists() else None
+    if held is not None and not is_part(held, wanted):
+        raise ConfigError(
+            f"out: got {str(out)!r}, which holds another suite or another version of "
+            f"{suite.name!r}; accepted: a new directory, or one with a part of the suite"
+        )
+    if held != wanted:
+        write_atomically(path, json.dumps(wanted, indent=1).encode())
+
+
+def is_part(held: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether `wanted` only adds seeds, routers or entries: all rows that are there remain."""
+    before, after = held["suite"], wanted["suite"]
+    grows = before["seeds"] <= after["seeds"] and all(
+        set(before[name]) <= set(after[name]) for name in ("agents", "entries")
+    )
+    others = before.keys() - {"seeds", "agents", "entries"} - ROWS_IGNORE
+    configs = held["test_configs"].items()
+    return (
+        grows
+        and all(before[name] == after.get(name) for name in others)
+        and all(config == wanted["test_configs"].get(id) for id, config in configs)
+    )
+
+
+def definition(suite: Suite) -> dict[str, Any]:
+    """A suite as data, with the whole environment of every entry."""
+    settings = {**dataclasses.asdict(suite), "entries": list(suite.entries)}
+    for name in ("agents", "main_only", "rollout_on"):
+        settings[name] = list(settings[name])
+    configs = {id: to_plain(ENTRIES[id].config("test")) for id in suite.entries}
+    return {"suite": settings, "test_configs": configs}
+
+
+def adopt(given: Sequence[Path], out: Path) -> None:
+    """Copy the routers that the user brought, so that the directory holds all that rows need."""
+    for path in given:
+        for name in ("config.json", "weights.safetensors"):
+            source = run_of(str(path)) / name
+            accepted = "a run directory, with config.json and weights.safetensors"
+            require(source.is_file(), "agent", str(path), accepted)
+            # Not every system has colons in the names of files.
+            target = out / "given" / path.name.replace(":", "-") / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def plan(suite: Suite, out: Path) -> Work:
+    """All cells of a suite."""
+    prepare: list[Cell] = []
+    if suite.name in MEASURES_LOOSENESS:
+        prepare.append(MeasureLooseness(INSTANCES, suite.seed))
+    evaluate: list[EvaluateRouter] = []
+    brought = [path.name for path in sorted((out / "given").glob("*"))]
+    for id in suite.entries:
+        entry = ENTRIES[id]
+        if entry.bounded:
+            prepare.append(Bound(entry, episodes_of(suite, entry), suite.seed))
+        for agent in (*(entry.only or suite.agents), *entry.also):
+            added, cells = cells_of(suite, entry, agent)
+            prepare += added
+            evaluate += cells
+        for name in brought:
+            base = evaluation(suite, entry, name)
+            evaluate.append(dataclasses.replace(base, given=f"given/{name}"))
+    return Work(tuple(prepare), tuple(evaluate))
+
+
+def episodes_of(suite: Suite, entry: Entry) -> int:
+    """Test episodes of an entry."""
+    return min(suite.episodes, entry.episodes or suite.episodes)
+
+
+def evaluation(suite: Suite, entry: Entry, agent: str) -> EvaluateRouter:
+    """The rows of a router without training on an entry."""
+    return EvaluateRouter(suite.name, entry, agent, 0, episodes_of(suite, entry), suite.seed)
+
+
+def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[EvaluateRouter]]:
+    """What has to be prepared for one router on one entry, and the evaluations."""
+    base = evaluation(suite, entry, agent)
+    if agent in FOLLOWED and entry.id not in suite.rollout_on:
+        return [], []
+    if agent in suite.main_only and not entry.tags & {"main", "static"}:
+        return [], []
+    if agent in TUNED or agent in FOLLOWED:
+        control = FOLLOWED.get(agent, agent)
+        source = ENTRIES[entry.tuned_on or entry.id]
+        window_s = source.tuning_window_s or suite.tuning_window_s
+        cell = TuneControl(source, control, suite.tuning_episodes, window_s)
+        most = suite.rollout_episodes if agent in FOLLOWED else base.episodes
+        episodes = min(most, base.episodes)
+        return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
+    if agent in HEURISTICS or agent in CONTROLS:
+        return [], [base]
+    source = training_entry(entry, agent)
+    seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
+    trained = [TrainRouter(source, agent, seed, suite.timesteps) for seed in range(seeds)]
+    evaluations = [
+        dataclasses.replace(base, seed=cell.seed, given=cell.directory) for cell in trained
+    ]
+    return list(trained), evaluations

@@ -1,0 +1,1 @@
+"""The environments that routers are compared on."""

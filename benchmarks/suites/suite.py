@@ -1,0 +1,134 @@
+"""Suites: which entries, which routers, how many seeds and episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agents.heuristics.tuning import STRONGEST
+from agents.settings.presets import ABLATIONS
+from benchmarks.suites.entries.every import ENTRIES, tagged
+from llmroute_env.specs import ConfigError, require
+
+UNTUNED = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")
+TUNED = (
+    "best-single",
+    "static-mix",
+    "rate-threshold",
+    "queue-threshold",
+    "route-balance",
+    "largest-feasible",
+    "priced-pair",
+    "steep-pair",
+)
+"""Controls whose setting is found on validation episodes."""
+FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
+"""Controls that look ahead, and the tuned control that they follow."""
+LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
+SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is compared on what.
+
+    Attributes:
+        entries: ids, in the order of the report.
+        agents: heuristics, controls (TUNED, FOLLOWED) and learning algorithms, likewise.
+        seeds: training seeds of learned routers where `SEVERAL_SEEDS` says so; one elsewhere.
+        episodes: test episodes; episode i of an entry is the same for everybody.
+        seed: of the test episodes. 1000 where learned routers are judged: no default of theirs was
+            chosen after a look at these.
+        main_only: agents that are compared on entries tagged `main` or `static` only.
+        rollout_on: entries on which controls look ahead; `rollout` takes milliseconds a decision.
+        rollout_episodes: of theirs: the first so many.
+        tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
+        timesteps: decisions of a training; None for the algorithm's own.
+    """
+
+    name: str
+    summary: str
+    entries: tuple[str, ...]
+    agents: tuple[str, ...]
+    seeds: int = 5
+    episodes: int = 32
+    seed: int = 0
+    main_only: tuple[str, ...] = ()
+    rollout_on: tuple[str, ...] = ()
+    rollout_episodes: int = 8
+    tuning_episodes: int = 24
+    tuning_window_s: float = 10.0
+    timesteps: int | None = None
+
+    def restricted(self, entries: tuple[str, ...]) -> Suite:
+        """The suite with only these of its entries; all if none is named."""
+        for id in entries:
+            require(id in self.entries, "entries", id, ", ".join(self.entries))
+        kept = tuple(id for id in self.entries if id in entries)
+        return replace(self, entries=kept) if entries else self
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            "testing",
+            "two entries in seconds: what the tests run",
+            entries=tagged("testing"),
+            agents=("random", "opt-6.7b", "largest-feasible", "ddqn"),
+            seeds=1,
+            episodes=3,
+            tuning_episodes=2,
+            tuning_window_s=1.0,
+            timesteps=4096,
+        ),
+        Suite(
+            "heuristics",
+            "every main entry, without learning",
+            entries=tagged("main"),
+            agents=(*UNTUNED, *TUNED),
+        ),
+        Suite(
+            "standard",
+            "every main entry, heuristics and learned routers",
+            entries=tagged("main"),
+            agents=(*UNTUNED, *TUNED, *FOLLOWED, *LEARNED),
+            rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
+        ),
+        Suite(
+            "learning",
+            "the main entries: learned routers, Stable-Baselines3's among them, and what to beat",
+            entries=tagged("main"),
+            agents=("best-single", "largest-feasible", *LEARNED, *SB3),
+        ),
+        Suite(
+            "ablation",
+            "what each part of the Double DQN recipe is worth",
+            entries=("unpredictable-1",),
+            agents=(*STRONGEST, "ddqn-paper", "ddqn", *ABLATIONS),
+            seed=1000,
+        ),
+        Suite(
+            "generalist",
+            "one router for everything beside those trained on each entry",
+            entries=tagged("main", "unseen"),
+            agents=(*STRONGEST, "rollout-pi", "generalist"),
+            seed=1000,
+        ),
+        Suite(
+            "paper",
+            "the results of arXiv 2401.07886, in the paper's setting and in ours",
+            entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen", "learned")),
+            agents=(*UNTUNED, *TUNED, "rollout", *LEARNED),
+            seed=1000,
+            main_only=("ddqn-pairs",),
+            rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
+        ),
+    )
+}
+
+
+def suite(name: str) -> Suite:
+    """The suite called `name`, or a ConfigError."""
+    if name not in SUITES:
+        raise ConfigError(f"suite: got {name!r}; accepted: {', '.join(SUITES)}")
+    return SUITES[name]

@@ -1,0 +1,123 @@
+"""Re-runs cells of a suite's directory and compares their rows: `llmroute validate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.evaluation.row_files import SUITE, read_file, without_times
+from benchmarks.evaluation.rows import Row
+from benchmarks.suites.bench import plan
+from benchmarks.suites.evaluate import EvaluateRouter
+from benchmarks.suites.suite import Suite
+from benchmarks.suites.workers import Workers, run
+from llmroute_env.specs import ConfigError, require
+
+IGNORED = ("commit", "versions")
+"""What may differ between two machines without refuting a figure."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row whose figures another run does not confirm."""
+
+    cell: str
+    episode: int
+    field: str
+    saved: Any
+    found: Any
+
+    def words(self) -> str:
+        """The finding as one line."""
+        where = f"{self.cell} episode {self.episode}"
+        return f"{where}: {self.field}: saved {self.saved}, now {self.found}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a validation came to."""
+
+    cells: int
+    rows: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether every figure was found again."""
+        return not self.findings
+
+
+def validate(directory: Path, most: int | None, seed: int, workers: Workers) -> Verdict:
+    """Run finished cells again, all or `most` drawn with `seed`, from the inputs saved there.
+
+    Raises:
+        ConfigError: not a suite's directory, or one without finished cells.
+    """
+    cells = chosen(finished(directory), most, seed)
+    findings: list[Finding] = []
+    rows = 0
+    for cell, files in run(cells, directory, workers):
+        saved = read_file(directory / cell.output)
+        again = [json.loads(line) for line in files[cell.output].splitlines()]
+        findings += compare(cell.output, saved, again)
+        rows += len(saved)
+    return Verdict(len(cells), rows, tuple(findings))
+
+
+def finished(directory: Path) -> list[EvaluateRouter]:
+    """The evaluations of a suite's directory that have rows."""
+    cells = plan(read_suite(directory), directory).evaluate
+    done = [cell for cell in cells if (directory / cell.output).exists()]
+    require(bool(done), "directory", str(directory), "one with finished cells")
+    return done
+
+
+def read_suite(directory: Path) -> Suite:
+    """The suite that a directory holds.
+
+    Raises:
+        ConfigError: it holds none, or one of another version of this package.
+    """
+    path = directory / SUITE
+    accepted = "a directory that `llmroute bench` wrote"
+    require(path.is_file(), "directory", str(directory), f"{accepted}, with {SUITE}")
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text())["suite"]
+        values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return Suite(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; accepted: {accepted}") from error
+
+
+def chosen(cells: list[EvaluateRouter], most: int | None, seed: int) -> list[EvaluateRouter]:
+    """All cells, or `most` of them at random."""
+    if most is None or most >= len(cells):
+        return cells
+    require(most >= 1, "cells", most, ">= 1")
+    picks = np.random.default_rng(seed).choice(len(cells), most, replace=False)
+    return [cells[i] for i in sorted(picks)]
+
+
+def compare(cell: str, saved: list[Row], again: list[Row]) -> list[Finding]:
+    """Every figure of a cell's rows that differs."""
+    if len(saved) != len(again):
+        return [Finding(cell, -1, "rows", len(saved), len(again))]
+    return [
+        Finding(cell, i, field, before, now)
+        for i, (one, other) in enumerate(zip(saved, again, strict=True))
+        for field, before, now in differences(one, other)
+    ]
+
+
+def differences(
+    saved: Mapping[str, object], again: Mapping[str, object]
+) -> list[tuple[str, Any, Any]]:
+    """(field, saved, again) where two rows differ, times and versions aside."""
+    one, other = without_times(saved), without_times(again)
+    names = [name for name in {**one, **other} if name not in IGNORED]
+    return [(n, one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)]
