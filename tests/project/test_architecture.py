@@ -53,6 +53,92 @@ FLOORS = {
         "counts days requests",
         "read",
     ),
+    "llmroute_env": (
+        "specs",
+        "dynamics profiles",
+        "config",
+        "simulation",
+        "recording rendering scenarios",
+        "env vector_env",
+    ),
+    "llmroute_env.dynamics": (
+        "compiled features state",
+        "cluster tournament",
+        "actions world",
+        "completions dispatch predicted_work queues reward",
+        "observation static_batching",
+        "routing",
+        "episode",
+        "stepping",
+    ),
+    "llmroute_env.simulation": (
+        "summary tables tape",
+        "simulation",
+    ),
+    "llmroute_env.recording": (
+        "recording serialization timeline",
+        "run_card",
+    ),
+    "llmroute_env.rendering": (
+        "canvas scene",
+        "picture",
+        "renderer",
+    ),
+    "agents": (
+        "base columns settings",
+        "compiled",
+        "heuristics",
+        "routers",
+        "runs",
+        "learners serving",
+        "loading training",
+    ),
+    "agents.compiled": (
+        "networks rules",
+        "policies",
+        "rollouts",
+    ),
+    "agents.heuristics": (
+        "models pairs",
+        "lookahead",
+        "table",
+        "tuning",
+    ),
+    "agents.settings": (
+        "checks families",
+        "sb3",
+        "own",
+        "presets",
+    ),
+    "agents.routers": (
+        "networks",
+        "build",
+    ),
+    "agents.runs": (
+        "checkpoint",
+        "card",
+        "plan",
+    ),
+    "agents.serving": (
+        "compiled export onnx",
+        "ways",
+    ),
+    "agents.learners": (
+        "replay validation",
+        "experience grounds",
+        "double_dqn rollout_iteration sb3",
+        "learner",
+    ),
+    "agents.learners.sb3": (
+        "generators vec_env",
+        "replay_buffer rollout_buffer",
+        "models",
+        "learner",
+    ),
+    "agents.training": (
+        "monitor",
+        "levels training",
+    ),
 }
 """Rooms whose files and inner rooms stand on floors: each imports from the floors before its own,
 never from its own floor or a later one."""
