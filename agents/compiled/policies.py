@@ -195,7 +195,7 @@ def most_feasible(policy: CompiledPolicy, world: World, e: int) -> int:
 
 @compiled
 def feasible_observed(policy: CompiledPolicy) -> int:
-    """The same for the observation at hand, which holds the slack of every model."""
+    """As `most_feasible`, from the observation at hand, which holds the slack of every model."""
     observation = policy.network.observation
     hopeful = policy.order[0]
     for model in policy.order:

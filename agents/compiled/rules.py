@@ -38,7 +38,7 @@ class Price(NamedTuple):
 
 @compiled
 def price_at(price: Price, load: float) -> float:
-    """Of 1 / load 1 of GPU time at a short-term arrival rate of `load`."""
+    """Price of 1 / load 1 of GPU time at a short-term arrival rate of `load`."""
     load = max(load, 0.0)
     # A root is quicker than the general power, and this is asked for every request.
     growth = math.sqrt(load) if price.growth == ROOT else load**price.growth

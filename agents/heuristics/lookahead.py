@@ -47,18 +47,18 @@ class LooksAhead(Heuristic):
         self.real: Any = None
 
     def attach(self, simulation: Simulation) -> None:
-        """See SeesState."""
+        """Keep the simulation, and make a spare one to try actions in."""
         self.real = simulation
         self.spare = Simulation(simulation.config, 2, logs_completions=False)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Nothing to forget."""
         accepted = "attached, as the evaluation does: this router reads the state itself"
         require(self.real is not None, f"{self.name} simulation", self.real, accepted)
         self.rng = rng
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The best of what was tried from the state of every env, shape (E, F) -> (E,)."""
         envs = self.real.state.envs
         actions = np.zeros(len(envs), np.int64)
         for e in np.flatnonzero(~envs["over"]):
@@ -86,7 +86,7 @@ class Rollout(LooksAhead):
         self.base = compiled_policies.largest_feasible(config, margin)
 
     def attach(self, simulation: Simulation) -> None:
-        """See SeesState."""
+        """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
         self.past = Past(replace(simulation.config, split="train"))
 
@@ -126,7 +126,7 @@ class Hindsight(LooksAhead):
         self.price = price
 
     def attach(self, simulation: Simulation) -> None:
-        """See SeesState."""
+        """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
         self.base = compiled_policies.priced_pair(simulation.config, self.price)
         self.values = np.zeros(simulation.config.actions)

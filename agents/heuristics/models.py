@@ -29,18 +29,18 @@ class Heuristic:
         self.observation = read_in(config, self.observation)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Nothing to forget."""
 
 
 class Random(Heuristic):
     """Every model with equal probability."""
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Take the source of randomness."""
         self.rng = rng
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         return self.rng.integers(self.models, size=len(observations))
 
 
@@ -48,11 +48,11 @@ class RoundRobin(Heuristic):
     """One model after the other."""
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Start with the first model."""
         self.turn = 0
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         self.turn += 1
         return np.full(len(observations), (self.turn - 1) % self.models)
 
@@ -65,7 +65,7 @@ class SingleModel(Heuristic):
         self.model = config.model_names.index(name)
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         return np.full(len(observations), self.model)
 
 
@@ -87,7 +87,7 @@ class RateThreshold(Heuristic):
         ]
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         rank = np.searchsorted(self.log_limits, observations[:, self.rate_column])
         actions: Actions = np.array(self.order)[rank]
         return actions
@@ -108,7 +108,7 @@ class QueueThreshold(Heuristic):
         self.log_limits = np.array([*map(math.log1p, limits), math.inf], np.float32)
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         waiting = observations[:, self.backlog : self.backlog + self.models][:, self.order]
         actions: Actions = self.order[(waiting < self.log_limits).argmax(axis=1)]
         return actions
@@ -132,11 +132,11 @@ class StaticMix(Heuristic):
         self.order = np.array(largest_first(config)[::-1])
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Take the source of randomness."""
         self.rng = rng
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         raises = self.rng.random(len(observations)) < self.raised
         actions: Actions = self.order[self.lower + raises.astype(np.int64)]
         return actions
@@ -156,7 +156,7 @@ class LargestFeasible(Heuristic):
         self.order = np.array(largest_first(config))
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         slack = observations[:, self.slack : self.slack + self.models]
         return most_feasible(slack, self.margin, self.order)
 

@@ -42,10 +42,10 @@ class PricedPair:
         self.utility = utilities(config)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent."""
+        """Nothing to forget."""
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The pair for every row of `observations`, shape (E, F) -> (E,)."""
         actions, _ = choose_pairs(observations, self.columns, self.utility, self.price)
         return actions
 

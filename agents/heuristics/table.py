@@ -36,7 +36,7 @@ class RouteBalance(Heuristic):
         self.user_class = column(config, "class", self.observation)
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The model for every row of `observations`, shape (E, F) -> (E,)."""
         classes, tasks, _ = self.utility.shape
         task, user_class = observations[:, :tasks].argmax(axis=1), 0
         if classes > 1:

@@ -148,7 +148,7 @@ class DoubleDQN:
         return self.updates * self.settings.batch_size < learned * self.settings.replay_ratio
 
     def discounts(self, elapsed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of decisions that lasted `elapsed_s`."""
+        """Discount of decisions that lasted `elapsed_s`, shape (E,) -> (E,)."""
         decay: NDArray[np.float64] = np.exp(-self.settings.discount_rate_per_s * elapsed_s)
         return self.settings.discount_per_decision * decay
 
@@ -161,7 +161,7 @@ class DoubleDQN:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update."""
+        """Step size of the next update."""
         s = self.settings
         done = min(self.decisions / self.budget, 1.0)
         return s.learning_rate + done * (s.learning_rate_end - s.learning_rate)

@@ -26,7 +26,7 @@ class Learner(Protocol):
 
     @property
     def decisions(self) -> int:
-        """See above."""
+        """How many decisions have been simulated."""
         ...
 
     def iterate(self) -> dict[str, float]:

@@ -149,7 +149,7 @@ class RolloutIteration:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update."""
+        """Step size of the next update."""
         s = self.settings
         done = min(self.decisions / self.budget, 1.0)
         return s.learning_rate + done * (s.learning_rate_end - s.learning_rate)

@@ -57,7 +57,7 @@ def mean_score(
     settings: Settings,
     share: float = 1.0,
 ) -> float:
-    """The same of the policy that `policy` makes for each of `configs`."""
+    """Mean utility of peak of what `policy` makes for each of `configs`, as in `validate`."""
     scores = []
     for own in configs:
         config, seeds = validation_episodes(own, settings)

@@ -82,12 +82,12 @@ class QNetwork(nn.Module):
 
     @property
     def columns(self) -> int:
-        """Of the observation; all are read."""
+        """How many columns an observation must have."""
         return int(self.inputs.numpy().max()) + 1
 
     @property
     def actions(self) -> int:
-        """How many it values."""
+        """How many actions it gives a value to."""
         weights, _ = self.layers()[-1]
         return len(self.inputs) * int(weights.shape[1])
 
@@ -227,7 +227,7 @@ class GuardedPairs(Guard):
     def consider(
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """See Guard."""
+        """What the heuristic does, and the values of the pairs that it values most."""
         usual, worths = self.choose(observations)
         values = self.network.preferences(observations)
         if self.tries > 0:
@@ -241,7 +241,7 @@ class GuardedPairs(Guard):
     def choose(
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The same, and what every pair is worth to it: heuristics.pairs.choose_pairs."""
+        """The heuristic's action for every row, and what every pair is worth to it."""
         return choose_pairs(observations, self.columns, self.accuracy.numpy(), self.price_of_time)
 
     @property

@@ -157,14 +157,14 @@ class TrainedRouter:
         self.columns, self.actions = values.columns, values.actions
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent: it remembers nothing."""
+        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The action for every row of `observations`, shape (E, F) -> (E,)."""
         return self.network.greedy(observations)
 
     def compiled(self, config: EnvConfig) -> CompiledPolicy:
-        """See RunsCompiled."""
+        """The router as compiled code that decides for `config` alike."""
         return compiled_router(self.network, config)
 
 

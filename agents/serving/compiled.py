@@ -33,10 +33,10 @@ class CompiledRouter:
         self._decide: Any = entry_point(decide_row, self.policy, row)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent: it remembers nothing."""
+        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The action for every row of `observations`, shape (E, F) -> (E,)."""
         actions = np.empty(len(observations), np.int64)
         decide_rows(self.policy, observations, actions)
         return actions

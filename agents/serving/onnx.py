@@ -39,10 +39,10 @@ class OnnxRouter:
         self.actions, self.columns = int(written["actions"]), int(written["columns"])
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """See Agent: it remembers nothing."""
+        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
-        """See Agent."""
+        """The action for every row of `observations`, shape (E, F) -> (E,)."""
         actions: Actions = self.session.run(["actions"], {"observations": observations})[0]
         return actions
 
