@@ -22,9 +22,9 @@ from agents.settings.own import Settings
 from agents.training.levels import draw_levels
 from agents.training.monitor import BOUND
 from benchmarks.bounds.upper import bound_of_peak
-from benchmarks.evaluation.row_files import write_atomically
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES
+from llmroute_env.recording.files import write_atomically
 from llmroute_env.recording.serialization import config_sha256
 
 SHORTEST_S = 60.0

@@ -12,7 +12,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -28,12 +27,13 @@ from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rules import Price
 from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.runs.checkpoint import CheckpointError, read_tensors, write_atomically
+from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
 from agents.settings.presets import SETTINGS
 from agents.settings.sb3 import SB3Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import Layout
+from llmroute_env.recording.files import versions, write_atomically
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
@@ -83,7 +83,7 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
-        added = {"command": self.command, "versions": versions()}
+        added = {"command": self.command, "versions": versions(*DISTRIBUTIONS)}
         return plain(dataclasses.asdict(self)) | added
 
 
@@ -92,17 +92,6 @@ def plain(value: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(value, default=lambda unknown: {"repr": repr(unknown)})
     entries: dict[str, Any] = json.loads(text)
     return entries
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a run depends on."""
-    found = {}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def write_card(directory: Path, card: Card) -> None:

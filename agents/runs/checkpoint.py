@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
+from llmroute_env.recording.files import flush
 from traces.errors import InputError
 
 KEPT = 2
@@ -133,24 +134,6 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content)
-    flush(draft)
-    os.replace(draft, path)
-    flush(path.parent)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

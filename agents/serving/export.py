@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from agents.compiled.rules import ROOT, SAFE_SLACK, TIE_WEIGHT
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.runs.card import TrainedRouter
-from agents.runs.checkpoint import write_atomically
+from llmroute_env.recording.files import write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
 

@@ -121,7 +121,8 @@ class Replay:
 
     def run(self) -> int:
         """Play the card again and print the verdict; 1 if the replay differs."""
-        from llmroute_env.recording.run_card import read_card, replay, versions
+        from llmroute_env.recording.files import versions
+        from llmroute_env.recording.run_card import COMPUTED_WITH, read_card, replay
 
         card = read_card(self.card)
         difference = replay(card)
@@ -130,7 +131,7 @@ class Replay:
             print(f"identical: {steps:,} steps, sha256 {card['recording_sha256']}")
         else:
             print(f"different: {difference.words()}")
-            for name, now in versions().items():
+            for name, now in versions(*COMPUTED_WITH).items():
                 before = card.get("versions", {}).get(name)
                 print(f"{name}: recorded with {before}, replayed with {now}")
         if self.json:

@@ -7,7 +7,6 @@ rename: a file that exists is complete.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.evaluation.rows import Row, Stamp, Times
-from llmroute_env.recording.run_card import versions
+from llmroute_env.recording.files import versions
+from llmroute_env.recording.run_card import COMPUTED_WITH
 from llmroute_env.specs import ConfigError
 
 SUITE, ROWS, LOOSENESS = "suite.json", "rows", "bounds/looseness.json"
@@ -44,23 +44,12 @@ def commit() -> str | None:
 
 def stamp() -> Stamp:
     """What the rows are computed with."""
-    return {"commit": commit(), "versions": versions()}
+    return {"commit": commit(), "versions": versions(*COMPUTED_WITH)}
 
 
 def to_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
     """Rows as the bytes of a file with one JSON object a line."""
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it exists only when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_rows(directory: Path) -> list[Row]:

@@ -11,12 +11,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.evaluation.row_files import read_rows, write_atomically
+from benchmarks.evaluation.row_files import read_rows
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
 from benchmarks.report.paper.summary import results_table
 from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
 from benchmarks.report.text import versions_text
+from llmroute_env.recording.files import write_atomically
 
 TABLE = "table.md"
 KEPT = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.evaluation.row_files import read_rows, write_atomically
+from benchmarks.evaluation.row_files import read_rows
 from benchmarks.report import bound, classes, figures, learned, tables
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Section, to_html, to_markdown
 from benchmarks.report.paper import summary
 from benchmarks.report.svg import picture
+from llmroute_env.recording.files import write_atomically
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3

@@ -21,7 +21,7 @@ from typing import Any
 from agents.heuristics.models import HEURISTICS
 from agents.heuristics.table import CONTROLS
 from agents.loading import run_of
-from benchmarks.evaluation.row_files import SUITE, write_atomically
+from benchmarks.evaluation.row_files import SUITE
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
@@ -29,6 +29,7 @@ from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.measure_looseness import MeasureLooseness
 from benchmarks.suites.suite import FOLLOWED, TUNED, Suite
 from benchmarks.suites.workers import Workers, run_cells
+from llmroute_env.recording.files import write_atomically
 from llmroute_env.recording.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.evaluation.row_files import write_atomically
 from benchmarks.suites.cells import Cell, Files, execute
+from llmroute_env.recording.files import write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
 

@@ -7,9 +7,7 @@ of them: observations, rewards, times and completions, against which a replay is
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.recording.files import versions
 from llmroute_env.recording.recording import (
     COMPARED,
     Difference,
@@ -37,6 +36,8 @@ from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, require
 
 FORMAT = 1
+COMPUTED_WITH = ("llmroute", "gymnasium", "numba", "numpy")
+"""Packages whose versions a card names."""
 ENTRIES = ("config", "config_sha256", "trace", "seed", "actions", "recording_sha256", "recording")
 
 
@@ -68,7 +69,7 @@ def card_of(recording: Recording, config: EnvConfig, seed: int, **notes: str) ->
     return {
         "llmroute_run_card": FORMAT,
         **notes,
-        "versions": versions(),
+        "versions": versions(*COMPUTED_WITH),
         "config": to_plain(config),
         "config_sha256": config_sha256(config),
         "trace": {
@@ -81,17 +82,6 @@ def card_of(recording: Recording, config: EnvConfig, seed: int, **notes: str) ->
         "recording_sha256": recording.sha256,
         "recording": arrays,
     }
-
-
-def versions() -> dict[str, str]:
-    """What the episode was computed with."""
-    found = {"python": platform.python_version()}
-    for package in ("llmroute", "gymnasium", "numba", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def write_card(card: dict[str, Any], path: Path) -> None:

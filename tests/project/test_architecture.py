@@ -76,7 +76,7 @@ FLOORS = {
         "simulation",
     ),
     "llmroute_env.recording": (
-        "recording serialization timeline",
+        "files recording serialization timeline",
         "run_card",
     ),
     "llmroute_env.rendering": (
