@@ -97,8 +97,9 @@ def every_command(commands: dict) -> list[list[str]]:
     return found
 
 
-def test_the_papers_table_is_that_of_the_committed_report():
-    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "paper"
+@pytest.mark.parametrize("name", ["paper", "paper-setting"])
+def test_the_papers_table_is_that_of_the_committed_report(name: str):
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / name
     kept = (folder / "table.md").read_text().strip()
     assert kept in section("Compare")
     report = (folder / "report.md").read_text()

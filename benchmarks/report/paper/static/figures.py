@@ -169,6 +169,8 @@ def per_gpu(found: Sequence[Match]) -> Figure:
     for axis, workload in zip(axes[0], workloads, strict=True):
         for setting, color in zip(SETTINGS, ROUTER_COLORS, strict=False):
             loads, values = line_of(found, workload, setting.name)
+            if len(loads) == 0:
+                continue
             axis.plot(loads, values, "o-", markersize=4, color=color, label=setting.name)
         axis.axhline(PAPER_PER_GPU, color="black", linewidth=1, linestyle="--", label="the paper")
         axis.set(title=workload, xlabel="load of 4 GPUs", yscale="log")
