@@ -162,8 +162,14 @@ def _as_graph(work: Callable[[], None]) -> Callable[[], None]:
 
 
 def affine_fit(batches: Sequence[int], times_s: Sequence[float]) -> AffineFit:
-    """The least squares line through median times, and how far it is off."""
+    """The least squares line through median times that never falls, and how far it is off.
+
+    A larger batch takes no less work: where noise says so, the line is level, lest a batch beyond
+    those measured be predicted to take no time at all.
+    """
     slope, base = np.polyfit(batches, times_s, 1)
+    if slope < 0.0:
+        slope, base = 0.0, np.mean(times_s)
     error = np.abs(base + slope * np.asarray(batches) - times_s) / times_s
     return AffineFit(float(base), float(slope), float(error.max()))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.commands.latency import Latency
-from benchmarks.latency import Shape, affine_fit, random_decoder
+from benchmarks.latency import Shape, affine_fit, measure, random_decoder
 from llmroute_env import ConfigError, EnvConfig, profiles
 
 TINY = Shape(layers=2, heads=2, hidden=16)
@@ -47,7 +47,20 @@ def test_networks_have_as_many_parameters_as_the_models(row):
     assert count == pytest.approx(row["parameters"], rel=1e-4)
 
 
-def test_what_was_measured_is_a_profile(tmp_path: Path):
+def test_a_network_is_measured():
+    measured = measure("opt-a100", ("opt-125m",), (1, 2), repeats=1, device="cpu")
+    assert all(time_s > 0 for time_s in measured["opt-125m"])
+
+
+def test_a_fit_never_falls():
+    noisy = affine_fit((1, 2), (1.4, 1.0))
+    assert (noisy.base_s, noisy.per_request_s) == (pytest.approx(1.2), 0.0)
+    assert noisy.largest_error == pytest.approx(0.2)
+
+
+def test_what_was_measured_is_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Times of our own: on a busy machine two requests may take less than one.
+    monkeypatch.setattr("benchmarks.latency.measure_model", lambda *_: [0.3, 0.35])
     out = tmp_path / "mine.toml"
     Latency(models=("opt-125m",), batches=(1, 2), repeats=1, device="cpu", out=out).run()
     mine = EnvConfig(profile=str(out)).resolved_profile
