@@ -14,6 +14,7 @@ from llmroute_env import profiles
 from llmroute_env.dynamics.actions import ACTIONS, number_of_actions
 from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
+from llmroute_env.dynamics.services import SERVICES
 from llmroute_env.specs import (
     LATER,
     ConfigError,
@@ -57,6 +58,7 @@ class EnvConfig:
         workload_seed: seed of the workload itself; episodes differ by the seed given to `reset`.
         classes: kinds of users with deadlines and weights of their own; none: all are alike.
         class_mix: how frequent each class is, by name, relative to the others; equal by default.
+        service: what happens to requests on a GPU: one of SERVICES.
     """
 
     profile: str | Profile = "opt-a100"
@@ -78,6 +80,7 @@ class EnvConfig:
     workload_seed: int = 0
     classes: tuple[RequestClass, ...] = field(default=(), metadata=LATER)
     class_mix: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
+    service: str = field(default="static", metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_rules()
@@ -89,6 +92,7 @@ class EnvConfig:
         accepted = ", ".join(DISPATCHERS)
         require(self.dispatcher in DISPATCHERS, "dispatcher", self.dispatcher, accepted)
         require(self.action in ACTIONS, "action", self.action, ", ".join(ACTIONS))
+        require(self.service in SERVICES, "service", self.service, ", ".join(SERVICES))
         capacity = self.queue_capacity
         valid = isinstance(capacity, int) and 1 <= capacity <= 1_000_000
         require(valid, "queue_capacity", capacity, "1 to 1000000")

@@ -29,7 +29,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.episode import step_env
 from llmroute_env.dynamics.observation import encode, encode_for_pairs, slack
-from llmroute_env.dynamics.predicted_work import predicted_latency_s
+from llmroute_env.dynamics.signals import predicted_latency_s
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.simulation import Simulation
 

@@ -15,36 +15,14 @@ from numpy.typing import NDArray
 
 from agents.compiled.policies import CompiledPolicy, decide, walk
 from agents.compiled.rules import price_at
+from llmroute_env.dynamics.actions import gpu_of, model_of
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.episode import begin_episode
+from llmroute_env.dynamics.episode import begin_episode, fork
 from llmroute_env.dynamics.observation import encode
-from llmroute_env.dynamics.predicted_work import queued_work_s
-from llmroute_env.dynamics.queues import slot_of
 from llmroute_env.dynamics.routing import advance
+from llmroute_env.dynamics.signals import backlog_s, is_idle, load_over_short_window
 from llmroute_env.dynamics.stepping import Outputs, keep_final
 from llmroute_env.dynamics.world import World
-
-
-@compiled
-def fork(world: World, source: int, target: int) -> None:
-    """Make env `target` a copy of env `source`; of the slots only those in use are copied."""
-    cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
-    s.envs[target] = s.envs[source]
-    for model in range(rules.models):
-        s.models[target, model] = s.models[source, model]
-    for user_class in range(rules.classes):
-        s.classes[target, user_class] = s.classes[source, user_class]
-    for gpu in range(rules.gpus):
-        s.gpus[target, gpu] = s.gpus[source, gpu]
-        s.contests[target, 0, gpu] = s.contests[source, 0, gpu]
-        s.contests[target, 1, gpu] = s.contests[source, 1, gpu]
-        for model in range(rules.models):
-            queue = s.queues[source, gpu, model]
-            s.queues[target, gpu, model] = queue
-            for k in range(queue.running + queue.waiting):
-                slot = slot_of(world, source, gpu, model, k)
-                s.requests[target, slot] = s.requests[source, slot]
 
 
 @compiled
@@ -98,14 +76,11 @@ def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
 
     At the price of GPU time of priced-pair; nothing if the base policy is another.
     """
-    cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
+    rules = world.cluster.rules[0]
     work_s = 0.0
     for gpu in range(rules.gpus):
-        if s.gpus[e, gpu].running > 0:
-            work_s += s.gpus[e, gpu].finish_s - s.envs[e].now_s
-        work_s += queued_work_s(world, e, gpu)
-    price = price_at(base.price, s.envs[e].fast_rate_per_s / rules.load_1_per_s)
+        work_s += backlog_s(world, e, gpu)
+    price = price_at(base.price, load_over_short_window(world, e))
     cost: float = price * work_s * rules.load_1_per_s / rules.gpus
     return cost
 
@@ -162,14 +137,13 @@ def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray
 @compiled
 def same_action(world: World, e: int, action: int) -> int:
     """An earlier action that does the same: that model on another idle GPU of the pool; or -1."""
-    cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
-    gpu: int = action // rules.models
-    if gpu == 0 or s.gpus[e, gpu].running > 0:
+    cluster = world.cluster
+    gpu = gpu_of(cluster, action)
+    if gpu == 0 or not is_idle(world, e, gpu):
         return -1
     for earlier in range(cluster.pools[cluster.pool_of[gpu]].first_gpu, gpu):
-        if s.gpus[e, earlier].running == 0:
-            return int(earlier * rules.models + action % rules.models)
+        if is_idle(world, e, earlier):
+            return int(earlier * cluster.rules[0].models + model_of(cluster, action))
     return -1
 
 

@@ -62,7 +62,7 @@ class LooksAhead(Heuristic):
         envs = self.real.state.envs
         actions = np.zeros(len(envs), np.int64)
         for e in np.flatnonzero(~envs["over"]):
-            for mine, theirs in zip(self.spare.state, self.real.state, strict=True):
+            for mine, theirs in zip(self.spare.state.arrays, self.real.state.arrays, strict=True):
                 mine[0] = theirs[e]
             actions[e] = self.choose()
         return actions

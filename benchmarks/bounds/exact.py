@@ -103,7 +103,7 @@ def _run(
     """(finish, utility) of a batch on a GPU that is free from `free_s` on."""
     cluster, kinds = instance.cluster, instance.kind[list(batch)]
     start_s = max(free_s, float(instance.arrival_s[max(batch)]))
-    finish_s = start_s + float(cluster.batch_s[pool, model, len(batch)])
+    finish_s = start_s + float(cluster.service.batch_s[pool, model, len(batch)])
     terms = instance.terms[kinds]
     late_s: NDArray[np.float64] = finish_s - instance.arrival_s[list(batch)] - terms["deadline_s"]
     kept = [

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 def least_batch_s(cluster: Cluster, pool: int, model: int) -> Floats:
     """Entry b - 1: the shortest time of any allowed batch of at least b requests."""
     limit = int(cluster.batch_limit[pool, model])
-    table = cluster.batch_s[pool, model, 1 : limit + 1]
+    table = cluster.service.batch_s[pool, model, 1 : limit + 1]
     shortest: Floats = np.minimum.accumulate(table[::-1])[::-1]
     return shortest
 

@@ -171,8 +171,9 @@ def touched_bytes(state: State) -> int:
     """Bytes of the pages of `state` that were written: the rings of an env grow side by side."""
     envs, gpus, models = state.queues.shape
     rings = state.queues["room"].reshape(envs, -1).max(axis=1).astype(np.int64)
-    pages = -(-rings * gpus * models * state.requests.itemsize // PAGE_BYTES) * PAGE_BYTES
-    return state.nbytes - state.requests.nbytes + int(pages.sum())
+    slots = state.service.requests
+    pages = -(-rings * gpus * models * slots.itemsize // PAGE_BYTES) * PAGE_BYTES
+    return state.nbytes - int(slots.nbytes) + int(pages.sum())
 
 
 def compile_times() -> dict[str, float]:

@@ -42,9 +42,3 @@ def gpu_of(cluster: Cluster, action: int) -> int:
     """The GPU that an action names; -1 if it leaves the choice to the dispatcher."""
     rules = cluster.rules[0]
     return int(action // rules.models) if rules.joint_action else -1
-
-
-@compiled
-def pair(cluster: Cluster, gpu: int, model: int) -> int:
-    """The number of a (GPU, model) pair."""
-    return int(gpu * cluster.rules[0].models + model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.state import Records
 
 RULES = np.dtype(
@@ -16,7 +17,6 @@ RULES = np.dtype(
         ("pools", "i8"),
         ("tasks", "i8"),
         ("classes", "i8"),
-        ("slots", "i8"),  # room for the longest rings of all queues
         ("queue_capacity", "i8"),
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model
@@ -52,14 +52,20 @@ class Cluster(NamedTuple):
 
     rules: Records  # (1,) RULES
     pools: Records  # (P,) POOL
-    batch_limit: NDArray[np.int64]  # (P, M); 0 where the pool does not host the model
+    service: Any  # the service model (service.py): its own tables
+    batch_limit: NDArray[np.int64]  # (P, M) requests that a GPU runs at once; 0: not hosted
     largest_limit: NDArray[np.int64]  # (M,) over the pools
-    batch_s: NDArray[np.float64]  # (P, M, B + 1): seconds of a batch of b; entry 0 is 0
     terms: Records  # (C, T) TERMS
     utility: NDArray[np.float64]  # (C, T, M) of an answer in time: accuracy x weight
     log_backlog: NDArray[np.float32]  # (LOGARITHMS,): log1p of k requests per GPU
     pool_of: NDArray[np.int64]  # (G,)
     layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
+
+
+@compiled
+def hosts(cluster: Cluster, gpu: int, model: int) -> bool:
+    """Whether `gpu` can answer by `model` at all."""
+    return bool(cluster.batch_limit[cluster.pool_of[gpu], model] > 0)
 
 
 class Tape(NamedTuple):

@@ -79,17 +79,38 @@ def _readable(load: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]
     return load_or_nothing
 
 
+def _saving_own(save: Callable[..., None], packages: set[str]) -> Callable[..., None]:
+    """`save`, which keeps in memory only what was compiled for classes of other packages.
+
+    A cache names them by their modules: it could be read only where all of these can be imported.
+    """
+
+    def classes(numba_type: Any) -> set[str]:
+        own = getattr(numba_type, "instance_class", None)
+        parts = set().union(*map(classes, getattr(numba_type, "types", ())))
+        return parts if own is None else parts | {own.__module__.partition(".")[0]}
+
+    def save_if_own(signature: Any, data: Any) -> None:
+        if set().union(*map(classes, signature)) <= packages:
+            save(signature, data)
+
+    return save_if_own
+
+
 def compiled(function: Function) -> Function:
     """Compile `function` with numba, cached on disk, releasing the interpreter lock.
 
     With NUMBA_DISABLE_JIT=1 the function stays plain Python with the same results.
     """
     dispatcher = numba.njit(**OPTIONS)(function)
-    cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    cache = getattr(dispatcher, "_cache", None)
+    cache_file = getattr(cache, "_cache_file", None)
     if cache_file is not None:
         # Numba compares only the file that defines a function with its cache, not the files it
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
         cache_file._source_stamp = _stamp_for(function)
         cache_file._load_index = _readable(cache_file._load_index)
+        packages = {function.__module__.partition(".")[0], __name__.partition(".")[0]}
+        cache.save_overload = _saving_own(cache.save_overload, packages)
     compiled_function: Function = dispatcher
     return compiled_function

@@ -5,6 +5,8 @@ A log without room keeps nothing: episodes that only their counters are asked of
 
 from __future__ import annotations
 
+from typing import Any
+
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.state import REJECTED, SHED
 from llmroute_env.dynamics.world import World
@@ -35,11 +37,11 @@ def log_rejected(world: World, e: int, gpu: int, model: int) -> None:
 
 
 @compiled
-def log_shed(world: World, e: int, gpu: int, model: int, slot: int, at_s: float) -> None:
-    """The waiting request in `slot` was dropped."""
+def log_shed(world: World, e: int, gpu: int, model: int, request: Any, at_s: float) -> None:
+    """The waiting `request` was dropped."""
     k = begin_record(world, e, SHED, gpu, model)
     if k >= 0:
-        request, record = world.state.requests[e, slot], world.log.records[k]
+        record = world.log.records[k]
         record.task, record.user_class = request.task, request.user_class
         record.decision, record.arrival_s = request.decision, request.arrival_s
         record.start_s, record.finish_s = at_s, at_s
@@ -47,13 +49,12 @@ def log_shed(world: World, e: int, gpu: int, model: int, slot: int, at_s: float)
 
 @compiled
 def log_served(
-    world: World, e: int, gpu: int, model: int, slot: int, outcome: int, utility: float
+    world: World, e: int, gpu: int, model: int, request: Any, outcome: int, utility: float
 ) -> None:
-    """The request in `slot` was answered by the batch of `gpu` that finishes now."""
+    """The `request` was answered by what `gpu` runs, which finishes now."""
     k = begin_record(world, e, outcome, gpu, model)
     if k >= 0:
-        request, record = world.state.requests[e, slot], world.log.records[k]
-        batch = world.state.gpus[e, gpu]
+        record, batch = world.log.records[k], world.state.gpus[e, gpu]
         record.batch, record.utility = batch.running, utility
         record.task, record.user_class = request.task, request.user_class
         record.decision, record.arrival_s = request.decision, request.arrival_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.cluster import Cluster, hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.tournament import LOAD, set_key, winner
 from llmroute_env.dynamics.world import World
@@ -34,7 +34,7 @@ def next_host(cluster: Cluster, cursor: int, model: int) -> int:
     gpus = cluster.rules[0].gpus
     for step in range(gpus):
         gpu: int = (cursor + step) % gpus
-        if cluster.batch_limit[cluster.pool_of[gpu], model] > 0:
+        if hosts(cluster, gpu, model):
             return gpu
     return -1
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.routing import advance, submit
-from llmroute_env.dynamics.tournament import FINISH, LOAD, fill_tree
+from llmroute_env.dynamics.service import copy_requests, empty
+from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
 from llmroute_env.dynamics.world import World
 
 TICKS_PER_S = 2.0**30
@@ -38,20 +39,20 @@ def clear(world: World, e: int) -> None:
     env.step_in_time, env.step_late, env.utility, env.peak_utility = 0.0, 0.0, 0.0, 0.0
     for gpu in range(cluster.rules[0].gpus):
         record = s.gpus[e, gpu]
-        s.contests[e, FINISH, gpu].key, s.contests[e, LOAD, gpu].key = math.inf, 0.0
+        s.contests[e, EVENT, gpu].key, s.contests[e, LOAD, gpu].key = math.inf, 0.0
         record.start_s, record.finish_s, record.drain_s = 0.0, math.inf, 0.0
         record.model, record.running, record.waiting = -1, 0, 0
         for m in range(cluster.rules[0].models):
             queue = s.queues[e, gpu, m]
-            queue.first, queue.room, queue.running, queue.waiting = 0, 0, 0, 0
-            queue.added_s = cluster.batch_s[cluster.pool_of[gpu], m, 1]
+            queue.running, queue.waiting, queue.added_s = 0, 0, 0.0
     for m in range(cluster.rules[0].models):
         model = s.models[e, m]
         model.waiting, model.running, model.routed = 0, 0, 0
     for c in range(cluster.rules[0].classes):
         users = s.classes[e, c]
         users.routed, users.in_time, users.utility, users.peak_utility = 0, 0, 0.0, 0.0
-    fill_tree(s.contests, e, FINISH, 0, cluster.rules[0].gpus)
+    empty(world, e)
+    fill_tree(s.contests, e, EVENT, 0, cluster.rules[0].gpus)
     for p in range(cluster.rules[0].pools):
         fill_tree(s.contests, e, LOAD, cluster.pools[p].first_gpu, cluster.pools[p].gpus)
 
@@ -136,3 +137,21 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated
+
+
+@compiled
+def fork(world: World, source: int, target: int) -> None:
+    """Make env `target` a copy of env `source`."""
+    s, rules = world.state, world.cluster.rules[0]
+    s.envs[target] = s.envs[source]
+    for model in range(rules.models):
+        s.models[target, model] = s.models[source, model]
+    for user_class in range(rules.classes):
+        s.classes[target, user_class] = s.classes[source, user_class]
+    for gpu in range(rules.gpus):
+        s.gpus[target, gpu] = s.gpus[source, gpu]
+        for contest in (EVENT, LOAD):
+            s.contests[target, contest, gpu] = s.contests[source, contest, gpu]
+        for model in range(rules.models):
+            s.queues[target, gpu, model] = s.queues[source, gpu, model]
+    copy_requests(world, source, target)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.dynamics.cluster import Cluster
+from llmroute_env.dynamics.cluster import Cluster, hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.features import (
@@ -30,7 +30,18 @@ from llmroute_env.dynamics.features import (
     SLOW_RATE,
     TASK,
 )
-from llmroute_env.dynamics.predicted_work import added_work_s, predicted_latency_s
+from llmroute_env.dynamics.signals import (
+    added_work_s,
+    load_over_long_window,
+    load_over_short_window,
+    predicted_latency_s,
+    remaining_s,
+    running_by_model,
+    serving_model,
+    share_of_busy_gpus,
+    waiting,
+    waiting_for_model,
+)
 from llmroute_env.dynamics.world import World
 
 
@@ -54,11 +65,11 @@ def log_rate(load: float) -> float:
 
 
 @compiled
-def log_backlog(cluster: Cluster, waiting: int) -> float:
+def log_backlog(cluster: Cluster, count: int) -> float:
     """log1p of the waiting requests per GPU."""
-    if waiting < len(cluster.log_backlog):
-        return float(cluster.log_backlog[waiting])
-    return min(math.log1p(waiting / cluster.rules[0].gpus), MOST_LOG)
+    if count < len(cluster.log_backlog):
+        return float(cluster.log_backlog[count])
+    return min(math.log1p(count / cluster.rules[0].gpus), MOST_LOG)
 
 
 @compiled
@@ -69,21 +80,19 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     at = cluster.layout
     env = s.envs[e]
     if at[TASK] >= 0:
-        for task in range(rules.tasks):
-            row[at[TASK] + task] = 1.0 if task == env.task else 0.0
+        encode_one_of(row, at[TASK], rules.tasks, env.task)
     if at[FAST_RATE] >= 0:
-        row[at[FAST_RATE]] = log_rate(env.fast_rate_per_s / rules.load_1_per_s)
+        row[at[FAST_RATE]] = log_rate(load_over_short_window(world, e))
     if at[SLOW_RATE] >= 0:
-        row[at[SLOW_RATE]] = log_rate(env.slow_rate_per_s / rules.load_1_per_s)
+        row[at[SLOW_RATE]] = log_rate(load_over_long_window(world, e))
     if at[RATE] >= 0:
-        row[at[RATE]] = min(env.slow_rate_per_s / rules.load_1_per_s, 10_000.0)
+        row[at[RATE]] = min(load_over_long_window(world, e), 10_000.0)
     if at[SHORT_RATE] >= 0:
-        row[at[SHORT_RATE]] = min(env.fast_rate_per_s / rules.load_1_per_s, 10_000.0)
+        row[at[SHORT_RATE]] = min(load_over_short_window(world, e), 10_000.0)
     if at[CLASS] >= 0:
-        for user_class in range(rules.classes):
-            row[at[CLASS] + user_class] = 1.0 if user_class == env.user_class else 0.0
+        encode_one_of(row, at[CLASS], rules.classes, env.user_class)
     if at[BUSY] >= 0:
-        row[at[BUSY]] = env.busy_gpus / rules.gpus
+        row[at[BUSY]] = share_of_busy_gpus(world, e)
     if at[DEADLINE] >= 0:
         bounded_s = min(max(env.deadline_s, 1e-6), 8e6)
         row[at[DEADLINE]] = math.log(bounded_s)
@@ -102,18 +111,21 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
 
 
 @compiled
+def encode_one_of(row: NDArray[np.float32], first: int, count: int, chosen: int) -> None:
+    """Write 1 into the chosen one of `count` columns and 0 into the others."""
+    for k in range(count):
+        row[first + k] = 1.0 if k == chosen else 0.0
+
+
+@compiled
 def encode_for_pairs(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write only what priced pairs read, where an observation that holds it all has it."""
     cluster, s = world.cluster, world.state
-    for task in range(cluster.rules[0].tasks):
-        row[cluster.layout[TASK] + task] = 1.0 if task == s.envs[e].task else 0.0
-    row[cluster.layout[FAST_RATE]] = log_rate(
-        s.envs[e].fast_rate_per_s / cluster.rules[0].load_1_per_s
-    )
-    if cluster.layout[CLASS] >= 0:
-        for user_class in range(cluster.rules[0].classes):
-            here = user_class == s.envs[e].user_class
-            row[cluster.layout[CLASS] + user_class] = 1.0 if here else 0.0
+    at, env = cluster.layout, s.envs[e]
+    encode_one_of(row, at[TASK], cluster.rules[0].tasks, env.task)
+    row[at[FAST_RATE]] = log_rate(load_over_short_window(world, e))
+    if at[CLASS] >= 0:
+        encode_one_of(row, at[CLASS], cluster.rules[0].classes, env.user_class)
     encode_slacks(world, e, row)
     encode_work(world, e, row)
 
@@ -128,14 +140,14 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     backlog, running, batch, slacks = at[BACKLOG], at[RUNNING], at[BATCH], at[SLACK]
     gpus, deadline_s = rules.gpus, s.envs[e].deadline_s
     for m in range(rules.models):
-        model = s.models[e, m]
         full = gpus * cluster.largest_limit[m]
         if backlog >= 0:
-            row[backlog + m] = log_backlog(cluster, model.waiting)
+            row[backlog + m] = log_backlog(cluster, waiting_for_model(world, e, m))
         if running >= 0:
-            row[running + m] = model.running / full
+            row[running + m] = running_by_model(world, e, m) / full
         if batch >= 0:
-            row[batch + m] = min((model.waiting + model.running) / full, 10_000.0)
+            held = waiting_for_model(world, e, m) + running_by_model(world, e, m)
+            row[batch + m] = min(held / full, 10_000.0)
         if slacks >= 0:
             gpu = choose_gpu(world, e, m)
             latency_s = predicted_latency_s(world, e, gpu, m)
@@ -151,7 +163,7 @@ def encode_slacks(world: World, e: int, row: NDArray[np.float32]) -> None:
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             value = -MOST_LOG
-            if cluster.batch_limit[cluster.pool_of[gpu], m] > 0:
+            if hosts(cluster, gpu, m):
                 latency_s = predicted_latency_s(world, e, gpu, m)
                 value = slack(latency_s, s.envs[e].deadline_s)
             row[column] = value
@@ -161,17 +173,15 @@ def encode_slacks(world: World, e: int, row: NDArray[np.float32]) -> None:
 @compiled
 def encode_work(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the work that the pending request adds on every (GPU, model)."""
-    cluster, s = world.cluster, world.state
+    cluster = world.cluster
     rules = cluster.rules[0]
     column = cluster.layout[GPU_WORK]
     per_s = rules.load_1_per_s / rules.gpus
     for gpu in range(rules.gpus):
-        pool = cluster.pool_of[gpu]
         for m in range(rules.models):
             value = MOST_LOG
-            if cluster.batch_limit[pool, m] > 0:
-                added_s = added_work_s(cluster, pool, m, s.queues[e, gpu, m].waiting)
-                value = min(added_s * per_s, MOST_LOG)
+            if hosts(cluster, gpu, m):
+                value = min(added_work_s(world, e, gpu, m) * per_s, MOST_LOG)
             row[column] = value
             column += 1
 
@@ -179,27 +189,25 @@ def encode_work(world: World, e: int, row: NDArray[np.float32]) -> None:
 @compiled
 def encode_backlogs(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write how many requests wait for every (GPU, model)."""
-    cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
-    column = cluster.layout[GPU_BACKLOG]
+    rules = world.cluster.rules[0]
+    column = world.cluster.layout[GPU_BACKLOG]
     for gpu in range(rules.gpus):
         for m in range(rules.models):
-            row[column] = min(math.log(1.0 + s.queues[e, gpu, m].waiting), MOST_LOG)
+            row[column] = min(math.log(1.0 + waiting(world, e, gpu, m)), MOST_LOG)
             column += 1
 
 
 @compiled
 def encode_running(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write how long every GPU still runs its batch, in the column of the batch's model."""
-    cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
-    column = cluster.layout[GPU_RUNNING]
+    rules = world.cluster.rules[0]
+    column = world.cluster.layout[GPU_RUNNING]
     per_s = rules.load_1_per_s / rules.gpus
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             row[column + m] = 0.0
-        model = s.gpus[e, gpu].model
+        model = serving_model(world, e, gpu)
         if model >= 0:
-            left_s = max(s.gpus[e, gpu].finish_s - s.envs[e].now_s, 0.0)
-            row[column + model] = min(math.log(1.0 + left_s * per_s), MOST_LOG)
+            left = remaining_s(world, e, gpu) * per_s
+            row[column + model] = min(math.log(1.0 + left), MOST_LOG)
         column += rules.models

@@ -9,12 +9,32 @@ misses, so this decides how fast it is.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.state import State
+from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.world import World
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", "f8"),
+        ("deadline_s", "f8"),
+        ("decision", "i4"),
+        ("task", "i2"),
+        ("user_class", "i2"),
+    ],
+    align=True,
+)
+
+
+class Rings(NamedTuple):
+    """Where the requests of all queues are; memory of a slot is committed when it is first used."""
+
+    requests: Records  # (E, R) REQUEST, as many as the longest rings of all queues need
+
 
 BLOCK_BITS = 3
 BLOCK = 1 << BLOCK_BITS
@@ -81,7 +101,7 @@ def grow(world: World, e: int, gpu: int, model: int) -> None:
     queue = s.queues[e, gpu, model]
     old = queue.room
     queues = cluster.rules[0].gpus * cluster.rules[0].models
-    added = min(max(old, BLOCK), s.requests.shape[1] // queues - old)
+    added = min(max(old, BLOCK), s.service.requests.shape[1] // queues - old)
     first = queue.first
     queue.first, queue.room = 0, old + added
     if first == 0:
@@ -89,7 +109,7 @@ def grow(world: World, e: int, gpu: int, model: int) -> None:
     for place in range(old - 1, first - 1, -1):
         source = slot_of(world, e, gpu, model, place)
         target = slot_of(world, e, gpu, model, place + added)
-        s.requests[e, target] = s.requests[e, source]
+        s.service.requests[e, target] = s.service.requests[e, source]
     queue.first = first + added
 
 
@@ -110,5 +130,5 @@ def drop(world: World, e: int, gpu: int, model: int, k: int) -> None:
     for later in range(k, 0, -1):
         target = slot_of(world, e, gpu, model, later)
         source = slot_of(world, e, gpu, model, later - 1)
-        s.requests[e, target] = s.requests[e, source]
+        s.service.requests[e, target] = s.service.requests[e, source]
     drop_first(world, e, gpu, model, 1)

@@ -57,6 +57,22 @@ def expect(world: World, e: int) -> None:
 
 
 @compiled
+def credit(world: World, e: int, request: Any, model: int, at_s: float) -> tuple[int, float]:
+    """Count the answer by `model` to one request, there at `at_s`; its outcome and utility."""
+    env = world.state.envs[e]
+    outcome, utility = worth(world.cluster, request, model, at_s)
+    if outcome == LATE:
+        env.late += 1
+        env.step_late += utility
+    else:
+        env.in_time += 1
+        env.step_in_time += utility
+    if world.cluster.rules[0].classes > 1:
+        credit_class(world, e, request.user_class, outcome, utility)
+    return outcome, utility
+
+
+@compiled
 def credit_class(world: World, e: int, user_class: int, outcome: int, utility: float) -> None:
     """Count an answer for the class of its user."""
     users = world.state.classes[e, user_class]

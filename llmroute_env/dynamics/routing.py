@@ -9,11 +9,13 @@ inner loops.
 from __future__ import annotations
 
 from llmroute_env.dynamics.actions import gpu_of, model_of
+from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.completions import log_rejected
 from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
 from llmroute_env.dynamics.reward import expect
-from llmroute_env.dynamics.static_batching import admit, finish, hosts, next_finish
+from llmroute_env.dynamics.service import admit, handle_event
+from llmroute_env.dynamics.tournament import EVENT, winner
 from llmroute_env.dynamics.world import World
 
 
@@ -39,15 +41,15 @@ def submit(world: World, e: int, action: int) -> None:
 
 @compiled
 def advance(world: World, e: int, until_s: float) -> float:
-    """Finish every batch due by `until_s`, in order; returns the last finish, or the clock."""
+    """Let happen what is due by `until_s`, in order; returns when the last of it did, or now."""
     s = world.state
     last_s: float = s.envs[e].now_s
     while s.envs[e].busy_gpus > 0:
-        gpu = next_finish(world, e)
-        finish_s = s.gpus[e, gpu].finish_s
-        if finish_s > until_s:
+        gpu = winner(s.contests, e, EVENT, 0, world.cluster.rules[0].gpus, 1)
+        event_s = s.contests[e, EVENT, gpu].key
+        if event_s > until_s:
             break
-        last_s = finish_s
-        finish(world, e, gpu)
+        last_s = event_s
+        handle_event(world, e, gpu)
         update_load(world, e, gpu)
     return last_s

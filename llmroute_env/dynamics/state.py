@@ -1,4 +1,4 @@
-"""The whole state as arrays of records: env, GPU, queue, request, contest, model, class.
+"""The whole state as arrays of records: env, GPU, queue, contest, model, class, and the service's.
 
 The arrays hold everything that changes; copying them is a snapshot. Their record types do not
 depend on the cluster's shape, so one compilation of the dynamics serves every cluster.
@@ -7,7 +7,7 @@ depend on the cluster's shape, so one compilation of the dynamics serves every c
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,20 +56,20 @@ ENV = np.dtype(
 
 GPU = np.dtype(
     [
-        ("start_s", "f8"),  # of the running batch
+        ("start_s", "f8"),  # of what runs
         ("finish_s", "f8"),  # likewise; inf when idle
         ("drain_s", "f8"),  # when it would have worked off all it holds
-        ("model", "i4"),  # of the running batch; -1 when idle
+        ("model", "i4"),  # that runs; -1 when idle
         ("running", "i4"),
         ("waiting", "i4"),
     ],
     align=True,
 )
 
-# Two tournaments of the GPUs (dispatch.py): who finishes first, and who has the least load.
+# Two tournaments of the GPUs (tournament.py): whose event is next, and who has the least load.
 CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 
-# A ring of requests (queues.py): the running batch, then those that wait.
+# What a GPU holds for a model, and where a service model that has rings (queues.py) keeps it.
 QUEUE = np.dtype(
     [
         ("first", "i4"),  # where in the ring the first request is
@@ -78,17 +78,6 @@ QUEUE = np.dtype(
         ("waiting", "i4"),
         ("oldest", "i4"),  # decision of the first that waits, if any does
         ("added_s", "f8"),  # work that one more request would add
-    ],
-    align=True,
-)
-
-REQUEST = np.dtype(
-    [
-        ("arrival_s", "f8"),
-        ("deadline_s", "f8"),
-        ("decision", "i4"),
-        ("task", "i2"),
-        ("user_class", "i2"),
     ],
     align=True,
 )
@@ -150,29 +139,32 @@ OUTCOMES = ("in_time", "late", "rejected", "shed")
 
 
 class State(NamedTuple):
-    """Everything that changes: E envs of G GPUs, M models, C classes and R slots for requests."""
+    """Everything that changes: E envs of G GPUs, M models and C classes."""
 
     envs: Records  # (E,)
     gpus: Records  # (E, G)
     queues: Records  # (E, G, M)
-    requests: Records  # (E, R)
     contests: Records  # (E, 2, G)
     models: Records  # (E, M)
     classes: Records  # (E, C)
+    service: Any  # the service model's own, a NamedTuple of arrays with E rows
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All arrays; the service model's own come last."""
+        *shared, service = self
+        return *shared, *service
 
     def copy(self) -> State:
         """A snapshot: an independent copy of every array."""
-        return State(*(array.copy() for array in self))
-
-    def restore(self, snapshot: State) -> None:
-        """Overwrite every array with `snapshot`, which must have the same shapes."""
-        for mine, saved in zip(self, snapshot, strict=True):
-            mine[...] = saved
+        copies = [array.copy() for array in self.arrays]
+        shared = len(self) - 1
+        return State._make([*copies[:shared], type(self.service)(*copies[shared:])])
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays; slots are touched, and so resident, only as far as they fill."""
-        return sum(array.nbytes for array in self)
+        return sum(array.nbytes for array in self.arrays)
 
 
 class Log(NamedTuple):
@@ -182,16 +174,16 @@ class Log(NamedTuple):
     used: NDArray[np.int64]  # (1,)
 
 
-def allocate(envs: int, gpus: int, models: int, classes: int, slots: int) -> State:
-    """Zeroed state; the operating system commits a slot's memory only when it is first used."""
+def allocate(envs: int, gpus: int, models: int, classes: int, service: NamedTuple) -> State:
+    """Zeroed state with the service model's own arrays."""
     return State(
         envs=np.zeros(envs, ENV),
         gpus=np.zeros((envs, gpus), GPU),
         queues=np.zeros((envs, gpus, models), QUEUE),
-        requests=np.zeros((envs, slots), REQUEST),
         contests=np.zeros((envs, 2, gpus), CONTEST),
         models=np.zeros((envs, models), MODEL),
         classes=np.zeros((envs, classes), CLASS),
+        service=service,
     )
 
 

@@ -1,28 +1,35 @@
 """Static batching: a free GPU takes the queue with the oldest head and runs a batch to completion.
 
-docs/service-model.md defines it; routing.py asks it to admit a request, which GPU finishes next,
-and to finish. What it counts, waiting and running, everybody may read.
+docs/service-model.md defines it, and service.py what it is asked. A GPU's event is the end of the
+batch that it runs.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.completions import log_served, log_shed
-from llmroute_env.dynamics.predicted_work import added_work_s, queued_work_s
+from llmroute_env.dynamics.counts import change_running, change_waiting
+from llmroute_env.dynamics.predicted_work import marginal_work_s, queued_work_s
 from llmroute_env.dynamics.queues import append_slot, drop, drop_first, slot_at, slot_of
 from llmroute_env.dynamics.reward import credit_class, worth
+from llmroute_env.dynamics.service import expect_event
 from llmroute_env.dynamics.state import LATE
-from llmroute_env.dynamics.tournament import FINISH, set_key, winner
 from llmroute_env.dynamics.world import World
 
 
 @compiled
-def hosts(cluster: Cluster, gpu: int, model: int) -> bool:
-    """Whether `gpu` can answer by `model` at all."""
-    return bool(cluster.batch_limit[cluster.pool_of[gpu], model] > 0)
+def empty(world: World, e: int) -> None:
+    """Empty every ring of env `e`."""
+    cluster, s = world.cluster, world.state
+    for gpu in range(cluster.rules[0].gpus):
+        for m in range(cluster.rules[0].models):
+            queue = s.queues[e, gpu, m]
+            queue.first, queue.room = 0, 0
+            queue.added_s = cluster.service.batch_s[cluster.pool_of[gpu], m, 1]
 
 
 @compiled
@@ -45,25 +52,19 @@ def enqueue(world: World, e: int, gpu: int, model: int) -> None:
     added_s = queue.added_s
     if queue.waiting == 0:
         queue.oldest = env.decision
-    request = s.requests[e, append_slot(world, e, gpu, model)]
+    request = s.service.requests[e, append_slot(world, e, gpu, model)]
     request.arrival_s, request.deadline_s = env.now_s, env.deadline_s
     request.decision = env.decision
     request.task, request.user_class = env.task, env.user_class
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, env.now_s) + added_s
-    change_waiting(world, e, gpu, model, 1)
-
-
-@compiled
-def next_finish(world: World, e: int) -> int:
-    """The GPU whose batch finishes first, of those that run one; ties to the lower number."""
-    return winner(world.state.contests, e, FINISH, 0, world.cluster.rules[0].gpus, 1)
+    count_waiting(world, e, gpu, model, 1)
 
 
 @compiled
 def finish(world: World, e: int, gpu: int) -> None:
     """The batch of `gpu` is done: its requests earn their utility, and the next one begins."""
     s = world.state
-    at_s, gpus = s.gpus[e, gpu].finish_s, world.cluster.rules[0].gpus
+    at_s = s.gpus[e, gpu].finish_s
     model, size = s.gpus[e, gpu].model, s.gpus[e, gpu].running
     earn(world, e, gpu)
     change_running(world, e, gpu, model, -size)
@@ -74,7 +75,7 @@ def finish(world: World, e: int, gpu: int) -> None:
     if s.gpus[e, gpu].running == 0:
         # Only now: a batch that begins at once would have to move the key a second time.
         s.gpus[e, gpu].finish_s = math.inf
-        set_key(s.contests, e, FINISH, 0, gpus, gpu, math.inf)
+        expect_event(world, e, gpu, math.inf)
 
 
 @compiled
@@ -88,9 +89,8 @@ def earn(world: World, e: int, gpu: int) -> None:
     place, room = s.queues[e, gpu, model].first, s.queues[e, gpu, model].room
     number, queues = gpu * rules.models + model, rules.gpus * rules.models
     for _ in range(size):
-        slot = slot_at(place, number, queues)
+        request = s.service.requests[e, slot_at(place, number, queues)]
         place = place + 1 if place + 1 < room else 0
-        request = s.requests[e, slot]
         outcome, utility = worth(cluster, request, model, finish_s)
         if outcome == LATE:
             late, late_utility = late + 1, late_utility + utility
@@ -98,7 +98,7 @@ def earn(world: World, e: int, gpu: int) -> None:
             in_time_utility += utility
         if rules.classes > 1:
             credit_class(world, e, request.user_class, outcome, utility)
-        log_served(world, e, gpu, model, slot, outcome, utility)
+        log_served(world, e, gpu, model, request, outcome, utility)
     s.envs[e].in_time += size - late
     s.envs[e].late += late
     s.envs[e].step_in_time, s.envs[e].step_late = in_time_utility, late_utility
@@ -131,6 +131,12 @@ def oldest_head(world: World, e: int, gpu: int) -> int:
 
 
 @compiled
+def grace_of(cluster: Cluster, request: Any) -> float:
+    """How long after its deadline an answer to `request` still earns something."""
+    return float(cluster.terms[request.user_class, request.task].grace_s)
+
+
+@compiled
 def take_batch(world: World, e: int, gpu: int, model: int, at_s: float) -> int:
     """Choose those that fit for the batch, shed the expired before them; returns the size.
 
@@ -140,7 +146,7 @@ def take_batch(world: World, e: int, gpu: int, model: int, at_s: float) -> int:
     cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     pool = cluster.pool_of[gpu]
-    limit = cluster.batch_limit[pool, model]
+    limit, batch_s = cluster.batch_limit[pool, model], cluster.service.batch_s
     queue = s.queues[e, gpu, model]
     size, head_due_s = 0, math.inf
     most = min(limit, queue.waiting)
@@ -148,70 +154,72 @@ def take_batch(world: World, e: int, gpu: int, model: int, at_s: float) -> int:
     place, room = queue.first, queue.room
     number, queues = gpu * rules.models + model, rules.gpus * rules.models
     while size < most:
-        request = s.requests[e, slot_at(place, number, queues)]
+        request = s.service.requests[e, slot_at(place, number, queues)]
         place = place + 1 if place + 1 < room else 0
         due_s = request.arrival_s + request.deadline_s
         likely = 1 if rules.deadline_aware_batching else most
-        soonest_s = at_s + cluster.batch_s[pool, model, likely]
-        grace_s = cluster.terms[request.user_class, request.task].grace_s
-        if rules.shed_expired and soonest_s > due_s + grace_s:
+        soonest_s = at_s + batch_s[pool, model, likely]
+        if rules.shed_expired and soonest_s > due_s + grace_of(cluster, request):
             shed(world, e, gpu, model, size, at_s)
             # One fewer waits now, so the batch may be heading for a smaller size, and be quicker.
             most = min(limit, queue.waiting)
             continue
         if size == 0:
             head_due_s = due_s
-        grown_s = at_s + cluster.batch_s[pool, model, size + 1]
+        # A batch that grows is slower; with deadlines in mind it must not cost its head the answer.
+        grown_s = at_s + batch_s[pool, model, size + 1]
         if rules.deadline_aware_batching and size > 0 and grown_s > head_due_s:
             break
         size += 1
     if queue.waiting > size:
-        queue.oldest = s.requests[e, slot_of(world, e, gpu, model, size)].decision
+        first = s.service.requests[e, slot_of(world, e, gpu, model, size)]
+        queue.oldest = first.decision
     return size
 
 
 @compiled
 def shed(world: World, e: int, gpu: int, model: int, k: int, at_s: float) -> None:
     """Drop request `k` of those that wait, before any of which runs."""
-    log_shed(world, e, gpu, model, slot_of(world, e, gpu, model, k), at_s)
+    s = world.state
+    request = s.service.requests[e, slot_of(world, e, gpu, model, k)]
+    log_shed(world, e, gpu, model, request, at_s)
     drop(world, e, gpu, model, k)
-    world.state.envs[e].shed += 1
-    change_waiting(world, e, gpu, model, -1)
+    s.envs[e].shed += 1
+    count_waiting(world, e, gpu, model, -1)
 
 
 @compiled
 def start_batch(world: World, e: int, gpu: int, model: int, size: int, at_s: float) -> None:
     """Run the batch of `size` requests that `take_batch` has taken from the queue."""
     cluster, s = world.cluster, world.state
-    change_waiting(world, e, gpu, model, -size)
+    count_waiting(world, e, gpu, model, -size)
     change_running(world, e, gpu, model, size)
-    finish_s = at_s + cluster.batch_s[cluster.pool_of[gpu], model, size]
+    finish_s = at_s + cluster.service.batch_s[cluster.pool_of[gpu], model, size]
     s.gpus[e, gpu].model = model
     s.gpus[e, gpu].start_s, s.gpus[e, gpu].finish_s = at_s, finish_s
     s.gpus[e, gpu].drain_s = finish_s
     if s.gpus[e, gpu].waiting > 0:
         s.gpus[e, gpu].drain_s += queued_work_s(world, e, gpu)
     s.envs[e].busy_gpus += 1
-    set_key(s.contests, e, FINISH, 0, cluster.rules[0].gpus, gpu, finish_s)
+    expect_event(world, e, gpu, finish_s)
 
 
 @compiled
-def change_waiting(world: World, e: int, gpu: int, model: int, change: int) -> None:
-    """Count `change` more waiting requests, everywhere they are counted."""
-    cluster, s = world.cluster, world.state
-    queue = s.queues[e, gpu, model]
-    queue.waiting += change
-    queue.added_s = added_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
-    s.gpus[e, gpu].waiting += change
-    s.models[e, model].waiting += change
-    s.envs[e].waiting += change
+def count_waiting(world: World, e: int, gpu: int, model: int, change: int) -> None:
+    """Count `change` more waiting requests, and publish what one more would add."""
+    cluster = world.cluster
+    change_waiting(world, e, gpu, model, change)
+    queue = world.state.queues[e, gpu, model]
+    queue.added_s = marginal_work_s(cluster, cluster.pool_of[gpu], model, queue.waiting)
 
 
 @compiled
-def change_running(world: World, e: int, gpu: int, model: int, change: int) -> None:
-    """Count `change` more running requests, everywhere they are counted."""
-    s = world.state
-    s.queues[e, gpu, model].running += change
-    s.gpus[e, gpu].running += change
-    s.models[e, model].running += change
-    s.envs[e].running += change
+def copy_requests(world: World, source: int, target: int) -> None:
+    """Copy the requests in flight of one env to another; of the slots only those in use."""
+    s, rules = world.state, world.cluster.rules[0]
+    for gpu in range(rules.gpus):
+        for model in range(rules.models):
+            queue = s.queues[source, gpu, model]
+            for k in range(queue.running + queue.waiting):
+                slot = slot_of(world, source, gpu, model, k)
+                s.service.requests[target, slot] = s.service.requests[source, slot]

@@ -1,4 +1,4 @@
-"""Tournament trees over the GPUs: who finishes first, and who has the least load.
+"""Tournament trees over the GPUs: whose event is next, and who has the least load.
 
 A tree over n GPUs keeps in its inner node k (of 1..n-1) the winner among the leaves below: the GPU
 with the least key, ties to the lower number. Reading the winner costs O(1) and a new key O(log n),
@@ -10,8 +10,8 @@ from __future__ import annotations
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.state import Records
 
-FINISH, LOAD = range(2)
-"""The two tournaments: finish of the running batch (inf when idle), and the dispatcher's load."""
+EVENT, LOAD = range(2)
+"""The two tournaments: the service model's next event (inf if none), and the dispatcher's load."""
 
 
 @compiled

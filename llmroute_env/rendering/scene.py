@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.queues import waiting_slots
+from llmroute_env.dynamics.signals import seen
 from llmroute_env.dynamics.state import OUTCOMES, State
 from llmroute_env.simulation.simulation import Simulation
 
@@ -165,34 +165,34 @@ def _rows(simulation: Simulation, e: int) -> tuple[Row, ...]:
 
 
 def _batches(simulation: Simulation, e: int, gpus: range, models: int) -> tuple[Batch, ...]:
-    s, config = simulation.state, simulation.config
-    now_s = float(s.envs[e]["now_s"])
+    now = seen(simulation.state, e)
     found = []
     for gpu in gpus:
-        record = s.gpus[e, gpu]
-        if record["running"] > 0:
-            start_s, finish_s = float(record["start_s"]), float(record["finish_s"])
-            model, size = int(record["model"]), int(record["running"])
-            name = config.model_names[model]
-            found.append(Batch(model // models, name, size, now_s - start_s, finish_s - start_s))
+        if now.running[gpu] > 0:
+            start_s, finish_s = float(now.start_s[gpu]), float(now.finish_s[gpu])
+            model, size = int(now.model[gpu]), int(now.running[gpu])
+            name = simulation.config.model_names[model]
+            times_s = now.now_s - start_s, finish_s - start_s
+            found.append(Batch(model // models, name, size, *times_s))
     return tuple(found)
 
 
 def _queue(simulation: Simulation, e: int, gpus: range, models: range) -> Queue:
     s, cluster = simulation.state, simulation.cluster
     at = np.ix_(np.array(gpus), np.array(models))
-    waiting = s.queues[e]["waiting"][at]
+    waiting = seen(s, e).waiting[at]
     hosted = bool((cluster.batch_limit[cluster.pool_of][at] > 0).any())
-    parts = [_cells(s, e, gpus[g], models[m]) for g, m in np.argwhere(waiting > 0)]
+    parts = [_cells(simulation, e, gpus[g], models[m]) for g, m in np.argwhere(waiting > 0)]
     cells = np.concatenate(parts) if parts else np.zeros((0, 3))
     cells = cells[np.argsort(cells[:, 0], kind="stable")][:MOST_CELLS]
     slack_s = cells[:, 0] + cells[:, 1] - s.envs[e]["now_s"]
     return Queue(hosted, int(waiting.sum()), cells[:, 2].astype(np.int64), _share(slack_s, cells))
 
 
-def _cells(s: State, e: int, gpu: int, model: int) -> NDArray[np.float64]:
+def _cells(simulation: Simulation, e: int, gpu: int, model: int) -> NDArray[np.float64]:
     """Arrival, deadline and task of the first waiting requests of one queue, one per row."""
-    requests = s.requests[e, waiting_slots(s, e, gpu, model, MOST_CELLS)]
+    service = simulation.cluster.service
+    requests = service.waiting(simulation.state, e, gpu, model, MOST_CELLS)
     return np.stack([requests["arrival_s"], requests["deadline_s"], requests["task"]], axis=1)
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import masks
 from llmroute_env.dynamics.compiled import entry_point
-from llmroute_env.dynamics.queues import used_slots
 from llmroute_env.dynamics.state import (
     COMPLETION,
     COMPLETION_STRUCT,
@@ -121,8 +120,9 @@ class Simulation:
             own |= {"min_load": tape_load, "max_load": tape_load}
         self.cluster = build_cluster(config, own)
         rules = self.cluster.rules[0]
-        shape = envs, config.gpus, len(config.models), int(rules["classes"]), int(rules["slots"])
-        self.state = allocate(*shape)
+        own_arrays = self.cluster.service.allocate(config, envs)
+        shape = envs, config.gpus, len(config.models), int(rules["classes"])
+        self.state = allocate(*shape, own_arrays)
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
@@ -269,8 +269,8 @@ class Simulation:
         return summary(self.config, *ended)
 
     def snapshot(self) -> State:
-        """A copy of everything that changes; of the slots only those that a ring has reached."""
-        return self.state._replace(requests=self.state.requests[:, : used_slots(self.state)]).copy()
+        """A copy of everything that changes, without what no request has reached yet."""
+        return self.state._replace(service=self.cluster.service.in_use(self.state)).copy()
 
     def restore(self, snapshot: State) -> None:
         """Go back to `snapshot` and encode its observations.
@@ -278,11 +278,16 @@ class Simulation:
         Raises:
             ConfigError: the snapshot is of another shape, or its queues do not fit in here.
         """
-        slots = snapshot.requests.shape[1]
-        fits = self.state._replace(requests=self.state.requests[:, :slots])
-        mine = [array.shape for array in fits]
-        theirs = [array.shape for array in snapshot]
+        # Of the service model's own arrays a snapshot holds what was in use.
+        shared = len(self.state) - 1
+        taken = [
+            array if k < shared else array[:, : saved.shape[1]]
+            for k, (array, saved) in enumerate(zip(self.state.arrays, snapshot.arrays, strict=True))
+        ]
+        mine = [array.shape for array in taken]
+        theirs = [array.shape for array in snapshot.arrays]
         require(mine == theirs, "snapshot shapes", theirs, str(mine))
-        fits.restore(snapshot)
+        for array, saved in zip(taken, snapshot.arrays, strict=True):
+            array[...] = saved
         encode_envs(self.world, self.outputs)
         self._clear_logs()

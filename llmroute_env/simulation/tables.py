@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
 from llmroute_env.dynamics.dispatch import DISPATCHERS
-from llmroute_env.dynamics.queues import ring_slots
-from llmroute_env.specs import DEADLINE_KINDS, TICK_S, to_ticks_s
+from llmroute_env.dynamics.services import SERVICES
+from llmroute_env.specs import DEADLINE_KINDS, to_ticks_s
 
 
 def build_cluster(config: EnvConfig, rules: Mapping[str, float]) -> Cluster:
@@ -21,16 +21,16 @@ def build_cluster(config: EnvConfig, rules: Mapping[str, float]) -> Cluster:
     cluster = Cluster(
         rules=np.zeros(1, RULES),
         pools=np.array([(s, p.gpus) for s, p in zip(starts, config.pools, strict=True)], POOL),
+        service=SERVICES[config.service].tables(config),
         batch_limit=limits,
         largest_limit=limits.max(axis=0),
-        batch_s=batch_seconds(config, int(limits.max())),
         terms=terms(config),
         utility=config.utility,
         log_backlog=np.log1p(np.arange(LOGARITHMS) / config.gpus).astype(np.float32),
         pool_of=np.repeat(np.arange(len(config.pools)), [pool.gpus for pool in config.pools]),
         layout=config.layout.starts,
     )
-    for name, value in {**fixed_rules(config, int(limits.max())), **rules}.items():
+    for name, value in {**fixed_rules(config), **rules}.items():
         cluster.rules[0][name] = value
     return cluster
 
@@ -54,18 +54,7 @@ def batch_limits(config: EnvConfig) -> NDArray[np.int64]:
     return np.array(rows, np.int64)
 
 
-def batch_seconds(config: EnvConfig, largest: int) -> NDArray[np.float64]:
-    """Seconds of a batch of b by pool and model, shape (P, M, largest + 1)."""
-    table = np.zeros((len(config.pools), len(config.models), largest + 1))
-    for p, pool in enumerate(config.pools):
-        for m, model in enumerate(config.models):
-            # Beyond a model's measured batches the table is never read: its limit is lower.
-            for b, latency_s in enumerate(model.latency_s(config.gpu_of(pool))[:largest], 1):
-                table[p, m, b] = max(to_ticks_s(latency_s), TICK_S)
-    return table
-
-
-def fixed_rules(config: EnvConfig, largest_batch: int) -> dict[str, float]:
+def fixed_rules(config: EnvConfig) -> dict[str, float]:
     """Entries of RULES that follow from the configuration alone."""
     low, high = config.load_range
     return {
@@ -74,9 +63,6 @@ def fixed_rules(config: EnvConfig, largest_batch: int) -> dict[str, float]:
         "pools": len(config.pools),
         "tasks": len(config.tasks),
         "classes": max(len(config.classes), 1),
-        "slots": config.gpus
-        * len(config.models)
-        * ring_slots(config.queue_capacity, largest_batch),
         "queue_capacity": config.queue_capacity,
         "dispatcher": DISPATCHERS.index(config.dispatcher),
         "joint_action": config.action == "gpu-model",

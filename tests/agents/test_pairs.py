@@ -223,7 +223,8 @@ def test_features_of_gpus_are_what_they_say() -> None:
                 assert work == 16.0
                 continue
             rest = waiting[gpu, model] % limit
-            added_s = cluster.batch_s[pool, model, rest + 1] - cluster.batch_s[pool, model, rest]
+            batch_s = cluster.service.batch_s[pool, model]
+            added_s = batch_s[rest + 1] - batch_s[rest]
             assert work == pytest.approx(added_s / unit_s, rel=1e-5)
 
 

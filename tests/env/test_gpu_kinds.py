@@ -30,7 +30,7 @@ def test_a_batch_after_another_is_in_time_at_the_default_limit(gpu: str):
     config = EnvConfig(profile=SLOW, pools=(Pool(1, gpu=gpu),))
     cluster = Simulation(config).cluster
     for m in range(3):
-        finish_s = 2 * cluster.batch_s[0, m, cluster.batch_limit[0, m]]
+        finish_s = 2 * cluster.service.batch_s[0, m, cluster.batch_limit[0, m]]
         assert finish_s <= config.deadline.deadline_s
 
 
@@ -55,8 +55,8 @@ def test_a_model_may_have_a_table_for_a_kind_of_gpu():
     profile = replace(OPT, models=models, gpus=(*OPT.gpus, GpuSpec("other", 80_000_000_000)))
     config = EnvConfig(profile=profile, pools=(Pool(1), Pool(1, gpu="other")))
     cluster = Simulation(config).cluster
-    np.testing.assert_allclose(cluster.batch_s[1, 2, 1:33], table, atol=1e-9)
-    np.testing.assert_array_equal(cluster.batch_s[1, 0], cluster.batch_s[0, 0])
+    np.testing.assert_allclose(cluster.service.batch_s[1, 2, 1:33], table, atol=1e-9)
+    np.testing.assert_array_equal(cluster.service.batch_s[1, 0], cluster.service.batch_s[0, 0])
     assert cluster.batch_limit[1, 2] == 32
     assert read_config(to_plain(config)) == config
 

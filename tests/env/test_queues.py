@@ -18,8 +18,8 @@ GPU, MODEL = 3, 1
 
 def held(simulation: Simulation) -> list[int]:
     state = simulation.state
-    slots = waiting_slots(state, 0, GPU, MODEL, len(state.requests[0]))
-    return state.requests[0]["decision"][slots].tolist()
+    slots = waiting_slots(state, 0, GPU, MODEL, len(state.service.requests[0]))
+    return state.service.requests[0]["decision"][slots].tolist()
 
 
 def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
@@ -34,7 +34,7 @@ def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
         grows = rng.random() < (0.9 if decision // 300 % 2 == 0 else 0.4)
         if grows and len(expected) < capacity:
             slot = append_slot(world, 0, GPU, MODEL)
-            state.requests[0, slot]["decision"] = decision
+            state.service.requests[0, slot]["decision"] = decision
             expected.append(decision)
         elif expected and rng.random() < 0.5:
             k = int(rng.integers(len(expected)))
@@ -58,8 +58,8 @@ def test_memory_in_use_follows_the_longest_queue():
         longest = max(longest, (state.queues["waiting"] + state.queues["running"]).max())
     rooms = state.queues["room"].max()
     assert BLOCK < longest <= rooms < 2 * longest
-    used = np.flatnonzero(state.requests[0]["arrival_s"])
-    assert used[-1] < rooms * state.queues[0].size < len(state.requests[0])
+    used = np.flatnonzero(state.service.requests[0]["arrival_s"])
+    assert used[-1] < rooms * state.queues[0].size < len(state.service.requests[0])
 
 
 def test_a_snapshot_takes_only_the_slots_that_queues_have_reached():

@@ -1,0 +1,99 @@
+"""The border of a service model: what the rest of the dynamics asks it, and nothing else.
+
+A service model is a NamedTuple of read-only tables, `cluster.service`, whose static methods answer
+the questions below. `state.service` holds what it alone changes. What everybody may know of it, it
+publishes in the records of the state: what waits and what runs (counts.py), when a GPU is done with
+what runs and when with all it holds (`GPU.finish_s`, `GPU.drain_s`), the work that one more request
+would add (`QUEUE.added_s`), and through `expect_event` when it is to be asked again.
+
+The class is known when a caller is compiled, so a question costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from numba.extending import overload
+
+from llmroute_env.dynamics.compiled import OPTIONS, compiled
+from llmroute_env.dynamics.state import Records, State
+from llmroute_env.dynamics.tournament import EVENT, set_key
+from llmroute_env.dynamics.world import World
+
+Question = TypeVar("Question", bound=Callable[..., Any])
+
+
+class ServiceModel(Protocol):
+    """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
+
+    Its static methods `empty`, `admit`, `handle_event` and `copy_requests`, made by `compiled`,
+    answer the questions of these names.
+    """
+
+    @classmethod
+    def tables(cls, config: Any) -> Any:
+        """The model itself, for a configuration."""
+        ...
+
+    @staticmethod
+    def allocate(config: Any, envs: int) -> NamedTuple:
+        """Its own arrays, zeroed, each with `envs` rows."""
+        ...
+
+    @staticmethod
+    def in_use(state: State) -> NamedTuple:
+        """The same arrays, without columns that nothing has reached yet: for snapshots."""
+        ...
+
+    @staticmethod
+    def waiting(state: State, e: int, gpu: int, model: int, most: int) -> Records:
+        """The first requests that wait there, at most so many: for pictures.
+
+        They have at least the fields arrival_s, deadline_s and task.
+        """
+        ...
+
+
+def question(ask: Question) -> Question:
+    """`ask`, which compiled callers replace by the answer of the service model of their world."""
+
+    def answer(world: Any, *arguments: Any) -> Any:
+        cluster = world.types[world.fields.index("cluster")]
+        model = cluster.types[cluster.fields.index("service")].instance_class
+        return getattr(model, ask.__name__).py_func
+
+    options: Any = {name: value for name, value in OPTIONS.items() if name != "cache"}
+    overload(ask, jit_options=options, strict=False)(answer)
+    return ask
+
+
+@question
+def empty(world: World, e: int) -> None:
+    """Empty all GPUs of env `e`: the counts are 0, GPU.model -1 and its times 0 already."""
+    world.cluster.service.empty(world, e)
+
+
+@question
+def admit(world: World, e: int, gpu: int, model: int) -> bool:
+    """Take the pending request for `model` on `gpu`, which hosts it; False if it has no room."""
+    taken: bool = world.cluster.service.admit(world, e, gpu, model)
+    return taken
+
+
+@question
+def handle_event(world: World, e: int, gpu: int) -> None:
+    """Do what is due on `gpu` at the time that was expected: who is answered is credited."""
+    world.cluster.service.handle_event(world, e, gpu)
+
+
+@question
+def copy_requests(world: World, source: int, target: int) -> None:
+    """Copy what `state.service` holds of one env to another; the shared records are already."""
+    world.cluster.service.copy_requests(world, source, target)
+
+
+@compiled
+def expect_event(world: World, e: int, gpu: int, at_s: float) -> None:
+    """Ask for `handle_event` of `gpu` at `at_s` and no other time; inf for not at all."""
+    set_key(world.state.contests, e, EVENT, 0, world.cluster.rules[0].gpus, gpu, at_s)

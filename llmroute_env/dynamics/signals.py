@@ -1,0 +1,112 @@
+"""Signals: what a router may know of the cluster, as named questions.
+
+Observations, compiled heuristics, rollouts and pictures ask here and never the state, so that
+what they know is decided in one place. Signals are exact and of this moment.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.state import State
+from llmroute_env.dynamics.world import World
+
+
+@compiled
+def load_over_short_window(world: World, e: int) -> float:
+    """Estimated arrival rate in units of load 1, forgetting within the short window."""
+    return float(world.state.envs[e].fast_rate_per_s / world.cluster.rules[0].load_1_per_s)
+
+
+@compiled
+def load_over_long_window(world: World, e: int) -> float:
+    """Estimated arrival rate in units of load 1, forgetting within the long window."""
+    return float(world.state.envs[e].slow_rate_per_s / world.cluster.rules[0].load_1_per_s)
+
+
+@compiled
+def share_of_busy_gpus(world: World, e: int) -> float:
+    """Share of the GPUs that serve something."""
+    return float(world.state.envs[e].busy_gpus / world.cluster.rules[0].gpus)
+
+
+@compiled
+def waiting_for_model(world: World, e: int, model: int) -> int:
+    """Requests that wait for `model`, on all GPUs."""
+    return int(world.state.models[e, model].waiting)
+
+
+@compiled
+def running_by_model(world: World, e: int, model: int) -> int:
+    """Requests that `model` is answering, on all GPUs."""
+    return int(world.state.models[e, model].running)
+
+
+@compiled
+def waiting(world: World, e: int, gpu: int, model: int) -> int:
+    """Requests that wait for `model` on `gpu`."""
+    return int(world.state.queues[e, gpu, model].waiting)
+
+
+@compiled
+def is_idle(world: World, e: int, gpu: int) -> bool:
+    """Whether `gpu` serves nothing."""
+    return bool(world.state.gpus[e, gpu].running == 0)
+
+
+@compiled
+def serving_model(world: World, e: int, gpu: int) -> int:
+    """The model that `gpu` runs; -1 if it is idle."""
+    return int(world.state.gpus[e, gpu].model)
+
+
+@compiled
+def remaining_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until a busy `gpu` is done with what it runs."""
+    s = world.state
+    return float(max(s.gpus[e, gpu].finish_s - s.envs[e].now_s, 0.0))
+
+
+@compiled
+def backlog_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until `gpu` would have worked off all it holds, if nothing else came."""
+    s = world.state
+    return float(max(s.gpus[e, gpu].drain_s - s.envs[e].now_s, 0.0))
+
+
+@compiled
+def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
+    """Seconds of work that one more request for `model` would add to `gpu`, which hosts it."""
+    return float(world.state.queues[e, gpu, model].added_s)
+
+
+@compiled
+def predicted_latency_s(world: World, e: int, gpu: int, model: int) -> float:
+    """Predicted latency of the pending request on (gpu, model): all work there, then its own."""
+    return backlog_s(world, e, gpu) + added_work_s(world, e, gpu, model)
+
+
+class Seen(NamedTuple):
+    """The signals of one env as arrays, for whoever is not compiled: G GPUs, M models."""
+
+    now_s: float
+    waiting: NDArray[np.int64]  # (G, M)
+    running: NDArray[np.int64]  # (G,)
+    model: NDArray[np.int64]  # (G,) that runs; -1 if idle
+    start_s: NDArray[np.float64]  # (G,) of what runs
+    finish_s: NDArray[np.float64]  # (G,) likewise
+
+
+def seen(s: State, e: int) -> Seen:
+    """What a router may know of env `e`."""
+    gpus = s.gpus[e]
+    return Seen(
+        float(s.envs[e]["now_s"]),
+        s.queues[e]["waiting"].astype(np.int64),
+        *(gpus[name].astype(np.int64) for name in ("running", "model")),
+        *(gpus[name].astype(np.float64) for name in ("start_s", "finish_s")),
+    )
