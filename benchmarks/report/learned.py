@@ -43,6 +43,10 @@ def sections(results: Results) -> list[Section]:
     return [Section("Learned against the best tuned heuristic", tuple(parts))]
 
 
+GAP = 1.2
+"""Lines between the routers of two entries in the figure of gains."""
+
+
 def compared(results: Results, entries: Sequence[str]) -> dict[str, str]:
     """Those of the entries with a learned router, and their best tuned heuristic."""
     best = {entry: results.best_tuned(entry) for entry in entries if results.learned(entry)}
@@ -64,8 +68,8 @@ def figure(results: Results, against: Against) -> Picture:
 
 def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figure:
     """Per entry and learned router, the gain over the best tuned heuristic with its interval."""
-    entries = list(dict.fromkeys(entry for by_entry in found.values() for entry in by_entry))
-    height = 1.3 + 0.11 * len(entries) * (len(found) + 1.2)
+    places = stacked(found)
+    height = 1.3 + 0.11 * (max(places.values()) + GAP)
     figure, axes = new_figure(1, 1, (10.5, height))
     axis = axes[0, 0]
     values = [value for by_entry in found.values() for value in by_entry.values()]
@@ -73,29 +77,42 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     lows = [value.ci_low for value in values]
     # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
     left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
-    offsets = (np.arange(len(found)) - (len(found) - 1) / 2) * 0.8 / max(len(found), 2)
-    for offset, (agent, by_entry) in zip(offsets, found.items(), strict=True):
+    for agent, by_entry in found.items():
         color = style(results, agent)["color"]
         axis.plot([], [], "o", color=color, markersize=4, label=agent)
         for entry, value in by_entry.items():
-            place = entries.index(entry) + offset
+            place = places[entry, agent]
             mark = "o" if value.mean >= left else "<"
             axis.plot(max(value.mean, left), place, mark, color=color, markersize=4, clip_on=False)
             axis.plot((value.ci_low, value.ci_high), (place, place), color=color, linewidth=1.5)
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)
     axis.xaxis.set_major_formatter("{x:+g}")
-    axis.invert_yaxis()
+    axis.set_ylim(max(places.values()) + GAP / 2, -GAP / 2)
     axis.grid(axis="y", color="#eeeeee")
     axis.set(xlabel="utility of peak, minus the best tuned heuristic's")
+    entries = list(dict.fromkeys(entry for entry, _ in places))
     if len(entries) == 1:
         # Of many routers on one entry the names say more than a legend of repeated colours.
-        axis.set_yticks(offsets, list(found))
+        axis.set_yticks(list(places.values()), [agent for _, agent in places])
         axis.set_title(entries[0])
     else:
-        axis.set_yticks(np.arange(len(entries)), entries)
+        middles = [np.mean([y for (of, _), y in places.items() if of == e]) for e in entries]
+        axis.set_yticks(middles, entries)
         put_legend(figure, axis)
     return figure
+
+
+def stacked(found: Mapping[str, Mapping[str, Interval]]) -> dict[tuple[str, str], float]:
+    """Heights of the routers that met each entry, one below the other, in lines."""
+    entries = dict.fromkeys(entry for by_entry in found.values() for entry in by_entry)
+    places: dict[tuple[str, str], float] = {}
+    top = 0.0
+    for entry in entries:
+        here = [agent for agent, by_entry in found.items() if entry in by_entry]
+        places |= {(entry, agent): top + line for line, agent in enumerate(here)}
+        top += len(here) + GAP
+    return places
 
 
 def met(results: Results, entry: str, agent: str) -> bool:
