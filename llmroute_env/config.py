@@ -59,6 +59,8 @@ class EnvConfig:
         classes: kinds of users with deadlines and weights of their own; none: all are alike.
         class_mix: how frequent each class is, by name, relative to the others; equal by default.
         service: what happens to requests on a GPU: one of SERVICES.
+        reject: whether a router may turn requests away, at once and for nothing: one more action,
+            the last.
     """
 
     profile: str | Profile = "opt-a100"
@@ -81,6 +83,7 @@ class EnvConfig:
     classes: tuple[RequestClass, ...] = field(default=(), metadata=LATER)
     class_mix: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     service: str = field(default="static", metadata=LATER)
+    reject: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_rules()
@@ -92,6 +95,7 @@ class EnvConfig:
         accepted = ", ".join(DISPATCHERS)
         require(self.dispatcher in DISPATCHERS, "dispatcher", self.dispatcher, accepted)
         require(self.action in ACTIONS, "action", self.action, ", ".join(ACTIONS))
+        require(isinstance(self.reject, bool), "reject", self.reject, "True or False")
         require(self.service in SERVICES, "service", self.service, ", ".join(SERVICES))
         capacity = self.queue_capacity
         valid = isinstance(capacity, int) and 1 <= capacity <= 1_000_000
@@ -222,7 +226,7 @@ class EnvConfig:
     @property
     def actions(self) -> int:
         """Size of the action space."""
-        return number_of_actions(self.action, self.gpus, len(self.models))
+        return number_of_actions(self.action, self.gpus, len(self.models), self.reject)
 
     @property
     def largest_model(self) -> ModelSpec:

@@ -32,7 +32,8 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
     ### Action space
     `Discrete(M)`: the model, smallest first (`opt-125m`, `opt-1.3b`, `opt-6.7b`). With
     `action="gpu-model"`: `Discrete(G * M)`, GPU-major; `action_masks()` says which are hosted, and
-    a request sent where its model is not hosted is rejected.
+    a request sent where its model is not hosted is rejected. With `reject=True` there is one action
+    more, the last, which turns the request away.
 
     ### Observation space
     A float32 `Box`; columns by default, for T tasks and M models:

@@ -82,6 +82,12 @@ SCENARIOS = {
             EnvConfig(workload=PoissonArrivals(span_s=300.0), load=(4.0, 16.0)),
         ),
         _scenario(
+            "admission",
+            "hard synthetic reject",
+            "the arrivals of overload; a router may turn requests away, which earns nothing",
+            EnvConfig(workload=PoissonArrivals(span_s=300.0), load=(4.0, 16.0), reject=True),
+        ),
+        _scenario(
             "task-shift",
             "hard real shift",
             "the arrivals of unpredictable-1; the task mix of the test split is another",

@@ -122,6 +122,7 @@ class Hindsight(LooksAhead):
     action = "gpu-model"
 
     def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
+        require(not config.reject, f"{name} reject", True, "False: it tries pairs alone")
         super().__init__(name, replace(config, action="model"))
         self.price = price
 

@@ -10,6 +10,7 @@ from agents.compiled import policies as compiled_policies
 from agents.compiled.policies import CompiledPolicy
 from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from llmroute_env.config import EnvConfig
+from llmroute_env.specs import require
 
 
 def q_network(
@@ -17,9 +18,12 @@ def q_network(
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
     inputs: NDArray[np.int64] | int = config.layout.width
+    outputs = config.actions
     if config.action == "gpu-model":
-        inputs = gpu_inputs(config.layout)
-    return QNetwork(inputs, hidden, len(config.models), dueling, seed)
+        # One row of inputs per GPU, one output for each of its models: none is of no GPU.
+        require(not config.reject, "reject", True, "False for networks over (GPU, model) pairs")
+        inputs, outputs = gpu_inputs(config.layout), len(config.models)
+    return QNetwork(inputs, hidden, outputs, dueling, seed)
 
 
 def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:

@@ -32,6 +32,7 @@ from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
 from agents.settings.presets import SETTINGS
 from agents.settings.sb3 import SB3Settings
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.features import Layout
 from llmroute_env.recording.files import versions, write_atomically
 
@@ -204,7 +205,7 @@ def check_fit(card: Card, config: EnvConfig) -> None:
     gpus, models = config.gpus, config.model_names
     if card.action == "gpu-model" and not isinstance(card.settings, SB3Settings):
         gpus = card.actions // len(card.models)
-    actions = len(models) * (gpus if card.action == "gpu-model" else 1)
+    actions = number_of_actions(card.action, gpus, len(models), config.reject)
     if actions != card.actions or models != card.models:
         raise CheckpointError(
             f"models: got {models!r} and {actions} actions; "

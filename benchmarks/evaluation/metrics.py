@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import NOBODY
 from llmroute_env.dynamics.state import LATE, Records
 
 WINDOW_S = 1.0
@@ -69,7 +70,8 @@ def policy_map(completions: Records, config: EnvConfig) -> NDArray[np.int64]:
     level = np.searchsorted(BACKLOG_EDGES, backlog, "right") - 1
     shape = (len(RATE_EDGES) - 1, len(BACKLOG_EDGES) - 1, len(config.models))
     decisions = np.zeros(shape, np.int64)
-    known = arrival_s >= 1.0
+    # What a router turned away is no model's.
+    known = (arrival_s >= 1.0) & (completions["model"] != NOBODY)
     np.add.at(decisions, (rate[known], level[known], completions["model"][known]), 1)
     return decisions
 

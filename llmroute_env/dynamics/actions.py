@@ -1,4 +1,7 @@
-"""What an action number means: a model, or a (GPU, model) pair, GPU-major."""
+"""What an action number means: a model, a (GPU, model) pair, GPU-major, or the last one: reject.
+
+Whoever counts, masks or reads action numbers asks here.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,44 @@ from llmroute_env.dynamics.compiled import compiled
 ACTIONS = ("model", "gpu-model")
 """What a router may decide; without the GPU, the dispatcher chooses it."""
 
+NOBODY = -1
+"""In place of a model: the request is turned away. In place of a GPU: the action names none."""
 
-def number_of_actions(kind: str, gpus: int, models: int) -> int:
-    """How many actions of a kind there are."""
-    return models * (gpus if kind == "gpu-model" else 1)
+
+def number_of_actions(kind: str, gpus: int, models: int, reject: bool = False) -> int:
+    """How many actions of a kind there are, with one more if a router may `reject`."""
+    return models * (gpus if kind == "gpu-model" else 1) + reject
 
 
 def masks(cluster: Cluster, kind: str) -> NDArray[np.bool_]:
-    """Which actions of a kind lead to a GPU that hosts the model, shape (actions,)."""
+    """Which actions of a kind lead to a GPU that hosts the model, or reject; shape (actions,)."""
     hosted: NDArray[np.bool_] = (cluster.batch_limit > 0)[cluster.pool_of]
-    found: NDArray[np.bool_] = np.logical_or.reduce(hosted)
-    return hosted.ravel() if kind == "gpu-model" else found
+    found = hosted.ravel() if kind == "gpu-model" else np.logical_or.reduce(hosted)
+    return np.append(found, True) if cluster.rules[0]["reject"] else found
 
 
 @compiled
-def most_actions(cluster: Cluster) -> int:
-    """How many actions the router of `cluster` has."""
+def routes(cluster: Cluster) -> int:
+    """How many actions route the request somewhere: all but reject, which comes after them."""
     rules = cluster.rules[0]
     return int(rules.models * rules.gpus if rules.joint_action else rules.models)
 
 
 @compiled
+def most_actions(cluster: Cluster) -> int:
+    """How many actions the router of `cluster` has."""
+    return int(routes(cluster) + cluster.rules[0].reject)
+
+
+@compiled
 def model_of(cluster: Cluster, action: int) -> int:
-    """The model that an action names."""
-    return int(action % cluster.rules[0].models)
+    """The model that an action names; NOBODY if it rejects."""
+    return int(action % cluster.rules[0].models) if action < routes(cluster) else NOBODY
 
 
 @compiled
 def gpu_of(cluster: Cluster, action: int) -> int:
-    """The GPU that an action names; -1 if it leaves the choice to the dispatcher."""
+    """The GPU that an action names; NOBODY if it rejects or leaves the choice to the dispatcher."""
     rules = cluster.rules[0]
-    return int(action // rules.models) if rules.joint_action else -1
+    names_gpu = rules.joint_action and action < routes(cluster)
+    return int(action // rules.models) if names_gpu else NOBODY

@@ -20,6 +20,7 @@ RULES = np.dtype(
         ("queue_capacity", "i8"),
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model
+        ("reject", "b1"),  # there is one action more, which turns the request away
         ("shed_expired", "b1"),
         ("deadline_aware_batching", "b1"),
         ("peak_model", "i8"),

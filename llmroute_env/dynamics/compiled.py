@@ -103,7 +103,7 @@ def compiled(function: Function) -> Function:
     With NUMBA_DISABLE_JIT=1 the function stays plain Python with the same results.
     """
     dispatcher = numba.njit(**OPTIONS)(function)
-    cache = getattr(dispatcher, "_cache", None)
+    cache: Any = getattr(dispatcher, "_cache", None)
     cache_file = getattr(cache, "_cache_file", None)
     if cache_file is not None:
         # Numba compares only the file that defines a function with its cache, not the files it

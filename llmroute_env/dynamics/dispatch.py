@@ -18,6 +18,7 @@ def choose_gpu(world: World, e: int, model: int) -> int:
     rules = cluster.rules[0]
     if rules.dispatcher == ROUND_ROBIN:
         return next_host(cluster, s.envs[e].next_gpu, model)
+    # One tree per pool: its GPUs host the same models, so a winner is a host or nobody is.
     best = -1
     for p in range(rules.pools):
         if cluster.batch_limit[p, model] > 0:
@@ -48,6 +49,7 @@ def update_load(world: World, e: int, gpu: int) -> None:
         return
     held = s.gpus[e, gpu].waiting + s.gpus[e, gpu].running
     key = s.gpus[e, gpu].drain_s if rules.dispatcher == LEAST_WORK else float(held)
+    # Most events leave the drain time as predicted: they need no match.
     if key != s.contests[e, LOAD, gpu].key:
         pool = cluster.pools[cluster.pool_of[gpu]]
         set_key(s.contests, e, LOAD, pool.first_gpu, pool.gpus, gpu, key)

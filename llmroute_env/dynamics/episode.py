@@ -62,6 +62,7 @@ def cut_window(world: World, e: int) -> None:
     """Draw a load and the window of the tape that the episode replays."""
     cluster, tape, s = world.cluster, world.tape, world.state
     rules = cluster.rules[0]
+    # Both are drawn whatever they are used for: another load range does not shift other windows.
     position, level = draw(world, e), draw(world, e)
     load = rules.min_load * (rules.max_load / rules.min_load) ** level
     stretch = rules.tape_load / load
@@ -89,6 +90,7 @@ def present(world: World, e: int, decision: int) -> None:
     env.user_class = tape.user_class[env.first + decision]
     terms = cluster.terms[env.user_class, env.task]
     env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
+    # The request itself counts: a router that meets the first one of a burst sees it.
     fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
     elapsed_s = env.elapsed_s
     env.fast_rate_per_s = env.fast_rate_per_s * math.exp(-elapsed_s / fast_s) + 1.0 / fast_s
@@ -124,6 +126,7 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     submit(world, e, action)
     decision = env.decision + 1
     last = env.first + decision >= env.end
+    # After the last request everything in flight is served to its end.
     until_s = math.inf if last else arrival_s(world, e, decision)
     finish_s = advance(world, e, until_s)
     now_s = finish_s if last else until_s

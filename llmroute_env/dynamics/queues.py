@@ -101,11 +101,16 @@ def grow(world: World, e: int, gpu: int, model: int) -> None:
     queue = s.queues[e, gpu, model]
     old = queue.room
     queues = cluster.rules[0].gpus * cluster.rules[0].models
+    # Never beyond the slots that are there: ring_slots made room for the most that can be held.
     added = min(max(old, BLOCK), s.service.requests.shape[1] // queues - old)
     first = queue.first
+    # `first` is 0 while slots are moved, so that slot_of counts places and does not wrap.
     queue.first, queue.room = 0, old + added
     if first == 0:
+        # The queue lies in order from the ring's start: the new room follows its end as it is.
         return
+    # What lies from `first` to the old end moves to the new end, so that the ring stays one run of
+    # places. Backwards: source and target overlap where the ring grows by less than they are long.
     for place in range(old - 1, first - 1, -1):
         source = slot_of(world, e, gpu, model, place)
         target = slot_of(world, e, gpu, model, place + added)
@@ -127,6 +132,7 @@ def drop_first(world: World, e: int, gpu: int, model: int, count: int) -> None:
 def drop(world: World, e: int, gpu: int, model: int, k: int) -> None:
     """Forget request `k` of the queue: those before it move up by one."""
     s = world.state
+    # From the front: before the gap are at most those chosen for a batch, behind it may be many.
     for later in range(k, 0, -1):
         target = slot_of(world, e, gpu, model, later)
         source = slot_of(world, e, gpu, model, later - 1)

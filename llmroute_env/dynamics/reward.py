@@ -28,6 +28,7 @@ def decay(kind: int, grace_s: float, lateness_s: float) -> float:
     x = lateness_s / grace_s
     if kind == LINEAR:
         return 1.0 - x
+    # Less the floor, so that nothing is lost at once on the deadline or at the end of the grace.
     floor = math.exp(-STEEPNESS)
     return (math.exp(-STEEPNESS * x) - floor) / (1.0 - floor)
 

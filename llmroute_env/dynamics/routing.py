@@ -8,7 +8,7 @@ inner loops.
 
 from __future__ import annotations
 
-from llmroute_env.dynamics.actions import gpu_of, model_of
+from llmroute_env.dynamics.actions import NOBODY, gpu_of, model_of
 from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.completions import log_rejected
@@ -21,22 +21,30 @@ from llmroute_env.dynamics.world import World
 
 @compiled
 def submit(world: World, e: int, action: int) -> None:
-    """Route the pending request of env `e`; an idle GPU starts on it at once."""
+    """Route the pending request of env `e`, or turn it away; an idle GPU starts on it at once."""
     cluster, s = world.cluster, world.state
-    rules = cluster.rules[0]
     gpu, model = gpu_of(cluster, action), model_of(cluster, action)
-    if gpu < 0:
-        gpu = choose_gpu(world, e, model)
-    if rules.dispatcher == ROUND_ROBIN:
-        s.envs[e].next_gpu = gpu + 1
     s.envs[e].routed += 1
-    s.models[e, model].routed += 1
     expect(world, e)
-    if not hosts(cluster, gpu, model) or not admit(world, e, gpu, model):
-        s.envs[e].rejected += 1
-        log_rejected(world, e, gpu, model)
+    if model == NOBODY:
+        turn_away(world, e, NOBODY, NOBODY)
         return
-    update_load(world, e, gpu)
+    if gpu == NOBODY:
+        gpu = choose_gpu(world, e, model)
+    if cluster.rules[0].dispatcher == ROUND_ROBIN:
+        s.envs[e].next_gpu = gpu + 1
+    s.models[e, model].routed += 1
+    if hosts(cluster, gpu, model) and admit(world, e, gpu, model):
+        update_load(world, e, gpu)
+    else:
+        turn_away(world, e, gpu, model)
+
+
+@compiled
+def turn_away(world: World, e: int, gpu: int, model: int) -> None:
+    """The pending request is rejected, by the router or for lack of room."""
+    world.state.envs[e].rejected += 1
+    log_rejected(world, e, gpu, model)
 
 
 @compiled

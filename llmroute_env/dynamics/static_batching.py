@@ -49,6 +49,7 @@ def enqueue(world: World, e: int, gpu: int, model: int) -> None:
     """Append the pending request to the queue of (gpu, model)."""
     s = world.state
     env, queue = s.envs[e], s.queues[e, gpu, model]
+    # Before the request is counted: counting publishes what the next one would add.
     added_s = queue.added_s
     if queue.waiting == 0:
         queue.oldest = env.decision
@@ -66,6 +67,7 @@ def finish(world: World, e: int, gpu: int) -> None:
     s = world.state
     at_s = s.gpus[e, gpu].finish_s
     model, size = s.gpus[e, gpu].model, s.gpus[e, gpu].running
+    # Credited while they are still in the ring and counted as running: the log reads both.
     earn(world, e, gpu)
     change_running(world, e, gpu, model, -size)
     drop_first(world, e, gpu, model, size)
@@ -114,6 +116,7 @@ def form_batch(world: World, e: int, gpu: int, at_s: float) -> None:
         if size > 0:
             start_batch(world, e, gpu, model, size, at_s)
             return
+        # All that waited was shed: what it was predicted to take will not be taken.
         s.gpus[e, gpu].drain_s = at_s
 
 
@@ -151,12 +154,14 @@ def take_batch(world: World, e: int, gpu: int, model: int, at_s: float) -> int:
     size, head_due_s = 0, math.inf
     most = min(limit, queue.waiting)
     # Places are followed by hand: asking for each slot anew would divide for every request.
+    # Shedding moves none of those that are still to be looked at.
     place, room = queue.first, queue.room
     number, queues = gpu * rules.models + model, rules.gpus * rules.models
     while size < most:
         request = s.service.requests[e, slot_at(place, number, queues)]
         place = place + 1 if place + 1 < room else 0
         due_s = request.arrival_s + request.deadline_s
+        # With deadlines in mind the batch may stay as small as 1: hopeless is who misses even that.
         likely = 1 if rules.deadline_aware_batching else most
         soonest_s = at_s + batch_s[pool, model, likely]
         if rules.shed_expired and soonest_s > due_s + grace_of(cluster, request):

@@ -97,11 +97,13 @@ def step_envs(
     rules = cluster.rules[0]
     same_step = rules.autoreset == SAME_STEP
     most = most_actions(world.cluster)
+    # All before any: a refused call must not leave some of the envs a step ahead.
     for e in range(first, last):
         if actions[e] < 0 or actions[e] >= most:
             return -1 - e
     log.used[0] = logged
     for e in range(first, last):
+        # At most all in flight and the pending request can end in one step.
         in_flight = s.envs[e].waiting + s.envs[e].running
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
             return e

@@ -41,6 +41,8 @@ def set_key(
     while node >= 1:
         before = contests[e, column, first + node].winner
         after = play(contests, e, column, first, n, node)
+        # Another has won here before and again: nothing above has changed. If `gpu` itself has won
+        # again, its new key may still lose above.
         if after == before and after != gpu:
             break
         contests[e, column, first + node].winner = after

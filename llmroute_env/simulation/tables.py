@@ -66,6 +66,7 @@ def fixed_rules(config: EnvConfig) -> dict[str, float]:
         "queue_capacity": config.queue_capacity,
         "dispatcher": DISPATCHERS.index(config.dispatcher),
         "joint_action": config.action == "gpu-model",
+        "reject": config.reject,
         "shed_expired": config.shed_expired,
         "deadline_aware_batching": config.deadline_aware_batching,
         "peak_model": config.models.index(config.largest_model),

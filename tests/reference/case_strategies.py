@@ -15,7 +15,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from .service_case import Action, Case, PoolCase, UserCase
+from .service_case import REJECT, Action, Case, PoolCase, UserCase
 
 TICK_S = 2.0**-30
 UNITS_S = (TICK_S, 12_345 * TICK_S, 2.0**-10, 2.0**-4)
@@ -72,7 +72,10 @@ def random_case(
         ),
         arrivals_s=arrival_times(arrival_rng, cluster, unit_s, requests),
         tasks=tuple(task_rng.randrange(tasks) for _ in range(requests)),
-        actions=random_actions(action_rng, cluster, models, requests, pairs),
+        actions=with_rejections(
+            Random(f"{seed} rejections"),
+            random_actions(action_rng, cluster, models, requests, pairs),
+        ),
         deadlines_s=tuple(deadline_rng.choice(deadlines) * unit_s for _ in range(requests)),
         deadline_kind=kind,
         grace_s=grace_s,
@@ -174,6 +177,12 @@ def random_actions(
 
     chosen = [pair() for _ in range(requests)]
     return tuple(chosen) if pairs else tuple(model for _, model in chosen)
+
+
+def with_rejections(rng: Random, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Mostly the actions themselves; else a part of the requests is turned away."""
+    share = rng.choice((0.0, 0.0, 0.0, 0.1, 0.6))
+    return tuple(REJECT if rng.random() < share else action for action in actions)
 
 
 def repeated(case: Case, times: int, pause_s: float) -> Case:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Action = int | tuple[int, int]
-"""A model, or a (GPU, model) pair."""
+REJECT = "reject"
+Action = int | tuple[int, int] | str
+"""A model, or a (GPU, model) pair, or REJECT."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from .service_case import Action, Case, Fate, PoolCase, UserCase
+from .service_case import REJECT, Action, Case, Fate, PoolCase, UserCase
 
 TICKS_PER_S = 2**30
 
@@ -142,6 +142,9 @@ class Service:
     def arrive(self) -> Generator[simpy.Event, None, None]:
         for request, action in zip(self.requests, self.case.actions, strict=True):
             yield Moment(self.clock, request.arrival, self.rank_of_arrivals)
+            if action == REJECT:
+                request.fate = Fate("rejected", -1, -1, 0, None, self.now / TICKS_PER_S, 0.0)
+                continue
             gpu, model = self.route(action)
             if not self.hosts(gpu, model) or self.is_full(gpu, model):
                 self.drop(request, gpu, model, "rejected")

@@ -23,7 +23,7 @@ from llmroute_env.specs import (
 from llmroute_env.vector_env import LLMRouteVectorEnv
 from traces.trace import Provenance, Trace
 
-from .service_case import Action, Case, Fate
+from .service_case import REJECT, Action, Case, Fate
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def fields_of(case: Case) -> dict[str, Any]:
             case.deadlines_s[0], case.deadline_kind, case.grace_s if soft else 0.0
         ),
         "dispatcher": case.dispatcher,
-        "action": "gpu-model" if isinstance(case.actions[0], tuple) else "model",
+        "action": "gpu-model" if takes_pairs(case) else "model",
+        "reject": REJECT in case.actions,
         "queue_capacity": case.queue_capacity,
         "max_batch": {
             f"model-{m}": limit for pool in case.pools for m, limit in pool.batch_limit.items()
@@ -119,8 +120,16 @@ def set_deadline(simulation: Simulation, deadline_s: float) -> None:
     simulation.state.envs["deadline_s"] = to_ticks_s(deadline_s)
 
 
-def number_of(action: Action, models: int) -> int:
-    """The environment's number for an action; pairs count GPU-major."""
+def takes_pairs(case: Case) -> bool:
+    """Whether actions are (GPU, model) pairs."""
+    return any(isinstance(action, tuple) for action in case.actions)
+
+
+def number_of(action: Action, case: Case) -> int:
+    """The environment's number for an action: pairs count GPU-major, and reject comes last."""
+    models = len(case.accuracy[0])
+    if isinstance(action, str):
+        return models * (sum(pool.gpus for pool in case.pools) if takes_pairs(case) else 1)
     return action[0] * models + action[1] if isinstance(action, tuple) else action
 
 
@@ -132,7 +141,7 @@ def run_single(case: Case) -> Episode:
     episode = Episode([], [], [], True, False)
     for action, deadline_s in zip(case.actions, case.deadlines_s, strict=True):
         set_deadline(env.simulation, deadline_s)
-        _, reward, terminated, _, info = env.step(number_of(action, len(case.accuracy[0])))
+        _, reward, terminated, _, info = env.step(number_of(action, case))
         episode.completions.append(env.simulation.completions.copy())
         episode.rewards.append(reward)
         episode.elapsed_s.append(info["elapsed_s"])
@@ -148,7 +157,7 @@ def run_cut(case: Case, requests: int) -> Episode:
     episode = Episode([], [], [], False, True)
     for action, deadline_s in zip(case.actions[:requests], case.deadlines_s, strict=False):
         set_deadline(env.simulation, deadline_s)
-        numbers = np.full(2, number_of(action, len(case.accuracy[0])))
+        numbers = np.full(2, number_of(action, case))
         _, rewards, _, truncated, infos = env.step(numbers)
         completions = infos["completions"]
         episode.completions.append(completions[completions["env"] == 1])
