@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import require
+from traces.processes.arrivals import check_expected
 from traces.trace import Provenance, Trace
 
 
@@ -30,12 +31,14 @@ def rescale_rate(trace: Trace, rate_per_s: float, rng: np.random.Generator) -> T
     than stretched. Copies have the task and the lengths of their request.
 
     Raises:
-        TraceError: a rate that is not finite and positive, or a trace without requests.
+        TraceError: a rate that is not finite and positive, a trace without requests, or more
+            requests than fit into memory.
     """
     require(0 < rate_per_s < np.inf, "rate_per_s", rate_per_s, "finite, > 0")
     require(len(trace) > 0, "requests", len(trace), "at least one")
     factor = rate_per_s / trace.mean_rate_per_s
     operation = f"rescale rate to {rate_per_s:g}/s"
+    check_expected(rate_per_s * trace.span_s)
     whole = int(factor)
     copies = whole + (rng.random(len(trace)) < factor - whole)
     chosen = np.repeat(np.arange(len(trace)), copies)

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 PROFILE_MINUTES = 31
 """Width of the moving average that gives the profile; what is faster counts as burstiness."""
 
+MOST_CELLS = 200_000_000
+"""Of fresh counts: some 6 GB while they are drawn."""
+
 EVEN_FROM = 0.1
 """Evenness from which a function ticks; below, its calls are Poisson at its rate."""
 
@@ -106,6 +109,9 @@ def smoothed(total: Array) -> Array:
 def generate(model: LoadModel, days: int, rng: np.random.Generator) -> CountTable:
     """Fresh counts, `days` times as long as the table that the model was fitted to."""
     require(days >= 1, "days", days, ">= 1")
+    cells = len(model.mean) * len(model.profile) * days
+    accepted = f"at most {MOST_CELLS:,}: fewer days, or functions"
+    require(cells <= MOST_CELLS, "functions times bins times days", cells, accepted)
     profile = np.tile(model.profile, days)
     rate = fluctuation(model, len(profile), rng) * profile
     # Spikes are rare, so a sample's own mean may be far off; the skew between functions is not.

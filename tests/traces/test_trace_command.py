@@ -49,6 +49,20 @@ def test_info_counts_what_is_dropped_and_survives_a_single_request(tmp_path, cap
         Info((str(path),), strict=True).run()
 
 
+@pytest.mark.parametrize("rate", [5000.0, 1e300])
+def test_convert_refuses_more_requests_than_fit_into_memory(tmp_path, rate):
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s\n0\n5000000\n10454400\n")
+    with pytest.raises(TraceError, match=r"expected arrivals: got \d+; accepted: at most 100,000,"):
+        Convert((str(path),), tmp_path / "t.npz", rate=rate).run()
+    assert not (tmp_path / "t.npz").exists()
+
+
+def test_make_refuses_more_days_than_fit_into_memory(tmp_path):
+    with pytest.raises(TraceError, match="functions times bins times days: got 2"):
+        Make(tmp_path / "t.npz", process="like", like="maf2019-500fn", days=1_000_000).run()
+
+
 def test_unknown_sources_are_named():
     for command in (Info(("nowhere",)), Plot(("nowhere",)), Info(())):
         with pytest.raises(TraceError, match="azure-conv"):

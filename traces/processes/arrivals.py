@@ -56,7 +56,7 @@ def check_rate(rate_per_s: float, span_s: float) -> None:
 def check_expected(arrivals: float) -> None:
     """Raise a TraceError if there would be more than MOST_ARRIVALS."""
     accepted = f"at most {MOST_ARRIVALS:,}: a lower rate or load, or a shorter span"
-    require(arrivals <= MOST_ARRIVALS, "expected arrivals", round(arrivals), accepted)
+    require(arrivals <= MOST_ARRIVALS, "expected arrivals", round(min(arrivals, 1e18)), accepted)
 
 
 def unit_gamma(end: float, cv: float, rng: np.random.Generator) -> Times:
