@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from traces.counts import CountTable
 from traces.errors import TraceError, require
 from traces.trace import Trace
@@ -39,7 +41,17 @@ def reading(name: str) -> Reading:
         found = read(Path(path))
     found.report.source = name
     provenance = dataclasses.replace(found.content.provenance, source=name)
-    return Reading(dataclasses.replace(found.content, provenance=provenance), found.report)
+    content = dataclasses.replace(found.content, provenance=provenance)
+    seal(content)
+    return Reading(content, found.report)
+
+
+def seal(content: Trace | CountTable) -> None:
+    """Let nobody write to its arrays: everything in this process that names it shares them."""
+    for field in dataclasses.fields(content):
+        value = getattr(content, field.name)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
 
 
 def load(name: str) -> Trace:

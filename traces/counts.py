@@ -56,7 +56,10 @@ class CountTable:
     @cached_property
     def task(self) -> NDArray[np.int16]:
         """(F,) the task of each function."""
-        return np.array([task_of_function(name) for name in self.functions], np.int16)
+        task = np.array([task_of_function(name) for name in self.functions], np.int16)
+        # Kept for all who ask again.
+        task.flags.writeable = False
+        return task
 
     @property
     def per_task(self) -> NDArray[np.int64]:

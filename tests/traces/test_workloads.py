@@ -19,6 +19,7 @@ from traces.workloads import (
     TraceReplay,
     Workload,
     build,
+    take_split,
 )
 
 
@@ -91,6 +92,17 @@ def test_as_measured_changes_lengths_alone_and_is_made_once():
     assert made.task is real.task
     assert made.provenance.operations[-1] == "lengths as measured"
     assert as_measured(requests_of(TraceReplay("azure-conv"))) is made
+
+
+def test_the_arrays_of_the_catalogue_are_nobodys_to_write():
+    trace, table = catalog.load("azure-conv"), catalog.load_counts("maf2019-500fn")
+    for array in (trace.arrival_s, trace.task, trace.prompt_tokens, table.counts, table.task):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:1] += 1
+    # Compiled code would be compiled once more for arrays that are read-only.
+    assert take_split(trace, "all").arrival_s.flags.writeable
+    assert np.array_equal(take_split(trace, "all").arrival_s, trace.arrival_s)
+    assert take_split(trace, "train").arrival_s.flags.writeable
 
 
 @pytest.mark.parametrize(("counts", "number"), [([1, 2, 3, 9], 1), ([5, 5, 5, 6, 7], 2)])
