@@ -15,17 +15,31 @@ from traces.trace import Trace
 POLICIES = ("clamp", "reject", "keep")
 """For requests beyond the context: shorten the prompt, drop the request, or leave it as it is."""
 
+LENGTHS = ("prompt_tokens", "output_tokens")
+
 MEASURED_PROMPT_TOKENS, MEASURED_OUTPUT_TOKENS = 128, 8
 """Lengths of the request whose batches the shipped profiles time; each says so, with its source."""
 
 
 def has_lengths(trace: Trace) -> bool:
-    """Whether any request has a prompt; formats without lengths read as 0."""
-    return bool(trace.prompt_tokens.any())
+    """Whether any request has a prompt or an output; formats without lengths read as 0."""
+    return missing_lengths(trace) != LENGTHS
 
 
-def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-conv") -> Trace:
+def missing_lengths(trace: Trace) -> tuple[str, ...]:
+    """Which of the lengths no request has."""
+    return tuple(name for name in LENGTHS if not getattr(trace, name).any())
+
+
+def sample_lengths(
+    trace: Trace,
+    rng: np.random.Generator,
+    source: str = "azure-conv",
+    names: tuple[str, ...] = LENGTHS,
+) -> Trace:
     """The same requests with prompt and output drawn together from those of a bundled trace.
+
+    Only the lengths called `names` are taken from there.
 
     Raises:
         TraceError: `source` is not bundled, or has no lengths.
@@ -35,11 +49,12 @@ def sample_lengths(trace: Trace, rng: np.random.Generator, source: str = "azure-
     require(has_lengths(donor), "source of lengths", source, accepted)
     # In pairs, so that what a prompt's length says about its output's is kept.
     row = rng.integers(0, len(donor), len(trace))
+    of = "" if names == LENGTHS else f"{', '.join(names)}: "
     return dataclasses.replace(
         trace,
-        prompt_tokens=donor.prompt_tokens[row],
-        output_tokens=donor.output_tokens[row],
-        provenance=trace.provenance.then(f"lengths from {source}"),
+        prompt_tokens=donor.prompt_tokens[row] if LENGTHS[0] in names else trace.prompt_tokens,
+        output_tokens=donor.output_tokens[row] if LENGTHS[1] in names else trace.output_tokens,
+        provenance=trace.provenance.then(f"{of}lengths from {source}"),
     )
 
 

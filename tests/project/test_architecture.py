@@ -48,8 +48,9 @@ FLOORS = {
     ),
     "traces.processes": ("arrivals regimes", "modulated"),
     "traces.readers": (
-        "blocks formats growing reports",
-        "counts_layout tables values",
+        "formats growing packing reports",
+        "blocks refusals values",
+        "counts_layout falls quoting stamps tables",
         "counts days requests",
         "read",
     ),

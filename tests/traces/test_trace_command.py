@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -49,6 +50,66 @@ def test_info_counts_what_is_dropped_and_survives_a_single_request(tmp_path, cap
         Info((str(path),), strict=True).run()
 
 
+def test_info_says_what_every_column_and_length_is(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("arrival_s,input_tokens,user\n1,10,a\n2,30,b\n3,x,c\n")
+    row = info_of(str(path), capsys=capsys)
+    roles = {"arrival_s": "arrival, seconds", "input_tokens": "prompt tokens", "user": "not read"}
+    assert row["columns"] == roles
+    assert row["lengths"] == {"prompt_tokens": {"mean": 20.0, "most": 30}, "output_tokens": None}
+    assert row["first_dropped"]["prompt tokens"].startswith("line 4: got 'x'")
+    assert row["warnings"] == [
+        "1 of 3 rows (33%) dropped: rates are too low",
+        "1 s before the first request are part of the observation: cut them with --start",
+    ]
+    Info((str(path),)).run()
+    said = capsys.readouterr().out
+    assert "column    input_tokens: prompt tokens" in said
+    assert "lengths   prompt_tokens: mean 20, at most 30" in said
+    assert "lengths   output_tokens: none" in said
+    assert "dropped: prompt tokens (line 4: got 'x', expected a whole number" in said
+    assert info_of("maf2019-500fn", capsys=capsys)["columns"]["480 to 959"].endswith("480 minutes")
+    Make(tmp_path / "t.npz", rate=5.0, span=10.0).run()
+    capsys.readouterr()
+    assert info_of(str(tmp_path / "t.npz"), capsys=capsys)["columns"]["task"] == "task"
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept", "drawn"),
+    [
+        ("input_tokens,output_tokens", ("prompt_tokens", "output_tokens"), ()),
+        ("output_tokens", ("output_tokens",), ("prompt_tokens",)),
+        ("num_prefill_tokens", ("prompt_tokens",), ("output_tokens",)),
+        ("user", (), ("prompt_tokens", "output_tokens")),
+    ],
+)
+def test_convert_draws_the_lengths_that_a_trace_lacks_and_says_so(
+    tmp_path, capsys, columns, kept, drawn
+):
+    width = columns.count(",") + 1
+    rows = [f"{i}," + ",".join([str(7 + i)] * width) for i in range(50)]
+    (tmp_path / "t.csv").write_text("\n".join([f"arrival_s,{columns}", *rows]))
+    Convert((str(tmp_path / "t.csv"),), tmp_path / "t.npz").run()
+    trace = storage.load(tmp_path / "t.npz")
+    for name in kept:
+        assert getattr(trace, name).tolist() == list(range(7, 57))
+    for name in drawn:
+        assert len(set(getattr(trace, name).tolist())) > 10
+    said = capsys.readouterr().out
+    assert (f"{', '.join(drawn)}: drawn from azure-conv, as the trace has none" in said) == bool(
+        drawn
+    )
+
+
+def test_convert_and_plot_say_what_was_dropped_and_is_doubtful(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s\n0\n5\n9\n2\nx\n")
+    Convert((str(path),), tmp_path / "t.npz").run()
+    said = capsys.readouterr().err
+    assert "1 dropped: time (line 6: got 'x', expected a number of seconds)" in said
+    assert "warning: jump back of 7 s in line 5" in said
+
+
 @pytest.mark.parametrize("rate", [5000.0, 1e300])
 def test_convert_refuses_more_requests_than_fit_into_memory(tmp_path, rate):
     path = tmp_path / "t.csv"
@@ -61,6 +122,16 @@ def test_convert_refuses_more_requests_than_fit_into_memory(tmp_path, rate):
 def test_make_refuses_more_days_than_fit_into_memory(tmp_path):
     with pytest.raises(TraceError, match="functions times bins times days: got 2"):
         Make(tmp_path / "t.npz", process="like", like="maf2019-500fn", days=1_000_000).run()
+
+
+def test_a_folder_and_a_pipe_are_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TraceError, match="a directory"):
+        Info((str(tmp_path),)).run()
+    with pytest.raises(TraceError, match="not a regular file"):
+        Info((str(tmp_path / "pipe"),)).run()
+    with pytest.raises(TraceError, match="accepted: an existing file"):
+        Info(("x" * 5000,)).run()
 
 
 def test_unknown_sources_are_named():

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from traces.counts import CountTable
 from traces.errors import TraceError
-from traces.readers.blocks import Block, separators
-from traces.readers.counts_layout import Layout, layout_of
-from traces.readers.reports import Mask, ReadReport
-from traces.readers.tables import cell_counts_differ, csv_frame
-from traces.readers.values import numbers
+from traces.readers.blocks import Block
+from traces.readers.counts_layout import IDS, Layout, layout_of
+from traces.readers.reports import Fault, Mask, ReadReport
+from traces.readers.tables import csv_frame, well_formed
+from traces.readers.values import numbers, ungrouped
 from traces.tasks import TASKS, task_of_function
 from traces.trace import Provenance
 
@@ -39,37 +39,52 @@ class CountsReader:
     With `merge` only sums by task and trigger are kept, so that memory does not grow with the file.
     """
 
-    def __init__(self, layout: Layout, report: ReadReport, merge: bool) -> None:
+    def __init__(self, header: bytes, layout: Layout, report: ReadReport, merge: bool) -> None:
+        self.header = header + b"\n"
         self.layout, self.report, self.merge = layout, report, merge
         self.rows = Rows()
         self.merged: dict[tuple[int, str | None], NDArray[np.int64]] = {}
         self.seen: set[int] = set()
         report.format = "maf2019"
+        report.columns = layout.roles
         report.note("warm-up minutes left out", layout.warm_up)
+        if layout.is_bare:
+            report.warn("the first line is taken for labels of minutes, as it counts from 1 on")
 
     def take(self, block: Block) -> None:
-        """Add the good rows of a block; count the others."""
-        ragged = cell_counts_differ(separators(block), self.layout.width)
-        self.report.judge(block.lines[ragged], [("number of cells", np.ones(ragged.sum(), bool))])
-        block = block.take(~ragged)
+        """Add the good rows of a block; count the others.
+
+        Raises:
+            TraceError: the header comes again, whose labels would pass for calls.
+        """
+        if block.text.startswith(self.header) or b"\n" + self.header in block.text:
+            found = "the header once more among the rows, as of several files in one"
+            raise TraceError(f"{self.report.source}: got {found}; accepted: each file by its name")
+        block = well_formed(block, self.layout.width, self.report)
         if not len(block.lines):
             return
-        counts, bad = self._counts(block)
-        functions, triggers = self._names(block)
-        faults = [("count is not a whole number from 0 to 2^40", bad)]
-        faults.append(("duplicate row", self._duplicates(functions, counts, ~bad)))
+        counts, bad, first_bad = self._counts(block)
+        functions, triggers, ids = self._names(block)
+        whole = "a whole number from 0 to 2^40"
+        faults = [
+            Fault(f"count is not {whole}", bad, first_bad, f"{whole} in every minute"),
+            Fault("duplicate row", self._duplicates(ids, triggers, counts, ~bad), functions),
+        ]
         keep = self.report.judge(block.lines, faults)
         kept = np.flatnonzero(keep)
         self._add(counts[keep], [functions[i] for i in kept], [triggers[i] for i in kept])
 
-    def _counts(self, block: Block) -> tuple[NDArray[np.int64], Mask]:
+    def _counts(self, block: Block) -> tuple[NDArray[np.int64], Mask, dict[int, str]]:
+        """Counts, bad rows, and the first bad cell, by its row."""
         fast = whole_numbers(block, self.layout)
         if fast is None:
             return self._counts_of_text(block)
         outside: Mask = (fast < 0) | (fast > LARGEST_COUNT)
-        return fast, np.asarray(outside.any(axis=1))
+        bad = np.asarray(outside.any(axis=1))
+        row = int(bad.argmax())
+        return fast, bad, {row: str(fast[row, outside[row].argmax()])}
 
-    def _counts_of_text(self, block: Block) -> tuple[NDArray[np.int64], Mask]:
+    def _counts_of_text(self, block: Block) -> tuple[NDArray[np.int64], Mask, dict[int, str]]:
         """Counts and bad rows of a block where not every cell is a plain integer.
 
         Cells such as `5.0` are whole numbers, empty ones count as 0, all else makes a row bad.
@@ -79,35 +94,52 @@ class CountsReader:
         empty = 0
         for i, column in enumerate(frame.get_columns()):
             blank = (column.fill_null("").str.strip_chars() == "").to_numpy()
-            values[:, i] = np.where(blank, 0.0, numbers(column))
+            values[:, i] = np.where(blank, 0.0, numbers(ungrouped(column, self.report)))
             empty += int(blank.sum())
         self.report.note("empty cells taken for 0", empty)
         with np.errstate(invalid="ignore"):
             good = (values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values))
-        return np.where(good, values, 0).astype(np.int64), ~good.all(axis=1)
+        bad = ~good.all(axis=1)
+        row = int(bad.argmax())
+        first = {row: str(frame[row, int(good[row].argmin())])}
+        return np.where(good, values, 0).astype(np.int64), bad, first
 
-    def _names(self, block: Block) -> tuple[list[str], list[str | None]]:
+    def _names(
+        self, block: Block
+    ) -> tuple[list[str], list[str | None], list[tuple[str, ...]] | None]:
+        """Functions, triggers, and the ids of a function where they name it wholly."""
         trigger = () if self.layout.trigger is None else (self.layout.trigger,)
         functions = [f"line {line}" for line in block.lines]
         triggers: list[str | None] = [None] * len(functions)
         wanted = (*self.layout.ids, *trigger)
         if not wanted:
-            return functions, triggers
+            return functions, triggers, None
         frame = csv_frame(block, self.layout.width, wanted)
         cells = [column.fill_null("").str.strip_chars().to_list() for column in frame.get_columns()]
         if trigger:
             triggers = [cell or None for cell in cells.pop()]
-        return ["/".join(parts) for parts in zip(*cells, strict=True)] or functions, triggers
+        ids = list(zip(*cells, strict=True))
+        whole = ids if len(self.layout.ids) == len(IDS) else None
+        return ["/".join(parts) for parts in ids] or functions, triggers, whole
 
-    def _duplicates(self, functions: list[str], counts: NDArray[np.int64], good: Mask) -> Mask:
-        """Good rows whose function and counts have both been read before."""
-        again = np.zeros(len(functions), np.bool_)
-        # Without ids a row is named by its line, so that none comes twice. A function that comes
-        # again with other counts is kept: its calls are others.
-        for row in np.flatnonzero(good) if self.layout.ids else ():
-            content = hash((functions[row], counts[row].tobytes()))
-            again[row] = content in self.seen
-            self.seen.add(content)
+    def _duplicates(
+        self,
+        ids: list[tuple[str, ...]] | None,
+        triggers: list[str | None],
+        counts: NDArray[np.int64],
+        good: Mask,
+    ) -> Mask:
+        """Good rows whose function, trigger and counts have all been read before."""
+        again = np.zeros(len(counts), np.bool_)
+        # Only owner, app and function together name a function: what lacks one of them, or comes
+        # again with other counts, may be another, and is kept.
+        if ids is None:
+            return again
+        for row in np.flatnonzero(good):
+            if all(ids[row]):
+                content = hash((ids[row], triggers[row], counts[row].tobytes()))
+                again[row] = content in self.seen
+                self.seen.add(content)
         return again
 
     def _add(
@@ -136,7 +168,7 @@ class CountsReader:
         """
         report = self.report
         if not report.rows_kept:
-            found = f"{report.rows_read} rows, of which none is usable {report.rows_dropped or ''}"
+            found = f"{report.rows_read} rows, of which none is usable{report.losses()}"
             raise TraceError(f"{report.source}: got {found}; accepted: at least one function")
         provenance = Provenance(report.source, sha256, ("read maf2019",))
         if self.merge:
@@ -207,4 +239,4 @@ def counts_reader(
 ) -> tuple[CountsReader, int] | None:
     """A reader for the file whose first line this is, or None if it is no counts file."""
     layout = layout_of(header, report.source)
-    return None if layout is None else (CountsReader(layout, report, merge), 1)
+    return None if layout is None else (CountsReader(header, layout, report, merge), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +47,11 @@ class RequestFormat:
         return frozenset(name for name in named - optional if name is not None)
 
     @property
+    def may_be_dated(self) -> bool:
+        """Whether dates may stand where the format has numbers: its name for them says no unit."""
+        return not self.keep_origin and self.duration is None
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All columns that are read, required or not."""
         named = (self.time, self.prompt, self.output, self.duration, self.task, *self.function)
@@ -78,35 +85,63 @@ JSON_FORMATS: tuple[RequestFormat, ...] = (
 )
 
 
+PROMPT_NAMES, OUTPUT_NAMES = (
+    frozenset(
+        name.replace(" ", "").replace("_", "")
+        for name in (*(getattr(known, column) for known in (*FORMATS, *JSON_FORMATS)), *others)
+        if name is not None
+    )
+    for column, others in (("prompt", ()), ("output", ("completion_tokens",)))
+)
+"""What the known formats, and the OpenAI API, call the lengths; without blanks and underscores."""
+
+
 def columns_of(header: bytes) -> list[str]:
     """Names of the columns in a header line, in lower case."""
-    text = header.decode("utf-8", "replace").replace("\x00", "")
-    return [name.strip().strip('"').strip().lower() for name in text.split(",")]
+    text = header.decode("utf-8", "replace")
+    names = (name.strip().strip('"').strip().lower() for name in text.split(","))
+    # In the place of a comma within quotes (readers.quoting).
+    return [name.replace("\x1f", ",") for name in names]
 
 
 def fields_of(line: bytes) -> list[str]:
     """Names of the fields of a JSON object, even of a damaged one."""
-    return [name.decode("utf-8", "replace") for name in re.findall(rb'"([^"]*)"\s*:', line)]
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        named = re.findall(rb'"([^"]*)"\s*:', line)
+        return list(dict.fromkeys(name.decode("utf-8", "replace") for name in named))
+    return [str(name) for name in record] if isinstance(record, dict) else []
 
 
 def recognise(names: Sequence[str], formats: Sequence[RequestFormat]) -> RequestFormat | None:
-    """The first of `formats` whose required columns are all among `names`, or None."""
-    return next((known for known in formats if known.required <= set(names)), None)
+    """The first of `formats` whose required columns are all among `names`, or None.
+
+    Lengths that it does not require are found under every name that some format has for them.
+
+    Raises:
+        TraceError: two columns for one thing.
+    """
+    known = next((known for known in formats if known.required <= set(names)), None)
+    if known is None:
+        return None
+    known = dataclasses.replace(
+        known,
+        prompt=length_column(names, known.prompt, PROMPT_NAMES),
+        output=length_column(names, known.output, OUTPUT_NAMES),
+    )
+    twice = [name for name in known.columns if names.count(name) > 1]
+    if twice:
+        raise TraceError(f"column {twice[0]!r}: got {names.count(twice[0])} of it; accepted: one")
+    return known
 
 
-def refuse(source: str, header: bytes) -> TraceError:
-    """The error for a file that nobody knows; says what was found and what would be accepted."""
-    names = columns_of(header)
-    if header.startswith(b"version https://git-lfs"):
-        found = "a Git LFS pointer instead of the data (`git lfs pull` fetches them)"
-    elif any(name.startswith("percentile_average") for name in names):
-        found = "durations of functions, which hold no arrivals"
-    else:
-        found = repr(header[:120].decode("utf-8", "replace"))
-    known = [
-        f"{known.name}{' JSON lines' * known.json_lines} ({', '.join(sorted(known.required))})"
-        for known in (*FORMATS, *JSON_FORMATS)
-    ]
-    counts = "maf2019 (calls per minute, columns 1, minute_1 or 1_minute)"
-    accepted = "; ".join([counts, *known, "an npz that this package wrote"])
-    return TraceError(f"format of {source}: got {found}; accepted columns: {accepted}")
+def length_column(names: Sequence[str], usual: str | None, others: frozenset[str]) -> str | None:
+    """The column of a length: the format's own, else the one that is called so elsewhere."""
+    if usual in names:
+        return usual
+    found = [name for name in names if name.replace(" ", "").replace("_", "") in others]
+    if len(found) > 1:
+        accepted = f"one of them, or {usual} beside them" if usual else "one of them"
+        raise TraceError(f"columns of one length: got {', '.join(found)}; accepted: {accepted}")
+    return found[0] if found else None

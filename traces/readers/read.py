@@ -13,16 +13,21 @@ import numpy as np
 
 from traces.counts import CountTable
 from traces.errors import TraceError, require
-from traces.readers.blocks import ZIP, Block, LineFile, magic
+from traces.readers.blocks import Block, LineFile
 from traces.readers.counts import CountsReader, counts_reader
-from traces.readers.days import append_day
-from traces.readers.formats import refuse
+from traces.readers.days import Part, append_day, in_order
+from traces.readers.packing import ZIP, magic, refuse_foreign_zip
+from traces.readers.quoting import whole_records
+from traces.readers.refusals import refuse
 from traces.readers.reports import ReadReport
 from traces.readers.requests import RequestReader, request_reader
 from traces.storage import load
 from traces.trace import Trace
 
 Content = Trace | CountTable
+
+BEGIN_BYTES = 4096
+"""Of a file that nobody knows; what it is shows in its first lines."""
 
 UNIFORM_SEED = 0
 """Seed of the times within minutes where a file has counts only and the user names no seed."""
@@ -57,7 +62,8 @@ def read(
     """Read a trace file, or several days of per-minute counts.
 
     Args:
-        paths: one file, plain, gz or xz; several only of MAF 2019, in order or numbered `.dNN`.
+        paths: one file, plain, gz, xz or bz2; several only of MAF 2019: parts of a day, by their
+            labels of minutes, or days, numbered `.dNN` or in order.
         strict: raise on the first row that would be dropped.
         merge: keep only sums by task and trigger of per-minute counts, not every function.
 
@@ -66,15 +72,17 @@ def read(
     """
     files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     require(bool(files), "paths", paths, "at least one file")
-    readings = [read_file(path, strict, merge) for path in by_day(files)]
+    readings = [read_file(path, strict, merge) for path in files]
     if len(readings) == 1:
         return readings[0]
-    tables = [reading.content for reading in readings]
-    for reading in readings:
-        several = "one file, or several of calls per minute"
-        require(isinstance(reading.content, CountTable), "paths", reading.report.format, several)
-    whole = reduce(append_day, [table for table in tables if isinstance(table, CountTable)])
-    return Reading(whole, total_report(readings, files))
+    several = "one file, or several of calls per minute"
+    parts = []
+    for path, reading in zip(files, readings, strict=True):
+        if not isinstance(reading.content, CountTable):
+            raise TraceError(f"paths: got {reading.report.format!r}; accepted: {several}")
+        parts.append(Part(path.name, day_of(path), reading.content, reading.report))
+    parts, total = in_order(parts)
+    return Reading(reduce(append_day, [part.table for part in parts]), total)
 
 
 def read_file(path: Path, strict: bool, merge: bool) -> Reading:
@@ -85,13 +93,15 @@ def read_file(path: Path, strict: bool, merge: bool) -> Reading:
     """
     report = ReadReport(str(path), strict)
     if magic(path).startswith(ZIP):
+        refuse_foreign_zip(path)
         trace = load(path)
         report.format, report.sha256 = "llmroute-npz", sha256_of(path)
         report.rows_read = report.rows_kept = len(trace)
+        report.columns = columns_of_npz(trace)
         return Reading(trace, report)
     file = LineFile(path)
     reader: CountsReader | RequestReader | None = None
-    for block in file.blocks():
+    for block in whole_records(file.blocks()):
         rows = block
         if reader is None and len(block.lines):
             reader, skip = choose(block, report, merge)
@@ -126,7 +136,7 @@ def choose(
     header = block.rows()[0]
     known = request_reader(header, report) or counts_reader(header, report, merge)
     if known is None:
-        raise refuse(report.source, header)
+        raise refuse(report.source, block.text[:BEGIN_BYTES])
     return known
 
 
@@ -138,6 +148,7 @@ def finish(reader: CountsReader | RequestReader | None, report: ReadReport) -> R
     """
     if reader is None:
         raise TraceError(f"{report.source}: got an empty file; accepted: a header and rows")
+    report.warn_of_losses()
     if isinstance(reader, CountsReader):
         return Reading(reader.table(report.sha256), report)
     return Reading(reader.trace(report.sha256), report)
@@ -146,22 +157,16 @@ def finish(reader: CountsReader | RequestReader | None, report: ReadReport) -> R
 DAY = re.compile(r"\.d(\d{2})\.")
 
 
-def by_day(files: list[Path]) -> list[Path]:
-    """Files in the order of the days in their names, if all have one; else as given."""
-    days = [DAY.search(path.name) for path in files]
-    if not all(days):
-        return files
-    return sorted(files, key=lambda path: int(DAY.findall(path.name)[0]))
+def day_of(path: Path) -> int | None:
+    """The number of the day in a file's name, as MAF 2019 has it: `....d03.csv`."""
+    found = DAY.search(path.name)
+    return int(found.group(1)) if found else None
 
 
-def total_report(readings: Sequence[Reading], files: list[Path]) -> ReadReport:
-    """The rows of several days together; days that are missing between them are noted."""
-    first = readings[0].report
-    total = ReadReport(first.source, first.strict, first.format)
-    for reading in readings:
-        total.include(reading.report)
-    total.sha256 = " ".join(reading.report.sha256 for reading in readings)
-    days = sorted(int(found) for path in files for found in DAY.findall(path.name)[:1])
-    if days:
-        total.note("missing days left out", days[-1] - days[0] + 1 - len(set(days)))
-    return total
+def columns_of_npz(trace: Trace) -> dict[str, str]:
+    """What the arrays of an npz of ours are; lengths that are all 0 are none."""
+    lengths = {
+        name: f"{name.split('_')[0]} tokens" if getattr(trace, name).any() else "no lengths"
+        for name in ("prompt_tokens", "output_tokens")
+    }
+    return {"arrival_s": "arrival, seconds", "task": "task", **lengths}

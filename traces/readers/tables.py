@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from traces.readers.blocks import Block
-from traces.readers.reports import Mask
+from traces.errors import TraceError
+from traces.readers.blocks import Block, separators
+from traces.readers.reports import Fault, Mask, ReadReport
 
 
 def csv_frame(block: Block, width: int, wanted: Sequence[int]) -> pl.DataFrame:
@@ -41,14 +41,28 @@ def _cell_by_cell(block: Block, names: list[str], wanted: Sequence[int]) -> pl.D
     return pl.DataFrame(columns, schema={names[i]: pl.String for i in wanted})
 
 
-def json_frame(block: Block, names: Sequence[str]) -> tuple[pl.DataFrame, Mask]:
-    """Fields `names` of JSON objects, as numbers, and which lines are not such objects."""
+def json_frame(
+    block: Block, names: Sequence[str], time: str, source: str
+) -> tuple[pl.DataFrame, Mask]:
+    """Fields `names` of JSON objects, as numbers, and which lines are not such objects.
+
+    Raises:
+        TraceError: a request without the field `time`, but with a delay after the one before it,
+            which no file of arrivals can say.
+    """
     values = np.full((len(names), len(block.lines)), np.nan)
     broken = np.zeros(len(block.lines), np.bool_)
     for row, text in enumerate(block.rows()):
         try:
             record = json.loads(text)
+            if isinstance(record, dict) and time not in record and "delay" in record:
+                raise TraceError(
+                    f"{source}:{block.lines[row]}: got a request with a `delay` after the answer "
+                    f"before it, and no `{time}`; accepted: `{time}` in every request"
+                )
             values[:, row] = [as_number(record[name]) for name in names]
+        except TraceError:
+            raise
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             broken[row] = True
     return pl.DataFrame({name: values[i] for i, name in enumerate(names)}), broken
@@ -60,7 +74,21 @@ def as_number(value: object) -> float:
     return float(value) if numeric else float("nan")  # type: ignore[arg-type]
 
 
-def cell_counts_differ(commas: NDArray[np.int64], width: int) -> Mask:
-    """(N,) which lines do not have `width` cells, by their number of commas."""
-    differ: Mask = commas != width - 1
-    return differ
+def well_formed(block: Block, width: int, report: ReadReport) -> Block:
+    """The rows that have `width` cells and close their quotes; the others are counted.
+
+    Ragged lines would shift or stop the parser, so they are judged before it sees them.
+    """
+    commas = separators(block)
+    broken = np.zeros(len(commas), np.bool_) if block.broken is None else block.broken
+    bad = broken | (commas != width - 1)
+    if not bad.any():
+        return block
+    rows = [row for row, wrong in zip(block.rows(), bad, strict=True) if wrong]
+    cells = f"{width} cells"
+    faults = [
+        Fault("quote that is not closed", broken[bad], rows, cells),
+        Fault("number of cells", np.ones(len(rows), np.bool_), rows, cells),
+    ]
+    report.judge(block.lines[bad], faults)
+    return block.take(~bad)

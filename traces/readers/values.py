@@ -17,11 +17,16 @@ LARGEST_TIME_S = 1e12
 
 LARGEST_TOKENS = 2**31 - 1
 
+DATE_ALONE = r"^\d{4}-\d{2}-\d{2}$"
+
 SECONDS = 19
 """Characters of a stamp up to its seconds, such as 2023-11-16 18:15:46."""
 
 FRACTION = r"^(\.\d+)?$"
 """What follows, in the common case: a fraction of any length."""
+
+GROUPED = r"^[1-9]\d{0,2}(\x1f\d{3})+$"
+"""A whole number with commas before every three digits, as quoting.COMMA stands for them."""
 
 TAIL = r"^((\.\d+)?\s*(?:(Z|z)|([+-])(\d{2}):?(\d{2}))?)$"
 """What follows, in general: a fraction and an offset from UTC, or either, or nothing."""
@@ -32,6 +37,18 @@ def numbers(column: pl.Series) -> Numbers:
     if column.dtype == pl.String:
         column = column.str.strip_chars()
     return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+
+
+def ungrouped(column: pl.Series, report: ReadReport) -> pl.Series:
+    """Cells of whole numbers, without the commas between thousands."""
+    if column.dtype != pl.String:
+        return column
+    text = column.str.strip_chars()
+    grouped = text.str.contains(GROUPED).fill_null(False)
+    if not grouped.any():
+        return column
+    report.note("cells with commas between thousands", int(grouped.sum()))
+    return text.str.replace_all("\x1f", "", literal=True).zip_with(grouped, text)
 
 
 def bad_times(time_s: Numbers) -> Mask:
@@ -85,6 +102,7 @@ class Clock:
     def read(self, column: pl.Series, report: ReadReport) -> tuple[Numbers, Mask]:
         """Seconds (NaN where unreadable), and which rows are of the other kind."""
         text = column.fill_null("").str.strip_chars()
+        text = self._midnights(text, report)
         whole = text.str.slice(0, SECONDS).str.replace("T", " ", literal=True)
         dates = whole.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
         tail = tail_of(text.str.slice(SECONDS))
@@ -94,6 +112,13 @@ class Clock:
         # Fractions are added after the origin is gone: 1.7e9 s leaves them too few bits.
         times = seconds - float(self.origin_s or 0) + tail.fraction_s
         return times, np.isfinite(times) & (tail.aware != self.has_offset)
+
+    @staticmethod
+    def _midnights(text: pl.Series, report: ReadReport) -> pl.Series:
+        """Dates alone, as some programs write the first moment of a day, with its time of day."""
+        alone = text.str.contains(DATE_ALONE)
+        report.note("dates without a time of day, taken for midnight", int(alone.sum()))
+        return (text + " 00:00:00").zip_with(alone, text)
 
     def _start(self, seconds: Numbers, aware: Mask, report: ReadReport) -> None:
         readable = np.flatnonzero(np.isfinite(seconds))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.commands.trace.sources import Sources, open_sources
+from benchmarks.commands.trace.sources import Sources, open_sources, warn_of
 from traces import lengths, operations, storage
 from traces.errors import require
 from traces.trace import Trace
@@ -43,7 +43,7 @@ class Convert:
     fold: float | None = None
     """Take time modulo this many seconds."""
     sample_lengths: bool = False
-    """Draw lengths from the bundled conversations; traces without lengths always get them."""
+    """Draw lengths from the bundled conversations; those that a trace lacks always come there."""
     context: int = 2048
     """Tokens that prompt and output may have together."""
     beyond: Policy = "keep"
@@ -55,15 +55,20 @@ class Convert:
         """Read, change and write the trace, and print what came of it."""
         rng = np.random.default_rng(self.seed)
         trace = self._changed(self._requests(rng), rng)
-        fitted = lengths.fit_context(
-            with_lengths(trace, self.sample_lengths, rng), self.context, self.beyond
-        )
+        drawn = lengths.LENGTHS if self.sample_lengths else lengths.missing_lengths(trace)
+        if drawn:
+            trace = lengths.sample_lengths(trace, rng, names=drawn)
+            why = "as asked for" if self.sample_lengths else "as the trace has none"
+            print(f"{', '.join(drawn)}: drawn from azure-conv, {why}")
+        fitted = lengths.fit_context(trace, self.context, self.beyond)
         storage.save(fitted.trace, self.out)
         count = f"{len(fitted.trace):,} requests, {fitted.beyond:,} beyond {self.context} tokens"
         print(f"{self.out}: {count} ({self.beyond})")
 
     def _requests(self, rng: np.random.Generator) -> Trace:
-        content = open_sources(self.sources, self.strict, merge=True).content
+        reading = open_sources(self.sources, self.strict, merge=True)
+        warn_of(reading.report)
+        content = reading.content
         filters = (*self.only_trigger, *self.without_trigger)
         if isinstance(content, Trace):
             require(not filters, "trigger filter", filters, "a trace of MAF 2019")
@@ -84,9 +89,3 @@ class Convert:
         if self.stretch != 1:
             trace = operations.rescale_time(trace, self.stretch)
         return trace if self.fold is None else operations.fold(trace, self.fold)
-
-
-def with_lengths(trace: Trace, always: bool, rng: np.random.Generator) -> Trace:
-    """The trace, with lengths drawn for it if it has none, or in any case."""
-    missing = always or not lengths.has_lengths(trace)
-    return lengths.sample_lengths(trace, rng) if missing else trace

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.commands.trace.sources import Sources, name_of, open_sources
-from traces import operations, statistics
+from benchmarks.commands.trace.sources import Sources, name_of, open_sources, warn_of
+from traces import lengths, operations, statistics
 from traces.counts import CountTable
 
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ class Info:
             print(json_format.dumps(row_of(reading, figures), allow_nan=False))
             return
         print(f"{report.source}: {report.format}, sha256 {report.sha256}")
+        for column, role in report.columns.items():
+            print(f"column    {column}: {role}")
         print(f"rows      {report.rows_read:,} read, {report.rows_kept:,} kept")
         for reason, times in report.rows_dropped.items():
-            print(f"          {times:,} dropped: {reason}")
+            first = report.first_dropped.get(reason, "")
+            print(f"          {times:,} dropped: {reason} ({first})")
         for what, times in report.notes.items():
             print(f"          {times:,} {what}")
         print(f"requests  {figures.requests:,} in {figures.span_s:,.1f} s")
@@ -50,6 +53,10 @@ class Info:
         print(f"rate      {figures.mean_rate_per_s:,.4g}/s, peak to mean {peak}")
         estimated = isinstance(reading.content, CountTable)
         print(f"gaps      cv {shown(figures.cv)}{' (uniform within minutes)' * estimated}")
+        for name, length in lengths_of(reading).items():
+            print(f"lengths   {name}: {length_shown(length)}")
+        for text in report.warnings:
+            print(f"warning   {text}")
         print(f"history   {operations.describe(reading.content.provenance)}")
 
 
@@ -69,11 +76,33 @@ def row_of(reading: Reading, figures: statistics.Statistics) -> dict[str, Any]:
         "rows_read": report.rows_read,
         "rows_kept": report.rows_kept,
         "rows_dropped": report.rows_dropped,
+        "first_dropped": report.first_dropped,
         "notes": report.notes,
+        "warnings": report.warnings,
+        "columns": report.columns,
+        "lengths": lengths_of(reading),
         **dataclasses.asdict(figures),
         "sha256": report.sha256,
         "operations": provenance.operations,
     }
+
+
+def lengths_of(reading: Reading) -> dict[str, dict[str, float] | None]:
+    """Mean and largest of each length, None where the trace has none."""
+    trace = reading.content
+    if isinstance(trace, CountTable):
+        return dict.fromkeys(lengths.LENGTHS)
+    missing = lengths.missing_lengths(trace)
+    tokens = {name: getattr(trace, name) for name in lengths.LENGTHS}
+    return {
+        name: None if name in missing else {"mean": float(all_.mean()), "most": int(all_.max())}
+        for name, all_ in tokens.items()
+    }
+
+
+def length_shown(length: dict[str, float] | None) -> str:
+    """Mean and largest of a length as text, or that there is none."""
+    return "none" if length is None else "mean {mean:,.5g}, at most {most:,}".format(**length)
 
 
 def shown(figure: float | None) -> str:
@@ -97,5 +126,6 @@ class Plot:
         from benchmarks.commands.trace.figures import save_trace_figure
 
         reading = open_sources(self.sources, merge=True)
+        warn_of(reading.report)
         save_trace_figure(self.out, reading.trace(self.cv), ", ".join(map(name_of, self.sources)))
         print(f"{self.out}: written")

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.commands.trace.sources import open_sources
+from benchmarks.commands.trace.sources import open_sources, warn_of
 from traces import lengths, storage
 from traces.errors import TraceError, require
 from traces.processes import arrivals, modulated
@@ -57,7 +57,9 @@ class Make:
 
     def _like(self, rng: np.random.Generator) -> Trace:
         require(self.like is not None, "like", self.like, "a MAF 2019 file or maf2019-500fn")
-        content = open_sources((str(self.like),)).content
+        reading = open_sources((str(self.like),))
+        warn_of(reading.report)
+        content = reading.content
         if isinstance(content, Trace):
             raise TraceError(f"like: got {self.like}; accepted: calls per minute (MAF 2019)")
         return generate(fit(content), self.days, rng).to_trace(self.cv, rng)

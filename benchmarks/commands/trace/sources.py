@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from traces.errors import require
 
 if TYPE_CHECKING:
     from traces.readers.read import Reading
+    from traces.readers.reports import ReadReport
 
 Sources = tyro.conf.Positional[tuple[str, ...]]
 
@@ -29,8 +31,25 @@ def open_sources(sources: tuple[str, ...], strict: bool = False, merge: bool = F
         return catalog.reading(sources[0])
     for source in sources:
         known = f"an existing file, or one of {', '.join(catalog.NAMES)}"
-        require(Path(source).is_file(), "trace", source, known)
+        require(exists(source), "trace", source, known)
     return read(sources, strict=strict, merge=merge)
+
+
+def exists(source: str) -> bool:
+    """Whether there is anything of this name; what it is, the reader judges and says."""
+    try:
+        return Path(source).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def warn_of(report: ReadReport) -> None:
+    """Say on standard error what was dropped and what makes the figures doubtful."""
+    for reason, times in report.rows_dropped.items():
+        first = report.first_dropped.get(reason, "")
+        print(f"llmroute: {report.source}: {times:,} dropped: {reason} ({first})", file=sys.stderr)
+    for text in report.warnings:
+        print(f"llmroute: {report.source}: warning: {text}", file=sys.stderr)
 
 
 def name_of(source: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import json
 import lzma
 import tempfile
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.commands.trace.info import figures_of, row_of
 from traces import storage
 from traces.counts import CountTable
 from traces.errors import TraceError
@@ -24,7 +27,8 @@ from . import samples
 WORDS = (
     b'nan -inf 1e309 -1 5.0 0 0x10 1_000 true null +1 , " { } '
     b'2023-02-30T25:61:61 2024-01-01T00:00:00Z "timestamp": {"timestamp": '
-    b"\x00 \xff \xef\xbb\xbf \xe2\x80\xa8"
+    b"\x00 \xff \xef\xbb\xbf \xe2\x80\xa8 "
+    b'1731000000000 1e18 "" \x1f 1,100 "1,100" delay [ 2024-01-01'
 ).split(b" ")
 TOKENS = st.sampled_from([*WORDS, b"", b" ", b"\n", b"\r", b"\r\n", b"[" * 5000, b"9" * 400])
 
@@ -66,8 +70,13 @@ def tables(draw: st.DrawFn) -> bytes:
     return b"\n".join([header, *rows])
 
 
+def recoded(content: bytes) -> bytes:
+    """The text in UTF-16."""
+    return content.decode("utf-8", "replace").encode("utf-16")
+
+
 FILES = st.binary(max_size=300) | mutated() | tables()
-PACKED = st.sampled_from([bytes, gzip.compress, lzma.compress])
+PACKED = st.sampled_from([bytes, gzip.compress, lzma.compress, bz2.compress, recoded])
 
 
 def check(content: bytes, pack, cut: int, merge: bool) -> None:
@@ -80,6 +89,7 @@ def check(content: bytes, pack, cut: int, merge: bool) -> None:
             reading = read(path, merge=merge)
         except TraceError:
             return
+    json.dumps(row_of(reading, figures_of(reading)), allow_nan=False)
     report = reading.report
     assert report.rows_read == report.rows_kept + sum(report.rows_dropped.values())
     if isinstance(reading.content, CountTable):
@@ -104,6 +114,35 @@ def fuzz(examples: int, derandomize: bool) -> None:
         check(content, pack, cut, merge)
 
     run()
+
+
+def several(examples: int, derandomize: bool) -> None:
+    """Try this many pairs of files of calls per minute."""
+
+    @settings(max_examples=examples, derandomize=derandomize, deadline=None, database=None)
+    @given(st.lists(st.tuples(st.integers(-1, 4), st.integers(1, 3)), min_size=2, max_size=3))
+    def run(parts):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for number, (first, count) in enumerate(parts):
+                labels = ",".join(str(first + i) for i in range(count))
+                cells = ",".join(str(number + i) for i in range(count))
+                paths.append(Path(folder) / f"{number}.csv")
+                paths[-1].write_text(f"HashApp,{labels}\na,{cells}\n")
+            try:
+                reading = read(paths)
+            except TraceError:
+                return
+            assert isinstance(reading.content, CountTable)
+            alone = [read(path).content for path in paths]
+        assert reading.content.counts.sum() == sum(table.counts.sum() for table in alone)
+        assert reading.content.span_s == sum(table.span_s for table in alone)
+
+    run()
+
+
+def test_a_few_parts_of_days():
+    several(100, derandomize=True)
 
 
 def test_a_few_hundred_inputs():

@@ -8,6 +8,7 @@ import lzma
 import numpy as np
 import pytest
 
+from llmroute_env.recording.serialization import trace_sha256
 from traces import catalog, storage
 from traces.counts import CountTable
 from traces.errors import TraceError
@@ -16,18 +17,6 @@ from traces.readers.read import Reading, read
 from traces.trace import Trace
 
 from . import samples
-
-
-@pytest.fixture
-def write(tmp_path):
-    """A function that writes bytes to a file and returns its path."""
-
-    def to_file(content: bytes, name: str = "trace.txt"):
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-
-    return to_file
 
 
 def requests_of(reading: Reading) -> Trace:
@@ -294,6 +283,12 @@ def test_catalogue():
     table = catalog.load_counts("maf2019-500fn")
     assert (table.counts.shape, table.counts.sum()) == ((500, 480), 3_037_902)
     assert table is catalog.load_counts("maf2019-500fn")
+    digests = {
+        "azure-conv": "e48c406640e302d368edd06ea777354a71906f238ef4e4d8f3347379174476d7",
+        "azure-code": "f845d21b95ffef08f869bd80db4b92bb06c02ce56562f21d75b9db7f0f2621a1",
+        "maf2021-998": "cd416714dfc1f6744d319c9354b115d6a95d1e51c82b072d1702eada784a94b2",
+    }
+    assert {name: trace_sha256(catalog.load(name)) for name in digests} == digests
     conversations = catalog.load("azure-conv")
     assert len(conversations) == 19_366
     assert conversations.mean_rate_per_s == pytest.approx(5.530, abs=1e-3)
