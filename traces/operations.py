@@ -103,6 +103,7 @@ def merge(*traces: Trace) -> Trace:
         max(trace.span_s for trace in traces),
         Provenance(sources, " ".join(trace.provenance.sha256 for trace in traces), ("merge",)),
         first.tasks,
+        all(trace.has_tasks for trace in traces),
     )
 
 

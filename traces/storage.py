@@ -44,6 +44,7 @@ def save_npz(trace: Trace, path: Path) -> None:
         "version": VERSION,
         "span_s": trace.span_s,
         "tasks": trace.tasks,
+        "has_tasks": trace.has_tasks,
         "source": trace.provenance.source,
         "sha256": trace.provenance.sha256,
         "operations": trace.provenance.operations,
@@ -59,9 +60,11 @@ def save_csv(trace: Trace, path: Path) -> None:
     # Importing polars takes half a second, which whoever writes npz need not wait.
     import polars as pl
 
-    names = np.array(trace.tasks)
     columns = {name: getattr(trace, name) for name in COLUMNS}
-    pl.DataFrame(columns | {"task": names[trace.task]}).write_csv(path)
+    columns["task"] = np.array(trace.tasks)[trace.task]
+    if not trace.has_tasks:
+        del columns["task"]
+    pl.DataFrame(columns).write_csv(path)
 
 
 def load(path: Path) -> Trace:
@@ -107,4 +110,11 @@ def build(about: dict[str, Any], columns: dict[str, NDArray[Any]]) -> Trace:
         require(column.ndim == 1, f"shape of {name}", column.shape, "one dimension")
     provenance = Provenance(str(about["source"]), str(about["sha256"]), tuple(about["operations"]))
     tasks = tuple(str(name) for name in about["tasks"])
-    return Trace(**columns, span_s=float(about["span_s"]), provenance=provenance, tasks=tasks)
+    return Trace(
+        **columns,
+        span_s=float(about["span_s"]),
+        provenance=provenance,
+        tasks=tasks,
+        # Older files do not say; their tasks were taken as they are.
+        has_tasks=bool(about.get("has_tasks", True)),
+    )

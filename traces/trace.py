@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -34,10 +34,11 @@ class Trace:
 
     Attributes:
         arrival_s: (N,) float64, sorted, seconds since the trace began.
-        task: (N,) int16, index into `tasks`.
+        task: (N,) int16, index into `tasks`; 0 where `has_tasks` is False.
         prompt_tokens, output_tokens: (N,) int32.
         span_s: length of the observation, with the silence before and after the requests.
         tasks: names of the tasks.
+        has_tasks: whether `task` says what the requests are, or their source does not tell.
     """
 
     arrival_s: NDArray[np.float64]
@@ -47,6 +48,7 @@ class Trace:
     span_s: float
     provenance: Provenance
     tasks: tuple[str, ...] = TASKS
+    has_tasks: bool = field(default=True, metadata={"added later": True})
 
     def __post_init__(self) -> None:
         """Check everything, here alone.

@@ -152,10 +152,10 @@ class TraceReplay:
 
 
 def of_times(arrival_s: NDArray[np.float64], span_s: float, recipe: Workload) -> Trace:
-    """Requests of which `recipe` knows nothing but the times: lengths are 0, tasks the first."""
+    """Requests of which `recipe` knows nothing but the times: no lengths, no tasks."""
     nothing = np.zeros(len(arrival_s), np.int32)
-    task = nothing.astype(np.int16)
-    return Trace(arrival_s, task, nothing, nothing, span_s, Provenance(repr(recipe)))
+    task, about = nothing.astype(np.int16), Provenance(repr(recipe))
+    return Trace(arrival_s, task, nothing, nothing, span_s, about, has_tasks=False)
 
 
 @lru_cache(maxsize=8)
@@ -181,9 +181,24 @@ def build(
         trace,
         task=mix.sample(trace.arrival_s, task_rng),
         tasks=tasks,
+        has_tasks=True,
         provenance=Provenance(f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}"),
     )
     return take_split(trace, split)
+
+
+def with_tasks(trace: Trace, mix: Mix, tasks: tuple[str, ...], seed: int) -> Trace:
+    """The trace, with tasks drawn from `mix` over `tasks` if its source does not tell them."""
+    if trace.has_tasks:
+        return trace
+    _, task_rng = np.random.default_rng(seed).spawn(2)
+    return dataclasses.replace(
+        trace,
+        task=mix.sample(trace.arrival_s, task_rng),
+        tasks=tasks,
+        has_tasks=True,
+        provenance=trace.provenance.then(f"tasks from {mix!r}, seed {seed}"),
+    )
 
 
 def take_split(trace: Trace, split: str) -> Trace:

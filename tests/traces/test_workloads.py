@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces import catalog
+from traces import catalog, operations, storage
 from traces.errors import TraceError
 from traces.lengths import as_measured, has_lengths
 from traces.processes.regimes import fit
+from traces.readers.read import read
 from traces.tasks import TASKS, TaskMix
 from traces.trace import Trace
 from traces.workloads import (
@@ -20,6 +21,7 @@ from traces.workloads import (
     Workload,
     build,
     take_split,
+    with_tasks,
 )
 
 
@@ -103,6 +105,36 @@ def test_the_arrays_of_the_catalogue_are_nobodys_to_write():
     assert take_split(trace, "all").arrival_s.flags.writeable
     assert np.array_equal(take_split(trace, "all").arrival_s, trace.arrival_s)
     assert take_split(trace, "train").arrival_s.flags.writeable
+
+
+def test_tasks_that_a_source_does_not_tell_are_drawn_from_the_mix():
+    trace = catalog.load("azure-conv")
+    assert not trace.has_tasks
+    mixed = with_tasks(trace, TaskMix((1.0, 3.0)), ("short", "long"), 0)
+    assert mixed.has_tasks
+    assert mixed.tasks == ("short", "long")
+    assert (mixed.task == 1).mean() == pytest.approx(0.75, abs=0.02)
+    again, other = (with_tasks(trace, TaskMix((1.0, 3.0)), ("a", "b"), seed) for seed in (0, 1))
+    assert np.array_equal(mixed.task, again.task)
+    assert not np.array_equal(mixed.task, other.task)
+    assert mixed.arrival_s is trace.arrival_s
+    known = catalog.load("maf2021-998")
+    assert known.has_tasks
+    assert with_tasks(known, TaskMix(), TASKS, 0) is known
+
+
+def test_whether_tasks_are_told_outlives_files_and_operations(tmp_path):
+    for name, told in (("azure-code", False), ("maf2021-998", True)):
+        trace = catalog.load(name)
+        thinned = operations.thin(trace, 0.5, np.random.default_rng(0))
+        assert thinned.has_tasks == told
+        for path in (tmp_path / "t.npz", tmp_path / "t.csv"):
+            storage.save(trace, path)
+            assert read(path).content.has_tasks == told
+    both = operations.merge(catalog.load("azure-code"), catalog.load("maf2021-998"))
+    assert not both.has_tasks
+    assert not PoissonArrivals(10.0).trace(5.0, np.random.default_rng(0)).has_tasks
+    assert requests_of(PoissonArrivals(10.0)).has_tasks
 
 
 @pytest.mark.parametrize(("counts", "number"), [([1, 2, 3, 9], 1), ([5, 5, 5, 6, 7], 2)])

@@ -169,4 +169,5 @@ def columns_of_npz(trace: Trace) -> dict[str, str]:
         name: f"{name.split('_')[0]} tokens" if getattr(trace, name).any() else "no lengths"
         for name in ("prompt_tokens", "output_tokens")
     }
-    return {"arrival_s": "arrival, seconds", "task": "task", **lengths}
+    task = "task" if trace.has_tasks else "no tasks"
+    return {"arrival_s": "arrival, seconds", "task": task, **lengths}

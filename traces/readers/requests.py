@@ -155,7 +155,8 @@ class RequestReader:
             for column in (self.columns.task, self.columns.prompt, self.columns.output)
         )
         provenance = Provenance(report.source, sha256, (f"read {report.format}",))
-        return Trace(time_s, task, prompt, output, span_of(time_s), provenance)
+        tasked = bool(self.format.function) or self.format.task in self.wanted
+        return Trace(time_s, task, prompt, output, span_of(time_s), provenance, has_tasks=tasked)
 
 
 UNREAD = "not read"
