@@ -52,7 +52,7 @@ class EnvConfig:
         workload: where arrivals come from: a recipe, or a Trace of your own.
         load: mean arrival rate of the workload in units of load 1; (low, high) draws one load per
             episode, log-uniformly. None, only with a Trace: keep the trace's own rate.
-        mix: task mix of workloads that have none of their own.
+        mix: task mix of workloads that have none of their own, traces without tasks included.
         split: which part of the workload's time episodes are cut from: one of SPLITS.
         window_s: length of an episode.
         workload_seed: seed of the workload itself; episodes differ by the seed given to `reset`.

@@ -14,7 +14,7 @@ from llmroute_env.specs import ConfigError, require
 from traces.errors import TraceError
 from traces.lengths import as_measured
 from traces.trace import Trace
-from traces.workloads import build, take_split
+from traces.workloads import build, take_split, with_tasks
 
 
 def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
@@ -27,7 +27,8 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         trace = config.workload
         require(len(trace) > 0, "workload", trace, "a Trace with at least one request")
         tape_load = trace.mean_rate_per_s / config.load_1_per_s
-        trace = take_split(trace, config.split)
+        drawn = config.resolved_mix, config.tasks, config.workload_seed
+        trace = take_split(with_tasks(trace, *drawn), config.split)
     else:
         low, high = config.load_range
         tape_load = math.sqrt(low * high)
