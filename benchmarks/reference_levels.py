@@ -18,7 +18,7 @@ import numpy as np
 from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores
 from agents.learners.validation import validation_episodes
 from agents.runs.plan import Plan
-from agents.settings.own import Settings
+from agents.settings.parts import Settings
 from agents.training.levels import draw_levels
 from agents.training.monitor import BOUND
 from benchmarks.bounds.upper import bound_of_peak

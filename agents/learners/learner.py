@@ -55,9 +55,7 @@ def make_learner(plan: Plan) -> Learner:
     """The learner of the plan's settings, at its beginning."""
     settings = plan.resolved_settings
     if isinstance(settings, DoubleDQNSettings):
-        reads = {"observation": settings.observation, "action": settings.action, "split": "train"}
-        fields: dict[str, Any] = {**plan.fields, **reads}
-        env = LLMRouteVectorEnv(settings.envs, plan.scenario, **fields)
+        env = LLMRouteVectorEnv(settings.envs, plan.scenario, **plan.env_fields("train"))
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
         return RolloutIteration(settings, plan.configs("train"), plan.budget, plan.seed)

@@ -13,7 +13,8 @@ from agents.compiled.policies import CompiledPolicy, episode_scores
 from agents.heuristics.tuning import validation_seeds
 from agents.routers.build import compiled_guard, compiled_router
 from agents.routers.networks import Guarded, Router
-from agents.settings.own import GuardedSettings, Settings
+from agents.settings.own import GuardedSettings
+from agents.settings.parts import Settings
 from llmroute_env.config import EnvConfig
 
 CHOOSING = 1 / 2

@@ -28,9 +28,8 @@ from agents.compiled.rules import Price
 from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.runs.checkpoint import CheckpointError, read_tensors
-from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.parts import Settings
 from agents.settings.presets import SETTINGS
-from agents.settings.sb3 import SB3Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.features import Layout
@@ -78,14 +77,12 @@ class Card:
     @property
     def action(self) -> str:
         """What the router decides: EnvConfig.action."""
-        if isinstance(self.settings, DoubleDQNSettings | RolloutSettings):
-            return self.settings.action
-        return str(self.fields.get("action", "model"))
+        return self.settings.action or str(self.fields.get("action", "model"))
 
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
         added = {"command": self.command, "versions": versions(*DISTRIBUTIONS)}
-        return plain(dataclasses.asdict(self)) | added
+        return plain(dataclasses.asdict(self) | {"settings": self.settings.to_json()}) | added
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -179,22 +176,19 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Traine
 def make_router(card: Card, gpus: int | None = None) -> Router:
     """The router of `card`, before its weights are loaded; over pairs, for so many GPUs."""
     s, models = card.settings, len(card.models)
-    is_dueling = isinstance(s, DoubleDQNSettings) and s.dueling
-    is_guarded = isinstance(s, RolloutSettings) or (isinstance(s, DoubleDQNSettings) and s.guarded)
-    if card.action != "gpu-model" or isinstance(s, SB3Settings):
-        network = QNetwork(card.columns, s.hidden, card.actions, is_dueling, seed=0)
+    if not s.reads_gpus_alike:
+        network = QNetwork(card.columns, s.hidden, card.actions, s.dueling, seed=0)
         order = list(range(card.actions))
-        return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if is_guarded else network
+        return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if s.guarded else network
     trained_for = card.actions // models
     classes = max(len(card.classes), 1)
     rest = Layout(s.observation, 0, trained_for, models, classes).width
     layout = Layout(s.observation, card.columns - rest, gpus or trained_for, models, classes)
-    network = QNetwork(gpu_inputs(layout), s.hidden, models, is_dueling, seed=0)
+    network = QNetwork(gpu_inputs(layout), s.hidden, models, s.dueling, seed=0)
     utility = np.zeros((classes * layout.tasks, models))
-    if not is_guarded:
+    if not s.guarded:
         return network
-    tries = s.tries if isinstance(s, RolloutSettings) else 0
-    return GuardedPairs(network, Price(0.0), pair_columns(layout), utility, tries)
+    return GuardedPairs(network, Price(0.0), pair_columns(layout), utility, s.tries)
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:
@@ -203,7 +197,7 @@ def check_fit(card: Card, config: EnvConfig) -> None:
     A router over pairs that reads every GPU alike can do so for any number of them.
     """
     gpus, models = config.gpus, config.model_names
-    if card.action == "gpu-model" and not isinstance(card.settings, SB3Settings):
+    if card.settings.reads_gpus_alike:
         gpus = card.actions // len(card.models)
     actions = number_of_actions(card.action, gpus, len(models), config.reject)
     if actions != card.actions or models != card.models:

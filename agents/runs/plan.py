@@ -10,9 +10,8 @@ from typing import Any
 from agents.base import read_in
 from agents.runs.card import Card
 from agents.settings.families import configurations, members
-from agents.settings.own import RolloutSettings, Settings
+from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS, SETTINGS
-from agents.settings.sb3 import SB3Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
 
@@ -54,11 +53,10 @@ class Plan:
         period = self.checkpoint_period
         require(period >= 1, "checkpoint_decisions", period, ">= 1")
         if len(members(self.scenario)) > 1:
-            together = isinstance(self.resolved_settings, RolloutSettings)
+            together = self.resolved_settings.learns_together
             accepted = f"a single scenario by {self.algorithm}"
             require(together, "scenario", self.scenario, accepted)
-        own = () if isinstance(self.resolved_settings, SB3Settings) else ("action",)
-        for name in ("observation", "split", *own):
+        for name in (*self.resolved_settings.env_fields, "split"):
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
 
     @property
@@ -84,11 +82,11 @@ class Plan:
 
     def configs(self, split: str) -> tuple[EnvConfig, ...]:
         """All environments of the scenario: one, or a family."""
-        s = self.resolved_settings
-        fields = dict(self.fields) | {"observation": s.observation, "split": split}
-        if not isinstance(s, SB3Settings):
-            fields["action"] = s.action
-        return configurations(self.scenario, fields)
+        return configurations(self.scenario, self.env_fields(split))
+
+    def env_fields(self, split: str) -> dict[str, Any]:
+        """The fields of EnvConfig that replace the scenario's, on one split of its workload."""
+        return {**self.fields, **self.resolved_settings.env_fields, "split": split}
 
     def card(self) -> Card:
         """What `config.json` will say."""

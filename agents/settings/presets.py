@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.own import DoubleDQNSettings, RolloutSettings
+from agents.settings.parts import Settings
 from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 

@@ -98,7 +98,7 @@ class Run:
         self.monitor = Monitor(plan, self.learner.decisions, spent_s, shows_progress)
         self.monitor.best = max(self.best_score, 0.0)
         described = {"algorithm": plan.algorithm, "scenario": plan.scenario, "seed": plan.seed}
-        self.monitor.hyperparameters(described | asdict(self.settings))
+        self.monitor.hyperparameters(described | self.settings.to_json())
 
     def _begin(self) -> None:
         path = self.plan.directory / CARD

@@ -17,7 +17,7 @@ from typing import Any
 from agents.heuristics.tuning import STRONGEST, best_tuned
 from agents.learners.validation import validation_episodes
 from agents.runs.plan import Plan
-from agents.settings.own import Settings
+from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS
 from agents.training.training import Status, train
 from benchmarks.speed.decisions import one_core

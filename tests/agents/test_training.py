@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.runs.card import CHECKPOINTS, WEIGHTS, load_agent
 from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.runs.plan import Plan
-from agents.settings.own import DoubleDQNSettings, RolloutSettings, Settings
+from agents.settings.own import DoubleDQNSettings, RolloutSettings
+from agents.settings.parts import Settings
 from agents.settings.presets import ABLATIONS, ALONE, PRESETS
 from agents.training.training import Status, train
 from llmroute_env import ConfigError

@@ -106,9 +106,9 @@ FLOORS = {
         "tuning",
     ),
     "agents.settings": (
-        "checks families",
-        "sb3",
-        "own",
+        "checks families order",
+        "parts",
+        "own sb3",
         "presets",
     ),
     "agents.routers": (

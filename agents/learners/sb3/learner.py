@@ -26,7 +26,7 @@ from agents.learners.validation import validate
 from agents.routers.networks import QNetwork, moments_of, restore_moments
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
-from agents.settings.sb3 import OffPolicySettings, OnPolicySettings
+from agents.settings.sb3 import SB3Settings
 from llmroute_env.dynamics.state import State
 from llmroute_env.vector_env import LLMRouteVectorEnv
 
@@ -54,15 +54,9 @@ class SB3Learner:
     def __init__(self, plan: Plan) -> None:
         """Prepare the plan's algorithm at its beginning."""
         settings = plan.resolved_settings
-        assert isinstance(settings, (OffPolicySettings, OnPolicySettings))
+        assert isinstance(settings, SB3Settings)
         self.settings = settings
-        self.env = LLMRouteVectorEnv(
-            settings.envs,
-            plan.scenario,
-            observation=settings.observation,
-            split="train",
-            **plan.fields,
-        )
+        self.env = LLMRouteVectorEnv(settings.envs, plan.scenario, **plan.env_fields("train"))
         self.venv = SB3VecEnv(self.env, settings.reward_centre, settings.reward_scale)
         self.episodes = self.venv.summaries
         self.decisions = 0
