@@ -30,7 +30,7 @@ def load(name: str, config: EnvConfig) -> Agent:
         ConfigError: `name` means nothing, or a heuristic that cannot route for `config`.
         CheckpointError: the directory or file is not of a router, or it does not fit `config`.
     """
-    if is_heuristic(name):
+    if is_heuristic(name, config):
         return controls.make(name, config)
     if name.endswith(".onnx"):
         from agents.serving.onnx import OnnxRouter
@@ -39,7 +39,8 @@ def load(name: str, config: EnvConfig) -> Agent:
         router.check_fit(config)
         return router
     if not name.startswith(PRETRAINED) and not Path(name).is_dir():
-        known = ", ".join([*heuristics.HEURISTICS, *controls.CONTROLS, *shipped()])
+        models = config.model_names
+        known = ", ".join([*heuristics.HEURISTICS, *models, *controls.CONTROLS, *shipped()])
         raise ConfigError(
             f"agent: got {name!r}; accepted: a run directory, or one of {known}, "
             "or a file that `llmroute export` wrote"
@@ -75,9 +76,10 @@ def run_of(name: str) -> Path:
     return Path(name)
 
 
-def is_heuristic(name: str) -> bool:
-    """Whether `name` is that of a router without training."""
-    return name in heuristics.HEURISTICS or name in controls.CONTROLS
+def is_heuristic(name: str, config: EnvConfig) -> bool:
+    """Whether `name` is that of a router without training: a model's name is one."""
+    known = name in heuristics.HEURISTICS or name in controls.CONTROLS
+    return known or heuristics.is_model(name, config)
 
 
 def shipped() -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from llmroute_env.scenarios import configure
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
 CONTENDERS = (*heuristics.HEURISTICS, *USUAL["gpu-model"])
+"""Heuristics that the router is compared with, beside each model alone."""
 
 TUNING_EPISODES = 24
 
@@ -59,7 +60,7 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
 def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
-    for name in CONTENDERS:
+    for name in (*config.model_names, *CONTENDERS):
         setting = tune(name, config, TUNING_EPISODES) if name in controls.TUNABLE else None
         agent = controls.make(name, config, setting)
         if setting is not None:
@@ -103,7 +104,7 @@ def draw(out: Path, config: EnvConfig, evaluations: list[Evaluation]) -> list[Pa
 def shown(router: Evaluation, evaluations: list[Evaluation]) -> list[Evaluation]:
     """The router, the best heuristic and the best single model; `evaluations` are best first."""
     others = [e for e in evaluations if e is not router]
-    single = [e for e in others if heuristics.HEURISTICS.get(e.agent) is heuristics.SingleModel]
+    single = [e for e in others if e.agent in router.config.model_names]
     return list({e.agent: e for e in (router, others[0], single[0])}.values())
 
 

@@ -39,7 +39,7 @@ class EnvConfig:
 
     Attributes:
         profile: name of a shipped profile, or a Profile.
-        pools: the placement, pool after pool.
+        pools: the placement, pool after pool; a pool that names no models hosts all of the profile.
         deadline: when an answer still counts.
         dispatcher: how the GPU is chosen for a model: one of DISPATCHERS.
         action: `model`: Discrete(models); `gpu-model`: Discrete(GPUs x models), GPU-major.
@@ -86,6 +86,9 @@ class EnvConfig:
     reject: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
+        # Named, so that the configuration says what it hosts wherever it is written.
+        named = tuple(pool.naming(self.resolved_profile) for pool in self.pools)
+        object.__setattr__(self, "pools", named)
         self._check_rules()
         self._check_workload()
         self._check_placement()

@@ -11,7 +11,7 @@ import numpy as np
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
 from llmroute_env.simulation.tape import workload_trace
-from llmroute_env.specs import ConfigError, Deadline, RequestClass
+from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
 from traces.tasks import AbruptMix
 from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 
@@ -158,4 +158,15 @@ def configure(name: str, **fields: Any) -> EnvConfig:
     for field in fields:
         if field not in known:
             raise ConfigError(f"{field}: is not a setting; accepted: {', '.join(known)}")
-    return dataclasses.replace(scenario(name).config, **fields)
+    usual = scenario(name).config
+    if "profile" in fields:
+        fields = {"pools": unnamed(usual), **fields}
+    return dataclasses.replace(usual, **fields)
+
+
+def unnamed(config: EnvConfig) -> tuple[Pool, ...]:
+    """The pools of `config`; those that host all models of its profile, as all of any profile."""
+    every = config.resolved_profile.model_names
+    return tuple(
+        dataclasses.replace(p, models=()) if p.models == every else p for p in config.pools
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from traces.errors import InputError
@@ -117,6 +117,11 @@ class Profile:
                 where = f"model {model.name!r} latency_by_gpu"
                 require(gpu in known, where, gpu, ", ".join(known))
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of its models, in their order."""
+        return tuple(model.name for model in self.models)
+
     def model(self, name: str) -> ModelSpec:
         """The model called `name`, or a ConfigError."""
         return _named(self.models, name, "model")
@@ -140,18 +145,22 @@ def _named(specs: Sequence[Spec], name: str, field: str) -> Spec:
 class Pool:
     """Consecutive GPUs of one kind that host the same models.
 
-    `gpu` is the kind's name in the profile; empty for the profile's first.
+    `models` are names in the profile; none for all of them. `gpu` is the kind's name there; empty
+    for the first.
     """
 
     gpus: int
-    models: tuple[str, ...] = ("opt-125m", "opt-1.3b", "opt-6.7b")
+    models: tuple[str, ...] = ()
     gpu: str = ""
 
     def __post_init__(self) -> None:
         require(1 <= self.gpus <= 4096, "pool gpus", self.gpus, "1 to 4096")
-        require(len(self.models) > 0, "pool models", self.models, "at least one model name")
         unique = len(set(self.models)) == len(self.models)
         require(unique, "pool models", self.models, "each model once")
+
+    def naming(self, profile: Profile) -> Pool:
+        """The pool with its models named: all of the profile, if it names none."""
+        return self if self.models else replace(self, models=profile.model_names)
 
 
 DEADLINE_KINDS = ("hard", "linear", "exponential")

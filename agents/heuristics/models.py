@@ -62,7 +62,10 @@ class SingleModel(Heuristic):
 
     def __init__(self, name: str, config: EnvConfig) -> None:
         super().__init__(name, config)
-        self.model = config.model_names.index(name)
+        hosted = config.model_names
+        if name not in hosted:
+            raise ConfigError(f"agent: {name!r} is not hosted; hosted: {', '.join(hosted)}")
+        self.model = hosted.index(name)
 
     def act(self, observations: Observations) -> Actions:
         """The model for every row of `observations`, shape (E, F) -> (E,)."""
@@ -188,16 +191,11 @@ class Setting:
 HEURISTICS: dict[str, Callable[..., Agent]] = {
     "random": Random,
     "round-robin": RoundRobin,
-    "opt-125m": SingleModel,
-    "opt-1.3b": SingleModel,
-    "opt-6.7b": SingleModel,
     "static-mix": StaticMix,
     "rate-threshold": RateThreshold,
     "queue-threshold": QueueThreshold,
     "largest-feasible": LargestFeasible,
 }
-
-SINGLE_MODELS = tuple(name for name, factory in HEURISTICS.items() if factory is SingleModel)
 
 TUNABLE = {
     "static-mix": Setting("level", 0.25, (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)),
@@ -212,15 +210,21 @@ TUNABLE = {
 def make(name: str, config: EnvConfig, setting: float | None = None) -> Agent:
     """The heuristic called `name` for the cluster of `config`; `setting` replaces its default.
 
+    The name of a model is that of the router that sends everything to it (`is_model`).
+
     Raises:
         ConfigError: unknown name, a model that is not hosted, or a setting that does not fit.
     """
-    if name not in HEURISTICS:
-        raise ConfigError(f"agent: {name!r} is unknown; accepted: {', '.join(HEURISTICS)}")
-    if name in SINGLE_MODELS and name not in config.model_names:
-        raise ConfigError(f"agent: {name!r} is not hosted; hosted: {', '.join(config.model_names)}")
-    if setting is None:
-        return HEURISTICS[name](name, config)
-    accepted = f"none for {name!r}; tunable: {', '.join(TUNABLE)}"
-    require(name in TUNABLE, "setting", setting, accepted)
-    return HEURISTICS[name](name, config, setting)
+    if name not in HEURISTICS and not is_model(name, config):
+        accepted = ", ".join([*HEURISTICS, *config.model_names])
+        raise ConfigError(f"agent: {name!r} is unknown; accepted: {accepted}")
+    if setting is not None:
+        accepted = f"none for {name!r}; tunable: {', '.join(TUNABLE)}"
+        require(name in TUNABLE, "setting", setting, accepted)
+        return HEURISTICS[name](name, config, setting)
+    return HEURISTICS.get(name, SingleModel)(name, config)
+
+
+def is_model(name: str, config: EnvConfig) -> bool:
+    """Whether `name` is that of a model of the profile, hosted or not, and of no heuristic."""
+    return name not in HEURISTICS and name in config.resolved_profile.model_names

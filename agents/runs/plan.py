@@ -95,7 +95,8 @@ class Plan:
             algorithm=self.algorithm,
             settings=self.resolved_settings,
             scenario=self.scenario,
-            fields=self.fields,
+            # The models of pools that name none, as whoever reads the card has no profile at hand.
+            fields={**self.fields, **({"pools": config.pools} if "pools" in self.fields else {})},
             seed=self.seed,
             decisions=self.budget,
             columns=config.layout.width,

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import SCENARIOS, configure
-from llmroute_env.specs import Deadline, Pool, require
+from llmroute_env.specs import Deadline, Pool, Profile, require
 
 Member = tuple[str, Mapping[str, Any]]
-"""Scenario, and the fields of EnvConfig that differ from it."""
+"""Scenario, and the fields of EnvConfig that differ; functions of the profile among them."""
 
 BURSTY, REGIMES = "unpredictable-1", "unpredictable-2"
-DEDICATED = (Pool(2, ("opt-6.7b",)), Pool(1, ("opt-1.3b",)), Pool(1, ("opt-125m",)))
+
+
+def dedicated(profile: Profile) -> tuple[Pool, ...]:
+    """A GPU for every model of the profile, the largest first, which has two."""
+    largest, *others = sorted(profile.models, key=lambda model: -model.parameters)
+    return (Pool(2, (largest.name,)), *(Pool(1, (model.name,)) for model in others))
+
 
 APART = ("stable", "paper", "priority")
 """Scenarios that are no members of `any` as they are: other loads, other rules, other users."""
@@ -30,7 +37,7 @@ FAMILIES: dict[str, tuple[Member, ...]] = {
         (REGIMES, {"pools": (Pool(2),)}),
         (BURSTY, {"pools": (Pool(8),)}),
         (REGIMES, {"pools": (Pool(8),)}),
-        (BURSTY, {"pools": DEDICATED}),
+        (BURSTY, {"pools": dedicated}),
     )
 }
 """`any`: every arrival pattern of users who are all alike, loads from 0.25 to 30, deadlines from
@@ -54,4 +61,14 @@ def configurations(name: str, fields: Mapping[str, Any]) -> tuple[EnvConfig, ...
     Raises:
         ConfigError: unknown name or field, or a value that a field does not accept.
     """
-    return tuple(configure(scenario, **{**own, **fields}) for scenario, own in members(name))
+    profile = fields.get("profile", EnvConfig.profile)
+    known = profiles.load(profile) if isinstance(profile, str) else profile
+    return tuple(
+        configure(scenario, **{**of_profile(own, known), **fields})
+        for scenario, own in members(name)
+    )
+
+
+def of_profile(fields: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
+    """`fields`, those that are functions of the profile replaced by what they return for it."""
+    return {name: own(profile) if callable(own) else own for name, own in fields.items()}

@@ -1,8 +1,8 @@
 """How loose the upper bound is: bound / exact optimum on small instances of rising congestion.
 
 Ten requests cannot congest the default cluster, whose batches hold more. The miniature has one
-GPU and batch limits of 2, 3 and 4 from the largest model to the smallest, under a deadline that
-fits one batch of the largest model after another.
+GPU and batch limits of a few requests, under a deadline that fits one batch of the largest model
+after another.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from traces.tasks import TaskMix
 from traces.trace import Provenance, Trace
 
 LOADS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+LIMITS = (2, 3, 4)
+"""Of batches, from the largest model to the smallest."""
 MINIATURE = EnvConfig(
     pools=(Pool(1),),
     deadline=Deadline(0.25),
-    max_batch={"opt-6.7b": 2, "opt-1.3b": 3, "opt-125m": 4},
+    max_batch=dict(zip(reversed(EnvConfig().model_names), LIMITS, strict=True)),
     window_s=math.inf,
     split="all",
 )

@@ -24,9 +24,9 @@ FEATURES = ("task", "slow_rate", "slack")
 
 
 def many_models(count: int) -> Profile:
-    """OPT-1.3B under `count` names, small enough to share a GPU."""
+    """The usual profile's second model under `count` names, small enough to share a GPU."""
     base = profiles.load("opt-a100")
-    small = dataclasses.replace(base.model("opt-1.3b"), weights_bytes=1, kv_bytes_per_token=0)
+    small = dataclasses.replace(base.models[1], weights_bytes=1, kv_bytes_per_token=0)
     models = tuple(dataclasses.replace(small, name=f"model-{m}") for m in range(count))
     return dataclasses.replace(base, models=models)
 
@@ -63,9 +63,7 @@ def step_ns(config: EnvConfig, envs: int) -> float:
     """Nanoseconds per env step under random actions, warmed up."""
     simulation = Simulation(config, envs, autoreset=SAME_STEP, logs_completions=False)
     rng = np.random.default_rng(0)
-    everyone = np.ones(envs, np.bool_)
-    simulation.seed(everyone, rng.integers(2**63, size=envs).astype(np.uint64))
-    simulation.reset(everyone)
+    simulation.begin(rng.integers(2**63, size=envs).astype(np.uint64))
     actions = rng.integers(simulation.actions, size=(STEPS, envs))
     times_ns = []
     for _ in range(ROUNDS + 1):

@@ -18,9 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.heuristics.models import HEURISTICS
-from agents.heuristics.table import CONTROLS
-from agents.loading import run_of
+from agents.loading import is_heuristic, run_of
 from benchmarks.evaluation.row_files import SUITE
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
@@ -172,7 +170,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         most = suite.rollout_episodes if agent in FOLLOWED else base.episodes
         episodes = min(most, base.episodes)
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
-    if agent in HEURISTICS or agent in CONTROLS:
+    if is_heuristic(agent, entry.config("test")):
         return [], [base]
     source = training_entry(entry, agent)
     seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)

@@ -95,7 +95,7 @@ def test_single_models_choose_themselves() -> None:
         assert act(name, np.zeros((3, WIDTH), np.float32)) == [number] * 3
 
 
-@pytest.mark.parametrize("name", HEURISTICS)
+@pytest.mark.parametrize("name", [*HEURISTICS, *CONFIG.model_names])
 def test_every_heuristic_answers_in_range(name: str) -> None:
     agent = heuristics.make(name, CONFIG)
     assert isinstance(agent, Heuristic)

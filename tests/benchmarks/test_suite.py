@@ -102,7 +102,8 @@ def test_what_is_shifted_in_the_matrices():
 def test_suites_name_entries(name: str):
     chosen = suite(name)
     assert set(chosen.entries) <= set(ENTRIES)
-    known = {*HEURISTICS, *CONTROLS, *TUNED, *SETTINGS}
+    models = {name for id in chosen.entries for name in ENTRIES[id].config("test").model_names}
+    known = {*HEURISTICS, *models, *CONTROLS, *TUNED, *SETTINGS}
     assert set(chosen.agents) <= known
     assert set(chosen.rollout_on) <= set(chosen.entries)
     assert chosen.restricted((chosen.entries[0],)).entries == (chosen.entries[0],)

@@ -122,7 +122,7 @@ def test_too_many_sequences_are_refused():
 def test_no_heuristic_exceeds_the_bound(name, load):
     config = configure(name, load=load, window_s=2.0, split="validation")
     bounds = upper_bound(config, episode_seeds(3, 2))
-    for agent in HEURISTICS:
+    for agent in (*HEURISTICS, *config.model_names):
         utility = evaluate(make(agent, config), config, 2, 3).values("utility")
         assert (utility <= bounds * (1 + ROUNDING)).all(), agent
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks import demo
 from benchmarks.cli import main
+from llmroute_env import EnvConfig
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_heuristic_and_the_router_ran_the_same_episodes(out: Path):
     rows = [json.loads(line) for line in (out / "evaluation.jsonl").read_text().splitlines()]
     names = {row["agent"].split()[0] for row in rows}
-    assert names == {demo.ALGORITHM, *demo.CONTENDERS}
+    assert names == {demo.ALGORITHM, *demo.CONTENDERS, *EnvConfig().model_names}
     assert len({row["requests"] for row in rows}) == 1
     scores = [row["utility_of_peak"]["mean"] for row in rows]
     assert scores == sorted(scores, reverse=True)

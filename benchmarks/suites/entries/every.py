@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from agents.settings.families import DEDICATED
+from agents.settings.families import dedicated
 from agents.settings.presets import SCENARIO
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.priority import priority_entries
 from benchmarks.suites.entries.static import static_entries
+from llmroute_env import profiles
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
 
@@ -28,6 +29,7 @@ MIXES = {
 """Task mixes of the robustness matrix."""
 
 EIGHT = (Pool(8),)
+OPT = profiles.load("opt-a100")
 
 ARRIVALS = ("stable-any", "unpredictable-1", "unpredictable-2", "azure-conv")
 """Entries whose arrivals the robustness matrix crosses."""
@@ -67,7 +69,7 @@ def _variants() -> list[Entry]:
         _entry("deadline-loose", base, "sensitivity main", deadline=Deadline(1.0)),
         _entry("batch-small", base, "sensitivity", max_batch={"opt-6.7b": 4}),
         _entry("batch-large", base, "sensitivity", max_batch={"opt-6.7b": 32}),
-        _entry("placement-dedicated", base, "sensitivity main", pools=DEDICATED),
+        _entry("placement-dedicated", base, "sensitivity main", pools=dedicated(OPT)),
         _entry("gpus-2", base, "gpus main", pools=(Pool(2),)),
         _entry("gpus-8", base, "gpus main", pools=EIGHT),
     ]
