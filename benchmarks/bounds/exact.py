@@ -47,9 +47,7 @@ def _requests(config: EnvConfig, seed: int) -> int:
 
 
 def _begin(simulation: Simulation, seed: int) -> None:
-    envs = len(simulation.state.envs)
-    simulation.seed(np.ones(envs, np.bool_), np.full(envs, seed, np.uint64))
-    simulation.reset(np.ones(envs, np.bool_))
+    simulation.begin(np.full(len(simulation.state.envs), seed, np.uint64))
 
 
 def _best_of(simulation: Simulation, seed: int, start: int, requests: int) -> float:

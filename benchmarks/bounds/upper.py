@@ -96,9 +96,7 @@ def peak(instance: Instance) -> float:
 def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
     """The requests of the episode of each seed."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
-    everyone = np.ones(len(seeds), np.bool_)
-    simulation.seed(everyone, seeds)
-    simulation.reset(everyone)
+    simulation.begin(seeds)
     return [_episode(simulation, env) for env in simulation.state.envs]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
-from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times
+from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times, share_of_peak
 from benchmarks.evaluation.runner import EpisodeResult, Evaluation, episode_seeds
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -44,7 +44,7 @@ def rows_of(
 def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None) -> Figures:
     """What `runner.summarise` tells of an evaluation, for one episode."""
     summary, requests = episode.summary, max(episode.summary["requests"], 1)
-    peak = max(summary["peak_utility"], 1e-12)
+    peak = summary["peak_utility"]
     latency_s = latencies_s(episode.completions)
     p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]).tolist() if len(latency_s) else (None, None)
     found: Figures = {
@@ -55,8 +55,8 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         "peak_utility": summary["peak_utility"],
         "bound": bound,
         "utility_of_peak": summary["utility_of_peak"],
-        "bound_of_peak": None if bound is None else bound / peak,
-        "regret": None if bound is None else (bound - summary["utility"]) / peak,
+        "bound_of_peak": None if bound is None else share_of_peak(bound, peak),
+        "regret": None if bound is None else share_of_peak(bound - summary["utility"], peak),
         "deadline_met": summary["deadline_met"],
         "late": summary["late"] / requests,
         "rejected": summary["rejected"] / requests,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.evaluation.rows import share_of_peak
 from benchmarks.evaluation.stats import Interval, paired_difference
 from benchmarks.report.data import SCORE, SEED, Results, RouterRows
 from benchmarks.report.page import Part, Section, Table
@@ -73,7 +74,7 @@ def of_class(cell: RouterRows, name: str) -> tuple[str, str]:
         return "-", "-"
     utility, peak = (sum(users[key] for users in found) for key in ("utility", "peak_utility"))
     in_time = sum(users["deadline_met"] * users["requests"] for users in found)
-    return number(utility / max(peak, 1e-12)), percent(in_time / requests)
+    return number(share_of_peak(utility, peak)), percent(in_time / requests)
 
 
 def beliefs(results: Results) -> dict[float, str]:

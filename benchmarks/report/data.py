@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.rows import Number, Row
+from benchmarks.evaluation.rows import LEAST_PEAK, Number, Row
 from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,7 @@ class RouterRows:
 
     def of_bound(self) -> Floats:
         """Utility as a share of the bound, of all episodes and seeds, shape (seeds x episodes,)."""
-        shares: Floats = self.values("utility") / np.maximum(self.values("bound"), 1e-12)
+        shares: Floats = self.values("utility") / np.maximum(self.values("bound"), LEAST_PEAK)
         return shares.ravel()
 
     def interval(self, name: Number) -> Interval:

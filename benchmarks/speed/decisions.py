@@ -103,9 +103,7 @@ def visited(agent: Agent, config: EnvConfig, count: int) -> NDArray[np.float32]:
     """`count` observations that `agent` meets on its own way through episodes, shape (count, F)."""
     config = for_agent(config, agent)
     simulation = Simulation(config, ENVS, logs_completions=False)
-    everyone = np.ones(ENVS, np.bool_)
-    simulation.seed(everyone, episode_seeds(0, ENVS))
-    simulation.reset(everyone)
+    simulation.begin(episode_seeds(0, ENVS))
     agent.begin(ENVS, np.random.default_rng(0))
     parts: list[NDArray[np.float32]] = []
     while sum(map(len, parts)) < count and not simulation.outputs.terminated.all():

@@ -158,9 +158,7 @@ def training_rate(algorithm: str, effort: Effort) -> float | None:
 def bytes_per_env() -> int:
     """Memory in use per env, after a while: what slots never used are not touched."""
     simulation = Simulation(configure("unpredictable-1"), 64)
-    everyone = np.ones(64, np.bool_)
-    simulation.seed(everyone, np.arange(64, dtype=np.uint64))
-    simulation.reset(everyone)
+    simulation.begin(np.arange(64, dtype=np.uint64))
     rng = np.random.default_rng(0)
     for _ in range(2000):
         simulation.step(rng.integers(simulation.actions, size=64))

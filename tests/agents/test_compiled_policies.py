@@ -27,9 +27,7 @@ SEEDS = np.arange(5, dtype=np.uint64)
 
 def begun(config: EnvConfig, envs: int) -> Simulation:
     simulation = Simulation(config, envs, logs_completions=False)
-    everyone = np.ones(envs, np.bool_)
-    simulation.seed(everyone, np.arange(envs, dtype=np.uint64))
-    simulation.reset(everyone)
+    simulation.begin(np.arange(envs, dtype=np.uint64))
     return simulation
 
 

@@ -184,9 +184,7 @@ def test_one_router_serves_any_number_of_gpus(tmp_path: Path) -> None:
 
 def begun(config: EnvConfig, steps: int) -> Simulation:
     simulation = Simulation(config, 2, logs_completions=False)
-    everyone = np.ones(2, np.bool_)
-    simulation.seed(everyone, SEEDS[:2])
-    simulation.reset(everyone)
+    simulation.begin(SEEDS[:2])
     rng = np.random.default_rng(0)
     for _ in range(steps):
         simulation.step(rng.integers(simulation.actions, size=2))

@@ -143,9 +143,7 @@ def test_whole_episodes_run_compiled_as_decision_by_decision(name: str):
     seeds = episode_seeds(5, 3)
     fast, slow = (Simulation(for_agent(config, agent), len(seeds)) for _ in range(2))
     for simulation in (fast, slow):
-        everyone = np.ones(len(seeds), np.bool_)
-        simulation.seed(everyone, seeds)
-        simulation.reset(everyone)
+        simulation.begin(seeds)
     mine, theirs = run_compiled(agent, fast), run_stepwise(agent, slow, seeds)
     for e in range(len(seeds)):
         np.testing.assert_array_equal(mine[mine["env"] == e], theirs[theirs["env"] == e])

@@ -106,9 +106,7 @@ def test_a_learned_router_reads_the_class_and_runs_compiled(trained: Path):
     assert agent.card.classes == ("standard", "priority")
     fast, slow = (Simulation(for_agent(CONFIG, agent), len(SEEDS)) for _ in range(2))
     for simulation in (fast, slow):
-        everyone = np.ones(len(SEEDS), np.bool_)
-        simulation.seed(everyone, SEEDS)
-        simulation.reset(everyone)
+        simulation.begin(SEEDS)
     run_compiled(agent, fast)
     run_stepwise(agent, slow, SEEDS)
     np.testing.assert_array_equal(fast.state.envs["utility"], slow.state.envs["utility"])
@@ -140,8 +138,7 @@ def test_the_bound_weighs_and_knows_every_deadline():
     for seed in (1, 2):
         (instance,) = episodes(CONFIG, np.array([seed], np.uint64))
         simulation = Simulation(CONFIG)
-        simulation.seed(np.ones(1, np.bool_), np.array([seed], np.uint64))
-        simulation.reset(np.ones(1, np.bool_))
+        simulation.begin(np.array([seed], np.uint64))
         while not simulation.outputs.terminated.all():
             simulation.step(np.array([1]))
         assert peak(instance) == pytest.approx(simulation.state.envs["peak_utility"][0])

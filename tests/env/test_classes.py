@@ -38,9 +38,8 @@ def scripted(observations: np.ndarray) -> np.ndarray:
 
 def ended(config: EnvConfig, envs: int = 2, decisions: int = 3000) -> tuple[Any, np.ndarray]:
     """The simulation after so many decisions, and all that ended."""
-    simulation, everyone = Simulation(config, envs), np.ones(envs, np.bool_)
-    simulation.seed(everyone, np.arange(envs).astype(np.uint64))
-    simulation.reset(everyone)
+    simulation = Simulation(config, envs)
+    simulation.begin(np.arange(envs).astype(np.uint64))
     parts = []
     for _ in range(decisions):
         simulation.step(scripted(simulation.outputs.observations))

@@ -66,10 +66,8 @@ def test_a_snapshot_takes_only_the_slots_that_queues_have_reached():
     short, long = (
         Simulation(configure("stable", queue_capacity=capacity), 2) for capacity in (64, 100_000)
     )
-    everyone = np.ones(2, np.bool_)
     for simulation in (short, long):
-        simulation.seed(everyone, np.array([1, 2], np.uint64))
-        simulation.reset(everyone)
+        simulation.begin(np.array([1, 2], np.uint64))
         for step in range(400):
             simulation.step(np.full(2, step % 3))
     kept = long.snapshot()

@@ -154,8 +154,7 @@ def test_a_log_that_is_too_small_loses_nothing(envs: int, threads: int):
     for part in tight.parts:
         part.log = allocate_log(1)
     for simulation in (roomy, tight):
-        simulation.seed(np.ones(envs, np.bool_), np.arange(envs, dtype=np.uint64))
-        simulation.reset(np.ones(envs, np.bool_))
+        simulation.begin(np.arange(envs, dtype=np.uint64))
     ended = 0
     for step in range(600):
         for simulation in (roomy, tight):
@@ -177,8 +176,7 @@ def test_actions_of_any_integer_type_and_layout_mean_the_same(threads: int):
     for given in (rows[:, 1], rows[:, 1].astype(np.uint8), rows[:, 1].tolist()):
         env, other = (Simulation(configure("stable"), 4, threads=threads) for _ in range(2))
         for simulation in (env, other):
-            simulation.seed(np.ones(4, np.bool_), np.arange(4, dtype=np.uint64))
-            simulation.reset(np.ones(4, np.bool_))
+            simulation.begin(np.arange(4, dtype=np.uint64))
         env.step(np.array([1, 0, 2, 1]))
         other.step(given)
         assert env.state.models["routed"].tolist() == other.state.models["routed"].tolist()

@@ -100,9 +100,8 @@ def test_rewards_are_the_sum_of_their_terms_and_requests_are_conserved(scenario:
 
 def single_model(config: EnvConfig, model: int, name: str) -> np.ndarray:
     """An entry of the summaries of EPISODES episodes that use one model only."""
-    simulation, everyone = Simulation(config, EPISODES, DISABLED), np.ones(EPISODES, np.bool_)
-    simulation.seed(everyone, np.random.default_rng(0).integers(2**64, size=EPISODES, dtype="u8"))
-    simulation.reset(everyone)
+    simulation = Simulation(config, EPISODES, DISABLED)
+    simulation.begin(np.random.default_rng(0).integers(2**64, size=EPISODES, dtype="u8"))
     actions = np.full(EPISODES, model)
     while not simulation.outputs.terminated.all():
         simulation.step(actions)
