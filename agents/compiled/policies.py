@@ -23,7 +23,7 @@ from agents.compiled.networks import (
     no_network,
     perceptron,
 )
-from agents.compiled.rules import ROOT, STEEP, Price, best_pair, leave_out
+from agents.compiled.rules import ROOT, STEEP, PairRule, Price, best_pair, leave_out
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
@@ -173,8 +173,8 @@ def decide_observed(policy: CompiledPolicy) -> int:
 @compiled
 def most_worth(policy: CompiledPolicy) -> int:
     """The pair that heuristics.pairs.PricedPair takes for the observation at hand."""
-    observation = policy.network.observation
-    return best_pair(observation, policy.columns, policy.utility, policy.price, policy.worths)
+    rule = PairRule(policy.columns, policy.utility, policy.price)
+    return best_pair(policy.network.observation, rule, policy.worths)
 
 
 @compiled

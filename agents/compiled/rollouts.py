@@ -25,40 +25,38 @@ from llmroute_env.dynamics.stepping import Outputs, keep_final
 from llmroute_env.dynamics.world import World
 
 
+class Trial(NamedTuple):
+    """How an action is tried: `base` is followed after it for `horizon_s`, in env `spare`.
+
+    That env is overwritten.
+    """
+
+    base: CompiledPolicy
+    world: World
+    spare: int
+    horizon_s: float
+
+
 @compiled
-def try_actions(
-    base: CompiledPolicy,
-    world: World,
-    e: int,
-    spare: int,
-    horizon_s: float,
-    values: NDArray[np.float64],
-) -> int:
-    """Write the utility that each action and then `base` earn in `horizon_s` from env `e` on.
+def try_actions(trial: Trial, e: int, values: NDArray[np.float64]) -> int:
+    """Write the utility that each action and then the base earn until the horizon from env `e` on.
 
     Requests in flight at the horizon are served to their end, less the price of the GPU time that
-    they take from later ones (`price_of_backlog`). Env `spare` is overwritten. Returns the
-    decisions taken.
+    they take from later ones (`price_of_backlog`). Returns the decisions taken.
     """
     taken = 0
     for action in range(len(values)):
-        values[action], moved = try_action(base, world, e, spare, horizon_s, action)
+        values[action], moved = try_action(trial, e, action)
         taken += moved
     return taken
 
 
 @compiled
-def try_action(
-    base: CompiledPolicy,
-    world: World,
-    e: int,
-    spare: int,
-    horizon_s: float,
-    action: int,
-) -> tuple[float, int]:
-    """The utility that `action` and then `base` earn, as in `try_actions`; and decisions taken."""
+def try_action(trial: Trial, e: int, action: int) -> tuple[float, int]:
+    """The utility that `action` earns, as in `try_actions`; and decisions taken."""
+    base, world, spare = trial.base, trial.world, trial.spare
     s = world.state
-    until_s = s.envs[e].now_s + horizon_s
+    until_s = s.envs[e].now_s + trial.horizon_s
     fork(world, e, spare)
     taken = walk(base, world, spare, action, until_s, 2**62)
     value = s.envs[spare].utility - s.envs[e].utility
@@ -86,19 +84,12 @@ def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
 
 
 @compiled
-def try_pairs(
-    base: CompiledPolicy,
-    world: World,
-    e: int,
-    spare: int,
-    horizon_s: float,
-    values: NDArray[np.float64],
-    picks: NDArray[np.int64],
-) -> int:
-    """As `try_actions`, but only for the pairs that are worth most to `base`, as many as `picks`.
+def try_pairs(trial: Trial, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]) -> int:
+    """As `try_actions`, but only for the pairs that are worth most to the base, as many as `picks`.
 
-    Of the others `values` holds what `base` itself thinks they are worth less than its own choice.
+    Of the others `values` holds what the base thinks they are worth less than its own choice.
     """
+    base, world = trial.base, trial.world
     usual = decide(base, world, e)
     for pair in range(len(values)):
         values[pair] = base.worths[pair] - base.worths[usual]
@@ -109,7 +100,7 @@ def try_pairs(
     for k in range(len(picks)):
         if picks[k] < 0:
             break
-        value, moved = try_action(base, world, e, spare, horizon_s, picks[k])
+        value, moved = try_action(trial, e, picks[k])
         taken += moved
         if k == 0:
             reference = value
@@ -156,38 +147,43 @@ class Tried(NamedTuple):
 
 
 @compiled
+def go_on(behaviour: CompiledPolicy, world: World, e: int, out: Outputs, decisions: int) -> int:
+    """Follow `behaviour` in env `e` for so many decisions, into further episodes; returns these."""
+    s = world.state
+    out.terminated[e] = False
+    taken = 0
+    while taken < decisions or s.envs[e].over:
+        if s.envs[e].over:
+            keep_final(world, e, out)
+            out.terminated[e] = True
+            begin_episode(world, e)
+        taken += walk(behaviour, world, e, -1, math.inf, decisions - taken)
+    return taken
+
+
+@compiled
 def visit_and_try(
     behaviour: CompiledPolicy,
-    base: CompiledPolicy,
-    world: World,
+    trial: Trial,
     out: Outputs,
     skips: NDArray[np.int64],
-    horizon_s: float,
     tried: Tried,
 ) -> int:
     """Follow `behaviour` for `skips[e]` decisions in every env e but the last, then try actions.
 
+    The last is the one that they are tried in.
+
     An episode that ends is followed by the next; `out.terminated` marks the envs in which one did,
     and `out` holds the counters of the last such. Returns the decisions taken.
     """
-    cluster, s = world.cluster, world.state
+    world = trial.world
     taken = 0
-    spare = len(s.envs) - 1
-    for e in range(spare):
-        out.terminated[e] = False
-        left = skips[e]
-        while left > 0 or s.envs[e].over:
-            if s.envs[e].over:
-                keep_final(world, e, out)
-                out.terminated[e] = True
-                begin_episode(world, e)
-            moved = walk(behaviour, world, e, -1, math.inf, left)
-            left -= moved
-            taken += moved
+    for e in range(trial.spare):
+        taken += go_on(behaviour, world, e, out, skips[e])
         encode(world, e, tried.observations[e])
         values = tried.values[e]
-        if cluster.rules[0].joint_action:
-            taken += try_pairs(base, world, e, spare, horizon_s, values, tried.picks)
+        if world.cluster.rules[0].joint_action:
+            taken += try_pairs(trial, e, values, tried.picks)
         else:
-            taken += try_actions(base, world, e, spare, horizon_s, values)
+            taken += try_actions(trial, e, values)
     return taken

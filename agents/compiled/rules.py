@@ -36,6 +36,14 @@ class Price(NamedTuple):
     growth: float = ROOT
 
 
+class PairRule(NamedTuple):
+    """What pairs are worth: where an observation says it, utilities, and the price of GPU time."""
+
+    columns: PairColumns
+    utility: NDArray[np.float64]  # (C x T, M): columns.utilities
+    price: Price
+
+
 @compiled
 def price_at(price: Price, load: float) -> float:
     """Price of 1 / load 1 of GPU time at a short-term arrival rate of `load`."""
@@ -60,20 +68,15 @@ def kind_of(row: NDArray[np.float32], columns: PairColumns) -> int:
 
 
 @compiled
-def best_pair(
-    row: NDArray[np.float32],
-    columns: PairColumns,
-    utility: NDArray[np.float64],
-    price: Price,
-    worths: NDArray[np.float64],
-) -> int:
+def best_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]) -> int:
     """The pair that PricedPair takes for the observation `row`; ties go to the lowest number.
 
     What every pair is worth is written into `worths`.
     """
+    columns, utility = rule.columns, rule.utility
     kind = kind_of(row, columns)
     # In float64 everywhere, so that other runtimes come to the same decisions.
-    price_now = price_at(price, math.exp(np.float64(row[columns.rate])) - 1.0)
+    price_now = price_at(rule.price, math.exp(np.float64(row[columns.rate])) - 1.0)
     best = 0
     for pair in range(columns.pairs):
         predicted = np.float64(row[columns.slack + pair])
@@ -89,15 +92,13 @@ def best_pair(
 @compiled
 def best_pairs(
     rows: NDArray[np.float32],
-    columns: PairColumns,
-    utility: NDArray[np.float64],
-    price: Price,
+    rule: PairRule,
     worths: NDArray[np.float64],
     actions: NDArray[np.int64],
 ) -> None:
     """Write `best_pair` of every row into `actions`, and what every pair is worth into `worths`."""
     for e in range(len(rows)):
-        actions[e] = best_pair(rows[e], columns, utility, price, worths[e])
+        actions[e] = best_pair(rows[e], rule, worths[e])
 
 
 @compiled

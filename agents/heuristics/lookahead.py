@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.base import Actions, Observations
 from agents.compiled import policies as compiled_policies
-from agents.compiled.rollouts import try_actions, try_pairs
+from agents.compiled.rollouts import Trial, try_actions, try_pairs
 from agents.heuristics.models import Heuristic
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import Tape
@@ -106,7 +106,8 @@ class Rollout(LooksAhead):
         # Request number `decision` is the first of the sampled tape.
         env["first"], env["end"] = -env["decision"], len(tape.arrival_s)
         env["tape_start_s"], env["stretch"] = 0.0, 1.0
-        try_actions(self.base, self.spare.world._replace(tape=tape), 0, 1, HORIZON_S, values)
+        world = self.spare.world._replace(tape=tape)
+        try_actions(Trial(self.base, world, 1, HORIZON_S), 0, values)
         return values
 
 
@@ -137,7 +138,7 @@ class Hindsight(LooksAhead):
         """The pair that earns most."""
         picks = self.picks
         world = self.spare.world._replace(tape=self.real.tape)
-        try_pairs(self.base, world, 0, 1, HORIZON_S, self.values, picks)
+        try_pairs(Trial(self.base, world, 1, HORIZON_S), 0, self.values, picks)
         tried = picks[picks >= 0]
         # The first is what the heuristic does, and of equals the first is taken.
         return int(tried[self.values[tried].argmax()])

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
-from agents.columns import PairColumns, pair_columns, utilities
-from agents.compiled.rules import ROOT, Price, best_pairs
+from agents.columns import pair_columns, utilities
+from agents.compiled.rules import ROOT, PairRule, Price, best_pairs
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import PAIR_FEATURES
 from llmroute_env.specs import require
@@ -46,17 +46,13 @@ class PricedPair:
 
     def act(self, observations: Observations) -> Actions:
         """The pair for every row of `observations`, shape (E, F) -> (E,)."""
-        actions, _ = choose_pairs(observations, self.columns, self.utility, self.price)
+        rule = PairRule(self.columns, self.utility, self.price)
+        actions, _ = choose_pairs(observations, rule)
         return actions
 
 
-def choose_pairs(
-    rows: Observations,
-    columns: PairColumns,
-    utility: NDArray[np.float64],
-    price: Price,
-) -> tuple[Actions, NDArray[np.float64]]:
+def choose_pairs(rows: Observations, rule: PairRule) -> tuple[Actions, NDArray[np.float64]]:
     """`best_pair` of every row, shape (B, F) -> (B,), and the worths of all, (B, pairs)."""
-    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), columns.pairs))
-    best_pairs(rows, columns, utility, price, worths, actions)
+    actions, worths = np.empty(len(rows), np.int64), np.empty((len(rows), rule.columns.pairs))
+    best_pairs(rows, rule, worths, actions)
     return actions, worths

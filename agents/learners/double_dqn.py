@@ -1,6 +1,6 @@
 """Double DQN (van Hasselt, Guez, Silver 2016) on the native vector env.
 
-Read `DoubleDQN.iterate` first: act, store, learn, sync, in order. Every number is in settings.py.
+Read `DoubleDQN.iterate` first: act, store, learn, sync, in order. Numbers: `agents.settings.own`.
 """
 
 from __future__ import annotations
@@ -162,9 +162,7 @@ class DoubleDQN:
     @property
     def learning_rate(self) -> float:
         """Step size of the next update."""
-        s = self.settings
-        done = min(self.decisions / self.budget, 1.0)
-        return s.learning_rate + done * (s.learning_rate_end - s.learning_rate)
+        return self.settings.learning_rate_at(self.decisions, self.budget)
 
     @property
     def router(self) -> Router:

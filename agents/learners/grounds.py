@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
-from agents.compiled.rollouts import Tried, visit_and_try
+from agents.compiled.rollouts import Trial, Tried, visit_and_try
 from agents.heuristics.tuning import Choice, setting_scores
+from agents.learners.replay import Ring
 from agents.learners.validation import stressed
 from agents.settings.checks import USUAL
 from agents.settings.own import RolloutSettings
@@ -53,15 +54,10 @@ class Ground:
             np.empty((self.envs, self.config.actions)),
             np.zeros(s.tries, np.int64),
         )
-        self.decisions += visit_and_try(
-            behaviour,
-            self.base,
-            simulation.world,
-            simulation.outputs,
-            rng.integers(2 * s.skipped_decisions + 1, size=self.envs),
-            s.horizon * (deadline.deadline_s + deadline.grace_s),
-            tried,
-        )
+        skips = rng.integers(2 * s.skipped_decisions + 1, size=self.envs)
+        horizon_s = s.horizon * (deadline.deadline_s + deadline.grace_s)
+        trial = Trial(self.base, simulation.world, self.envs, horizon_s)
+        self.decisions += visit_and_try(behaviour, trial, simulation.outputs, skips, tried)
         return tried
 
     def finished(self) -> list[dict[str, Any]]:
@@ -112,40 +108,43 @@ def make_grounds(
 
 
 class Memory:
-    """States that were tried: the latest `capacity`, with the centred values of their actions.
-
-    Attributes:
-        states: how many there have been; the oldest are forgotten.
-    """
+    """States that were tried: the latest `capacity`, with the centred values of their actions."""
 
     def __init__(self, capacity: int, columns: int, actions: int) -> None:
-        self.capacity, self.states = capacity, 0
         self.observations = np.zeros((capacity, columns), np.float32)
         self.values = np.zeros((capacity, actions), np.float32)
+        self.ring = Ring({"observations": self.observations, "values": self.values})
 
     def __len__(self) -> int:
         """States that are there."""
-        return min(self.states, self.capacity)
+        return len(self.ring)
+
+    @property
+    def states(self) -> int:
+        """How many there have been; the oldest are forgotten."""
+        return self.ring.added
 
     def remember(self, tried: Tried) -> None:
         """Keep what was tried; only the differences between actions matter."""
-        slots = (self.states + np.arange(len(tried.values))) % self.capacity
-        self.observations[slots] = tried.observations
-        self.values[slots] = tried.values - tried.values.mean(axis=1, keepdims=True)
-        self.states += len(slots)
+        centred = tried.values - tried.values.mean(axis=1, keepdims=True)
+        self.ring.add({"observations": tried.observations, "values": centred})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint needs."""
-        known = len(self)
-        return {
-            "states": np.array(self.states),
-            "observations": self.observations[:known],
-            "values": self.values[:known],
-        }
+        return self.ring.arrays("states")
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from `arrays()` of a memory of the same size."""
-        known = len(arrays["values"])
-        self.states = int(arrays["states"])
-        self.observations[:known] = arrays["observations"]
-        self.values[:known] = arrays["values"]
+        self.ring.restore(arrays, "states")
+
+
+def by_gpus(grounds: Sequence[Ground]) -> dict[int, Ground]:
+    """One of the grounds for each number of GPUs, which the width of an observation depends on."""
+    return {ground.config.gpus: ground for ground in grounds}
+
+
+def make_memories(capacity: int, grounds: Sequence[Ground]) -> dict[int, Memory]:
+    """A memory for each number of GPUs; they share `capacity` evenly."""
+    shapes = by_gpus(grounds)
+    share = -(-capacity // len(shapes))
+    return {n: Memory(share, g.columns, g.config.actions) for n, g in shapes.items()}

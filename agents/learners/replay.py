@@ -1,4 +1,4 @@
-"""Replay: a ring of transitions, sampled uniformly."""
+"""Rings of what was learned from lately, and the replay: one of transitions, sampled uniformly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,43 @@ from numpy.typing import NDArray
 from llmroute_env.specs import require
 
 Arrays = tuple[NDArray[Any], ...]
+
+
+class Ring:
+    """The latest rows of arrays side by side, by name; the oldest are overwritten.
+
+    Attributes:
+        added: rows so far, those that are gone included.
+    """
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """`columns`, all as long as the ring, are where rows are kept."""
+        self.columns, self.added = columns, 0
+        self.capacity = len(next(iter(columns.values())))
+
+    def __len__(self) -> int:
+        """Rows that are there."""
+        return min(self.added, self.capacity)
+
+    def add(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows."""
+        new = len(next(iter(rows.values())))
+        kept = min(new, self.capacity)
+        slots = (self.added + np.arange(new - kept, new)) % self.capacity
+        for name, column in self.columns.items():
+            column[slots] = rows[name][new - kept :]
+        self.added += new
+
+    def arrays(self, counter: str) -> dict[str, NDArray[Any]]:
+        """Everything that a checkpoint needs, the count of rows called `counter`."""
+        filled = {name: column[: len(self)] for name, column in self.columns.items()}
+        return filled | {counter: np.array(self.added)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], counter: str) -> None:
+        """Continue from `arrays()` of a ring with the same capacity."""
+        self.added = int(arrays[counter])
+        for name, column in self.columns.items():
+            column[: len(self)] = arrays[name]
 
 
 class Transitions(NamedTuple):
@@ -44,24 +81,16 @@ class Replay:
 
     def __init__(self, capacity: int, columns: int) -> None:
         require(capacity >= 1, "replay_capacity", capacity, ">= 1")
-        self.capacity = capacity
         self.transitions = allocate_transitions(capacity, columns)
-        self.added = 0
+        self.ring = Ring(self.transitions._asdict())
 
     def __len__(self) -> int:
         """How many transitions can be sampled."""
-        return min(self.added, self.capacity)
+        return len(self.ring)
 
     def add(self, transitions: Transitions) -> None:
         """Append transitions, overwriting the oldest."""
-        new = len(transitions.actions)
-        kept = min(new, self.capacity)
-        slots = (self.added + np.arange(new - kept, new)) % self.capacity
-        stored: Arrays = self.transitions
-        added: Arrays = transitions
-        for mine, theirs in zip(stored, added, strict=True):
-            mine[slots] = theirs[new - kept :]
-        self.added += new
+        self.ring.add(transitions._asdict())
 
     def sample(self, size: int, rng: np.random.Generator) -> Transitions:
         """`size` transitions, uniformly and with replacement."""
@@ -71,11 +100,8 @@ class Replay:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint needs."""
-        filled = {name: array[: len(self)] for name, array in self.transitions._asdict().items()}
-        return filled | {"added": np.array(self.added)}
+        return self.ring.arrays("added")
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from `arrays()` of a replay with the same capacity."""
-        self.added = int(arrays["added"])
-        for name, array in self.transitions._asdict().items():
-            array[: len(self)] = arrays[name]
+        self.ring.restore(arrays, "added")

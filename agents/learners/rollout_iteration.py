@@ -9,21 +9,22 @@ arrivals, which is common to all actions. The heuristic is overruled only where 
 exceeds a caution that validation picks, so the router starts at the heuristic's level and is never
 kept below it. Several environments may be learned in together, by one network.
 
-Read `RolloutIteration.iterate` first: visit, try, learn. Every number is in settings.py.
+Read `RolloutIteration.iterate` first: visit, try, learn. Numbers: `agents.settings.own`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
-from agents.heuristics.tuning import setting_scores
-from agents.learners.grounds import Ground, Memory, make_grounds
+from agents.heuristics.tuning import Choice, setting_scores
+from agents.learners.grounds import Ground, by_gpus, make_grounds, make_memories
 from agents.learners.validation import pick_caution
 from agents.routers.build import compiled_router, guard, network_inputs, q_network
 from agents.routers.networks import Router, follow, moments_of, restore_moments
@@ -64,7 +65,7 @@ class RolloutIteration:
         first = configs[0]
         scores = [setting_scores(USUAL[first.action], config) for config in configs]
         self.grounds = make_grounds(settings, configs, scores, seeds[3:])
-        name, setting = max(scores[0], key=lambda choice: sum(own[choice] for own in scores))
+        name, setting = best_in_all(scores)
         usual = COMPILED[name](first, setting)
         self.network, average, visitor = (
             q_network(first, settings.hidden, seed=int(seeds[0])) for _ in range(3)
@@ -74,15 +75,10 @@ class RolloutIteration:
         )
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.visiting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
-        shapes = {ground.config.gpus: ground for ground in self.grounds}
-        capacity = -(-settings.capacity // len(shapes))
-        self.memories = {
-            gpus: Memory(capacity, ground.columns, ground.config.actions)
-            for gpus, ground in shapes.items()
-        }
+        self.memories = make_memories(settings.capacity, self.grounds)
         self.inputs = {
             gpus: torch.from_numpy(network_inputs(self.network, ground.config))
-            for gpus, ground in shapes.items()
+            for gpus, ground in by_gpus(self.grounds).items()
         }
         self.episodes: list[dict[str, Any]] = []
         self.updates = 0
@@ -119,18 +115,7 @@ class RolloutIteration:
 
     def learn(self) -> dict[str, float]:
         """One gradient step towards the centred values."""
-        known = sum(len(memory) for memory in self.memories.values())
-        outputs, errors = [], []
-        for gpus, memory in self.memories.items():
-            share = round(self.settings.batch_size * len(memory) / known)
-            picks = self.sampling.integers(len(memory), size=share)
-            rows, values = (
-                torch.from_numpy(a[picks]) for a in (memory.observations, memory.values)
-            )
-            found = self.network(rows, self.inputs[gpus])
-            outputs.append(found.flatten())
-            errors.append((found - found.mean(dim=1, keepdim=True) - values).flatten())
-        output, error = torch.cat(outputs), torch.cat(errors)
+        output, error = self._errors()
         loss = torch.nn.functional.huber_loss(
             error, torch.zeros_like(error), delta=self.settings.huber_delta
         )
@@ -147,12 +132,25 @@ class RolloutIteration:
             "loss/values": loss.item(),
         }
 
+    def _errors(self) -> tuple[Tensor, Tensor]:
+        """What the network says of sampled states, and how far its centred values are off."""
+        known = sum(len(memory) for memory in self.memories.values())
+        outputs, errors = [], []
+        for gpus, memory in self.memories.items():
+            share = round(self.settings.batch_size * len(memory) / known)
+            picks = self.sampling.integers(len(memory), size=share)
+            rows, values = (
+                torch.from_numpy(a[picks]) for a in (memory.observations, memory.values)
+            )
+            found = self.network(rows, self.inputs[gpus])
+            outputs.append(found.flatten())
+            errors.append((found - found.mean(dim=1, keepdim=True) - values).flatten())
+        return torch.cat(outputs), torch.cat(errors)
+
     @property
     def learning_rate(self) -> float:
         """Step size of the next update."""
-        s = self.settings
-        done = min(self.decisions / self.budget, 1.0)
-        return s.learning_rate + done * (s.learning_rate_end - s.learning_rate)
+        return self.settings.learning_rate_at(self.decisions, self.budget)
 
     @property
     def router(self) -> Router:
@@ -197,3 +195,8 @@ class RolloutIteration:
             getattr(self, name).bit_generator.state = snapshot.numbers[name]
         for name in ("updates", "best_score"):
             setattr(self, name, snapshot.numbers[name])
+
+
+def best_in_all(scores: Sequence[Mapping[Choice, float]]) -> Choice:
+    """The heuristic and setting that earn most over all environments together."""
+    return max(scores[0], key=lambda choice: sum(own[choice] for own in scores))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agents.columns import PairColumns
 from agents.compiled.networks import Layer, tie_of
-from agents.compiled.rules import Price, leave_out_of_rows
+from agents.compiled.rules import PairRule, Price, leave_out_of_rows
 from agents.heuristics.models import most_feasible
 from agents.heuristics.pairs import choose_pairs
 
@@ -242,7 +242,8 @@ class GuardedPairs(Guard):
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The heuristic's action for every row, and what every pair is worth to it."""
-        return choose_pairs(observations, self.columns, self.accuracy.numpy(), self.price_of_time)
+        rule = PairRule(self.columns, self.accuracy.numpy(), self.price_of_time)
+        return choose_pairs(observations, rule)
 
     @property
     def price_of_time(self) -> Price:

@@ -86,6 +86,11 @@ class Settings:
         """Whether one training may be in all environments of a family."""
         return False
 
+    def learning_rate_at(self, decisions: int, budget: int) -> float:
+        """Step size after `decisions` of a training of `budget`."""
+        done = min(decisions / budget, 1.0)
+        return self.learning_rate + done * (self.learning_rate_end - self.learning_rate)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as run cards hold them, in their order."""
         return in_card_order(asdict(self), self.late)

@@ -37,9 +37,8 @@ from numpy.typing import NDArray
 from benchmarks.bounds.program import Instance, levels, maximum
 from benchmarks.bounds.shares import Floats
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.episode import TICKS_PER_S
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import require
+from llmroute_env.specs import TICK_S, require
 
 SLOTS_PER_DEADLINE = {"hard": 20, "soft": 10}
 LATENESS_STEPS = 4
@@ -103,7 +102,7 @@ def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
 def _episode(simulation: Simulation, env: np.void) -> Instance:
     tape, window = simulation.tape, slice(env["first"], env["end"])
     since_start_s = (tape.arrival_s[window] - env["tape_start_s"]) * env["stretch"]
-    arrival_s = np.rint(since_start_s * TICKS_PER_S) / TICKS_PER_S
+    arrival_s = np.rint(since_start_s / TICK_S) * TICK_S
     tasks = simulation.cluster.utility.shape[1]
     kind = tape.user_class[window].astype(np.int64) * tasks + tape.task[window]
     return Instance(simulation.cluster, arrival_s, kind)

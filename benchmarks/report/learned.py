@@ -72,11 +72,7 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     height = 1.3 + 0.11 * (max(places.values()) + GAP)
     figure, axes = new_figure(1, 1, (10.5, height))
     axis = axes[0, 0]
-    values = [value for by_entry in found.values() for value in by_entry.values()]
-    right = 1.1 * max(*(value.ci_high for value in values), 0.004)
-    lows = [value.ci_low for value in values]
-    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
-    left = max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows))))
+    left, right = limits([value for by_entry in found.values() for value in by_entry.values()])
     for agent, by_entry in found.items():
         color = style(results, agent)["color"]
         axis.plot([], [], "o", color=color, markersize=4, label=agent)
@@ -113,6 +109,14 @@ def stacked(found: Mapping[str, Mapping[str, Interval]]) -> dict[tuple[str, str]
         places |= {(entry, agent): top + line for line, agent in enumerate(here)}
         top += len(here) + GAP
     return places
+
+
+def limits(gained: Sequence[Interval]) -> tuple[float, float]:
+    """Ends of an axis that shows the gains."""
+    right = 1.1 * max(*(value.ci_high for value in gained), 0.004)
+    lows = [value.ci_low for value in gained]
+    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
+    return max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows)))), right
 
 
 def met(results: Results, entry: str, agent: str) -> bool:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -46,8 +46,14 @@ class Cell(Protocol):
         ...
 
 
+class Independent:
+    """A cell that needs no other's output."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+
 @dataclass(frozen=True)
-class Bound:
+class Bound(Independent):
     """What no router can exceed in each test episode of an entry."""
 
     entry: Entry
@@ -58,11 +64,6 @@ class Bound:
     def output(self) -> str:
         """Entries that are the same environment share it."""
         return f"bounds/{self.entry.test_sha256[:16]}.json"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """No other cell's output."""
-        return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The bounds of every episode, and of each second of the first few, as JSON."""
@@ -89,7 +90,7 @@ def bound_by_second(instance: Instance, config: EnvConfig) -> list[float]:
 
 
 @dataclass(frozen=True)
-class TuneControl:
+class TuneControl(Independent):
     """The setting of a control for an entry, found on its validation split."""
 
     entry: Entry
@@ -102,11 +103,6 @@ class TuneControl:
         """Where the setting is written, below the suite's directory."""
         return f"tuned/{self.entry.id}/{self.control}.json"
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """No other cell's output."""
-        return ()
-
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The best setting, and what was tried, as JSON."""
         config = self.entry.config("train")
@@ -115,7 +111,7 @@ class TuneControl:
 
 
 @dataclass(frozen=True)
-class TrainRouter:
+class TrainRouter(Independent):
     """A learned router for an entry: a run directory."""
 
     entry: Entry
@@ -132,11 +128,6 @@ class TrainRouter:
     def output(self) -> str:
         """The weights, which are written when everything else is."""
         return f"{self.directory}/weights.safetensors"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """No other cell's output."""
-        return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The run directory; an interrupted training goes on from its last checkpoint."""

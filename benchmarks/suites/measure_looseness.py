@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.bounds.looseness import looseness
 from benchmarks.evaluation.row_files import LOOSENESS
-from benchmarks.suites.cells import Files
+from benchmarks.suites.cells import Files, Independent
 
 
 @dataclass(frozen=True)
-class MeasureLooseness:
+class MeasureLooseness(Independent):
     """Bound over exact optimum on small instances, one row per load."""
 
     instances: int
@@ -25,11 +25,6 @@ class MeasureLooseness:
     def output(self) -> str:
         """Where the looseness is written, below the suite's directory."""
         return LOOSENESS
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """No other cell's output."""
-        return ()
 
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The looseness of the bound at every load, as JSON."""

@@ -23,13 +23,20 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(f.name[: -len(".toml")] for f in files if f.name.endswith(".toml")))
 
 
-@lru_cache
 def load(name: str) -> Profile:
-    """The shipped profile called `name`, or that of a `.toml` file.
+    """The shipped profile called `name`, or that of a `.toml` file as it is now.
 
     Raises:
         ConfigError: no such profile, or not one.
     """
+    path = Path(name)
+    is_file = name.endswith(".toml") and path.is_file()
+    return _load(name, path.stat().st_mtime_ns if is_file else 0)
+
+
+@lru_cache
+def _load(name: str, changed_ns: int) -> Profile:
+    """Read once for each time that its file was changed."""
     try:
         return _profile(tables(name))
     except (KeyError, TypeError) as error:

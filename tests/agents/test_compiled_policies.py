@@ -7,7 +7,7 @@ import pytest
 
 from agents.compiled import policies as compiled_policies
 from agents.compiled.policies import CompiledPolicy, episode_scores, largest_feasible
-from agents.compiled.rollouts import Tried, fork, try_actions, visit_and_try
+from agents.compiled.rollouts import Trial, Tried, fork, try_actions, visit_and_try
 from agents.heuristics import models as heuristics
 from agents.heuristics.tuning import run_episodes, tune, validation_score
 from agents.routers.build import compiled_router, guard
@@ -131,7 +131,7 @@ def test_values_of_actions_are_those_of_separate_rollouts(horizon_s: float) -> N
     values = np.zeros(3)
     before = simulation.state.copy()
     s = simulation.state
-    try_actions(base, simulation.world, 1, 2, horizon_s, values)
+    try_actions(Trial(base, simulation.world, 2, horizon_s), 1, values)
     for array, old in zip(s, before, strict=True):
         assert np.array_equal(array[:2], old[:2])
     until_s = before.envs[1]["now_s"] + horizon_s
@@ -144,11 +144,11 @@ def test_visits_skip_as_many_decisions_as_asked() -> None:
     tried = Tried(np.zeros((2, 16), np.float32), np.zeros((2, 3)), np.zeros(0, np.int64))
     base = largest_feasible(CONFIG, 0.4)
     skips = np.array([7, 0])
-    there = simulation.world, simulation.outputs
-    visit_and_try(base, base, *there, skips, 0.1, tried)
+    trial, out = Trial(base, simulation.world, 2, 0.1), simulation.outputs
+    visit_and_try(base, trial, out, skips, tried)
     assert simulation.state.envs["decision"][:2].tolist() == [7, 0]
     assert not simulation.outputs.terminated[:2].any()
-    visit_and_try(base, base, *there, np.array([50_000, 0]), 0.1, tried)
+    visit_and_try(base, trial, out, np.array([50_000, 0]), tried)
     assert simulation.outputs.terminated[:2].tolist() == [True, False]
     assert simulation.outputs.final_envs["in_time"][0] > 0
 

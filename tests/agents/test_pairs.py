@@ -11,7 +11,7 @@ import pytest
 from agents.base import for_agent
 from agents.columns import gpu_inputs
 from agents.compiled.policies import COMPILED, episode_scores, priced_pair
-from agents.compiled.rollouts import try_action, try_pairs
+from agents.compiled.rollouts import Trial, try_action, try_pairs
 from agents.compiled.rules import Price, leave_out, price_at
 from agents.heuristics import table as controls
 from agents.heuristics.pairs import PricedPair
@@ -230,8 +230,9 @@ def test_pairs_that_are_tried_have_the_values_of_their_rollouts() -> None:
     base = priced_pair(CONFIG, 0.02)
     simulation = begun(CONFIG, 40)
     values, picks = np.zeros(12), np.zeros(4, np.int64)
-    try_pairs(base, simulation.world, 0, 1, 0.2, values, picks)
-    alone = [try_action(base, simulation.world, 0, 1, 0.2, int(pick))[0] for pick in picks]
+    trial = Trial(base, simulation.world, 1, 0.2)
+    try_pairs(trial, 0, values, picks)
+    alone = [try_action(trial, 0, int(pick))[0] for pick in picks]
     assert np.allclose(values[picks], np.array(alone) - alone[0])
     assert len(set(picks.tolist())) == 4
 
@@ -240,12 +241,13 @@ def test_idle_gpus_are_tried_once_and_the_others_valued_as_the_heuristic_does() 
     base = priced_pair(CONFIG, 0.02)
     simulation = begun(CONFIG, 0)
     values, picks = np.zeros(12), np.zeros(5, np.int64)
-    try_pairs(base, simulation.world, 0, 1, 0.1, values, picks)
+    trial = Trial(base, simulation.world, 1, 0.1)
+    try_pairs(trial, 0, values, picks)
     assert sorted(picks[:3].tolist()) == [0, 1, 2]
     assert picks[3:].tolist() == [-1, -1]
     assert np.array_equal(values.reshape(4, 3), np.tile(values[:3], (4, 1)))
     few = np.zeros(1, np.int64)
-    try_pairs(base, simulation.world, 0, 1, 0.1, values, few)
+    try_pairs(trial, 0, values, few)
     assert values.max() == values[few[0]] == 0.0
     assert len(set(values.tolist())) == 3
 

@@ -107,6 +107,16 @@ def test_settings_answer_what_others_ask() -> None:
     }
 
 
+def test_step_sizes_decline_linearly_and_stay_at_the_end() -> None:
+    settings = DoubleDQNSettings(learning_rate=0.5, learning_rate_end=0.25)
+    assert [settings.learning_rate_at(n, 100) for n in (0, 50, 100, 120)] == [
+        0.5,
+        0.375,
+        0.25,
+        0.25,
+    ]
+
+
 def test_settings_decide_fields_of_the_environment() -> None:
     assert set(PRESETS["ddqn"].env_fields) == {"observation", "action"}
     assert set(PRESETS["ppo"].env_fields) == {"observation"}

@@ -168,7 +168,8 @@ class SB3Learner:
 def counters(model: Model) -> tuple[str, ...]:
     """Names of the numbers in `model` that training changes."""
     common = ("num_timesteps", "_n_updates", "_current_progress_remaining")
-    return (*common, "_n_calls", "exploration_rate") if hasattr(model, "_n_calls") else common
+    off_policy = ("_n_calls", "exploration_rate")
+    return (*common, *off_policy) if isinstance(model, OffPolicyAlgorithm) else common
 
 
 class Silent(BaseCallback):

@@ -19,7 +19,7 @@ from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
 from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
 from agents.learners.sb3.vec_env import SB3VecEnv
 from agents.routers.networks import QNetwork
-from agents.settings.sb3 import OffPolicySettings, OnPolicySettings
+from agents.settings.sb3 import OffPolicySettings, OnPolicySettings, SB3Settings
 
 Model = OffPolicyAlgorithm | OnPolicyAlgorithm
 
@@ -32,6 +32,18 @@ def build(algorithm: str, settings: Any, venv: SB3VecEnv, seed: int) -> Model:
     return BUILDERS[algorithm](settings, venv, seed)
 
 
+def shared(s: SB3Settings, seed: int) -> dict[str, Any]:
+    """The arguments that mean the same to all of SB3's algorithms."""
+    return {
+        "policy": "MlpPolicy",
+        "learning_rate": LinearSchedule(s.learning_rate, s.learning_rate_end, 1.0),
+        "gamma": s.discount_per_decision,
+        "max_grad_norm": s.largest_gradient,
+        "seed": seed,
+        "device": "cpu",
+    }
+
+
 def build_off_policy(
     kind: Callable[..., OffPolicyAlgorithm],
     s: OffPolicySettings,
@@ -41,14 +53,11 @@ def build_off_policy(
 ) -> OffPolicyAlgorithm:
     """DQN or QR-DQN."""
     return kind(
-        "MlpPolicy",
-        venv,
-        learning_rate=LinearSchedule(s.learning_rate, s.learning_rate_end, 1.0),
+        env=venv,
         buffer_size=s.replay_capacity,
         learning_starts=s.warmup_decisions,
         batch_size=s.batch_size,
         tau=s.target_rate,
-        gamma=s.discount_per_decision,
         train_freq=s.collect_steps,
         gradient_steps=s.updates_per_round,
         replay_buffer_class=CreditingReplayBuffer,
@@ -57,10 +66,8 @@ def build_off_policy(
         exploration_fraction=s.exploration_fraction,
         exploration_initial_eps=s.exploration_start,
         exploration_final_eps=s.exploration_end,
-        max_grad_norm=s.largest_gradient,
         policy_kwargs={"net_arch": list(s.hidden), "activation_fn": nn.ReLU, **architecture},
-        seed=seed,
-        device="cpu",
+        **shared(s, seed),
     )
 
 
@@ -73,23 +80,18 @@ def build_on_policy(
 ) -> OnPolicyAlgorithm:
     """PPO, MaskablePPO or A2C; `own` holds the arguments that the others lack."""
     return kind(
-        "MlpPolicy",
-        venv,
-        learning_rate=LinearSchedule(s.learning_rate, s.learning_rate_end, 1.0),
+        env=venv,
         n_steps=s.collect_steps,
-        gamma=s.discount_per_decision,
         gae_lambda=s.trace_decay,
         rollout_buffer_class=CreditingRolloutBuffer,
         rollout_buffer_kwargs={"venv": venv, "settings": s, "seed": seed},
         ent_coef=s.entropy_weight,
         vf_coef=s.value_weight,
-        max_grad_norm=s.largest_gradient,
         policy_kwargs={
             "net_arch": {"pi": list(s.hidden), "vf": list(s.hidden)},
             "activation_fn": nn.ReLU,
         },
-        seed=seed,
-        device="cpu",
+        **shared(s, seed),
         **own,
     )
 
