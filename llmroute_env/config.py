@@ -14,7 +14,7 @@ from llmroute_env import profiles
 from llmroute_env.dynamics.actions import ACTIONS, number_of_actions
 from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
-from llmroute_env.dynamics.services import SERVICES
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import (
     LATER,
     ConfigError,

@@ -53,7 +53,7 @@ class Cluster(NamedTuple):
 
     rules: Records  # (1,) RULES
     pools: Records  # (P,) POOL
-    service: Any  # the service model (service.py): its own tables
+    service: Any  # the service model (service/): its own tables
     batch_limit: NDArray[np.int64]  # (P, M) requests that a GPU runs at once; 0: not hosted
     largest_limit: NDArray[np.int64]  # (M,) over the pools
     terms: Records  # (C, T) TERMS

@@ -8,7 +8,7 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.routing import advance, submit
-from llmroute_env.dynamics.service import copy_requests, empty
+from llmroute_env.dynamics.service.border import copy_requests, empty
 from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
 from llmroute_env.dynamics.world import World
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from llmroute_env.dynamics.actions import NOBODY, gpu_of, model_of
 from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.completions import log_rejected
 from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
 from llmroute_env.dynamics.reward import expect
-from llmroute_env.dynamics.service import admit, handle_event
+from llmroute_env.dynamics.service.border import admit, handle_event
+from llmroute_env.dynamics.service.completions import log_rejected
 from llmroute_env.dynamics.tournament import EVENT, winner
 from llmroute_env.dynamics.world import World
 

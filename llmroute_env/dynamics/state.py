@@ -69,7 +69,7 @@ GPU = np.dtype(
 # Two tournaments of the GPUs (tournament.py): whose event is next, and who has the least load.
 CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 
-# What a GPU holds for a model, and where a service model that has rings (queues.py) keeps it.
+# What a GPU holds for a model, and where a service model that has rings keeps it.
 QUEUE = np.dtype(
     [
         ("first", "i4"),  # where in the ring the first request is

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
 from llmroute_env.dynamics.dispatch import DISPATCHERS
-from llmroute_env.dynamics.services import SERVICES
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import DEADLINE_KINDS, to_ticks_s
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.completions import log_served
-from llmroute_env.dynamics.counts import change_running
 from llmroute_env.dynamics.reward import credit
-from llmroute_env.dynamics.service import expect_event
-from llmroute_env.dynamics.services import SERVICES
+from llmroute_env.dynamics.service.border import expect_event
+from llmroute_env.dynamics.service.completions import log_served
+from llmroute_env.dynamics.service.counts import change_running
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.world import World
 

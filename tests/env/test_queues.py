@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llmroute_env.dynamics.queues import (
+from llmroute_env.dynamics.service.queues import (
     BLOCK,
     append_slot,
     drop,

@@ -11,12 +11,12 @@ from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.completions import log_served, log_shed
-from llmroute_env.dynamics.counts import change_running, change_waiting
-from llmroute_env.dynamics.predicted_work import marginal_work_s, queued_work_s
-from llmroute_env.dynamics.queues import append_slot, drop, drop_first, slot_at, slot_of
 from llmroute_env.dynamics.reward import credit_class, worth
-from llmroute_env.dynamics.service import expect_event
+from llmroute_env.dynamics.service.border import expect_event
+from llmroute_env.dynamics.service.completions import log_served, log_shed
+from llmroute_env.dynamics.service.counts import change_running, change_waiting
+from llmroute_env.dynamics.service.predicted_work import marginal_work_s, queued_work_s
+from llmroute_env.dynamics.service.queues import append_slot, drop, drop_first, slot_at, slot_of
 from llmroute_env.dynamics.state import LATE
 from llmroute_env.dynamics.world import World
 

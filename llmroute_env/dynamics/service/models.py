@@ -7,9 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.dynamics import static_batching
-from llmroute_env.dynamics.queues import REQUEST, Rings, ring_slots, used_slots, waiting_slots
-from llmroute_env.dynamics.service import ServiceModel
+from llmroute_env.dynamics.service import static_batching
+from llmroute_env.dynamics.service.border import ServiceModel
+from llmroute_env.dynamics.service.queues import (
+    REQUEST,
+    Rings,
+    ring_slots,
+    used_slots,
+    waiting_slots,
+)
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.specs import TICK_S, to_ticks_s
 
