@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zlib
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -100,11 +106,46 @@ def _saving_own(save: Callable[..., None], packages: set[str]) -> Callable[..., 
 def compiled(function: Function) -> Function:
     """Compile `function` with numba, cached on disk, releasing the interpreter lock.
 
+    It is compiled twice: as Python calls it, and as other compiled functions do. The latter needs
+    no code that takes Python's objects apart, which for the arrays of a simulation takes longer to
+    compile than most functions themselves; and most are never called from Python.
+
     With NUMBA_DISABLE_JIT=1 the function stays plain Python with the same results.
     """
-    dispatcher = numba.njit(**OPTIONS)(function)
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return plain(function)
+    outer = _dispatcher(function)
+    inner = _dispatcher(_twin(function), no_cpython_wrapper=True)
+    # What numba asks a function that is called by a compiled one.
+    outer.get_call_template, outer.get_overload = inner.get_call_template, inner.get_overload
+    compiled_function: Function = outer
+    return compiled_function
+
+
+def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function by another name, so that it has a cache of its own."""
+    twin = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    twin.__qualname__ = f"{function.__qualname__}.inner"
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin
+
+
+def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
+    """`function` as numba compiles it when it is first called, or reads it from its cache."""
+    options = {**OPTIONS, "no_cfunc_wrapper": True, **options}
+    try:
+        dispatcher = numba.njit(**options)(function)
+    except RuntimeError:
+        # No folder that a cache could be written to.
+        dispatcher = numba.njit(**{**options, "cache": False})(function)
     cache: Any = getattr(dispatcher, "_cache", None)
-    cache_file = getattr(cache, "_cache_file", None)
+    OURS[function] = cache_file = getattr(cache, "_cache_file", None)
     if cache_file is not None:
         # Numba compares only the file that defines a function with its cache, not the files it
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
@@ -112,5 +153,74 @@ def compiled(function: Function) -> Function:
         cache_file._load_index = _readable(cache_file._load_index)
         packages = {function.__module__.partition(".")[0], __name__.partition(".")[0]}
         cache.save_overload = _saving_own(cache.save_overload, packages)
-    compiled_function: Function = dispatcher
-    return compiled_function
+    return dispatcher
+
+
+def plain(function: Function) -> Function:
+    """`function` for Python, where only arrays of the kind `recarray` have fields as attributes."""
+
+    @wraps(function)
+    def with_attributes(*arguments: Any) -> Any:
+        # Silent where compiled code is: random streams are products that overflow.
+        with np.errstate(all="ignore"):
+            return function(*map(_with_attributes, arguments))
+
+    plain_function: Function = with_attributes  # type: ignore[assignment]
+    return plain_function
+
+
+def _with_attributes(argument: Any) -> Any:
+    if isinstance(argument, np.ndarray):
+        return argument if argument.dtype.names is None else argument.view(np.recarray)
+    if isinstance(argument, tuple) and hasattr(argument, "_make"):
+        return argument._make(map(_with_attributes, argument))
+    return argument
+
+
+OURS: dict[Callable[..., Any], Any] = {}
+"""Functions that were compiled here, with their caches on disk; None where there is none."""
+
+
+class _Announcement(event.Listener):  # type: ignore[misc]
+    """Says once a process on standard error that compiling takes its time; tells `watchers`."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Callable[[], None]] = []
+        self.is_made = False
+
+    def on_start(self, event: Any) -> None:
+        """Numba begins to compile a function that it did not find in its cache."""
+        function = event.data["dispatcher"].py_func
+        if function not in OURS:
+            return
+        if not self.is_made and os.environ.get(QUIET, "") in ("", "0"):
+            print(f"llmroute: {UNCACHED if OURS[function] is None else ONCE}", file=sys.stderr)
+        self.is_made = True
+        for watcher in self.watchers:
+            watcher()
+
+    def on_end(self, event: Any) -> None:
+        """Others follow at once."""
+
+
+QUIET = "LLMROUTE_QUIET"
+"""Environment variable: 1 says nothing about compiling."""
+
+ONCE = f"compiling for this machine, once: takes about half a minute ({QUIET}=1 hides this)"
+UNCACHED = (
+    "compiling, for half a minute in every process, as neither the package's folder nor the home "
+    f"can be written to; NUMBA_CACHE_DIR=FOLDER keeps what was compiled ({QUIET}=1 hides this)"
+)
+
+_ANNOUNCEMENT = _Announcement()
+event.register("numba:compile", _ANNOUNCEMENT)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def compilations(watcher: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile call `watcher` whenever a function begins to be compiled."""
+    _ANNOUNCEMENT.watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _ANNOUNCEMENT.watchers.remove(watcher)

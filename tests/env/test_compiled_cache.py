@@ -76,3 +76,75 @@ def test_a_cache_of_types_that_have_moved_is_made_anew(tmp_path: Path):
         assert run(tmp_path) == 1.0
         (room / f"{module}.py").unlink()
     assert any((tmp_path / "cache").rglob("outer.first*.nbi")), "nothing was cached"
+
+
+EPISODE = """
+from llmroute_env import LLMRouteEnv
+env = LLMRouteEnv("unpredictable-1", window_s=0.3, load=4.0)
+env.reset(seed=3)
+over, rewards, actions = False, [], 0
+while not over:
+    observation, reward, over, _, _ = env.step(actions % 3)
+    rewards.append(reward)
+    actions += 1
+print(actions, sum(rewards), float(observation.sum()), env.summary())
+"""
+ONCE, UNCACHED = "compiling for this machine, once", "NUMBA_CACHE_DIR=FOLDER"
+NOWHERE = "from numba.core.caching import CompileResultCacheImpl as c; c._locator_classes = []"
+"""Where no folder can be written to."""
+
+
+def output_of(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "LLMROUTE_QUIET"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=env | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def room(folder: Path) -> str:
+    """A program that prints what a compiled function returns, which calls another one."""
+    (folder / "room").mkdir()
+    outer = OUTER.replace("room.deep.deeper.inner", "room.inner")
+    (folder / "room" / "__init__.py").touch()
+    (folder / "room" / "inner.py").write_text(INNER.format(added=1))
+    (folder / "room" / "outer.py").write_text(outer)
+    paths = f"import sys; sys.path.insert(0, {str(folder)!r})"
+    return f"{paths}; from room.outer import outer; print(outer(1.0))"
+
+
+def test_plain_python_yields_the_same_episode():
+    assert output_of(EPISODE, NUMBA_DISABLE_JIT="1").stdout == output_of(EPISODE).stdout
+
+
+def test_compiling_is_announced_once_and_can_be_silenced(tmp_path: Path):
+    program, cache = room(tmp_path), str(tmp_path / "cache")
+    first, again = (output_of(program, NUMBA_CACHE_DIR=cache) for _ in range(2))
+    assert first.stderr.count(ONCE) == 1
+    assert again.stderr == ""
+    other = {"NUMBA_CACHE_DIR": str(tmp_path / "other"), "LLMROUTE_QUIET": "1"}
+    assert output_of(program, **other).stderr == ""
+
+
+def test_it_works_where_no_cache_can_be_kept(tmp_path: Path):
+    program = room(tmp_path)
+    for _ in range(2):
+        found = output_of(f"{NOWHERE}\n{program}")
+        assert found.stdout == "4.0\n"
+        assert found.stderr.count(UNCACHED) == 1
+
+
+def test_a_watcher_hears_of_compiling(tmp_path: Path):
+    watch = "from llmroute_env.dynamics.compiled import compilations"
+    heard = f"{watch}\nwith compilations(lambda: print('heard')):\n    exec({room(tmp_path)!r})"
+    done = output_of(heard, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert "heard" in done.stdout.splitlines()
+
+
+def test_functions_that_only_compiled_code_calls_have_no_code_for_python(tmp_path: Path):
+    output_of(room(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    cached = {path.name.split("-")[0] for path in (tmp_path / "cache").rglob("*.nbi")}
+    assert cached == {"outer.outer", "inner.inner.inner"}
