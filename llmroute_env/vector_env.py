@@ -100,7 +100,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.single_action_space = spaces.Discrete(self.config.actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._seeded = False
+        self._seeded = np.zeros(num_envs, np.bool_)
 
     def reset(
         self,
@@ -127,20 +127,20 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         accepted = f"an integer, or one per env, {self.num_envs}"
         require(len(seeds) == self.num_envs, "seed", seed, accepted)
         for i, value in enumerate(seeds):
-            if chosen[i] and (value is not None or not self._seeded):
+            if chosen[i] and (value is not None or not self._seeded[i]):
                 rng, _ = seeding.np_random(value)
                 self.simulation.state.envs["rng"][i] = rng.integers(2**64, dtype=np.uint64)
-        self._seeded = True
+        self._seeded |= chosen
 
     def step(self, actions: NDArray[np.int64]) -> Batch:
         """Route the pending request of every env and run each to its next arrival.
 
         Raises:
             ConfigError: an action out of range; nothing has changed then.
-            gymnasium.error.ResetNeeded: the envs were never reset.
+            gymnasium.error.ResetNeeded: an env was never reset or, without autoreset, its episode
+                has ended.
         """
-        if not self._seeded:
-            raise gym.error.ResetNeeded("call reset() first")
+        self._check_begun()
         self.simulation.step(actions)
         out = self.simulation.outputs
         return (
@@ -150,6 +150,19 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
             self._returned(out.truncated),
             self._infos(),
         )
+
+    def _check_begun(self) -> None:
+        if not self._seeded.all():
+            missing = np.flatnonzero(~self._seeded).tolist()
+            raise gym.error.ResetNeeded(f"call reset() first, of envs {missing}")
+        if self.metadata["autoreset_mode"] is AutoresetMode.DISABLED:
+            over = self.simulation.state.envs["over"]
+            if over.any():
+                ended = np.flatnonzero(over).tolist()
+                raise gym.error.ResetNeeded(
+                    f"the episodes of envs {ended} have ended: "
+                    'reset(options={"reset_mask": ...}) begins others'
+                )
 
     def _returned(self, buffer: Array) -> Array:
         return buffer.copy() if self.copy else buffer
@@ -190,7 +203,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         if self._renderer is None:
             gym.logger.warn("render() shows nothing: give the envs render_mode='rgb_array'")
             return None
-        if not self._seeded:
+        if not self._seeded.all():
             raise gym.error.ResetNeeded("there is nothing to render: call reset() first")
         return tuple(self._renderer.picture(e) for e in range(self.num_envs))
 
@@ -205,5 +218,5 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
     def restore(self, snapshot: State) -> NDArray[np.float32]:
         """Go back to a snapshot; returns its observations."""
         self.simulation.restore(snapshot)
-        self._seeded = True
+        self._seeded[:] = True
         return self._returned(self.simulation.outputs.observations)
