@@ -7,10 +7,12 @@ run the same compiled code, so env i of many equals one env with the same seed.
 from __future__ import annotations
 
 import operator
+import os
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise, repeat
 from typing import Any
 
@@ -78,6 +80,12 @@ class Part:
     step: Callable[..., int] | None = None
 
 
+class Snapshot(State):
+    """A copy of the state; `world_crc32` says of which world (Simulation.world_crc32)."""
+
+    world_crc32: int
+
+
 class Simulation:
     """E envs that step together.
 
@@ -101,7 +109,8 @@ class Simulation:
         Several threads share the envs of a step; results do not depend on how many.
 
         Raises:
-            ConfigError: a workload without requests or with tasks that the profile lacks.
+            ConfigError: a workload without requests or with tasks that the profile lacks, or a
+                split that is shorter than an episode.
         """
         require(envs >= 1, "num_envs", envs, ">= 1")
         require(1 <= threads <= envs, "threads", threads, f"1 to num_envs, {envs}")
@@ -109,6 +118,7 @@ class Simulation:
         self.config = config
         self.actions = config.actions
         self.trace, tape_load = workload_trace(config)
+        self._check_window(tape_load)
         self.tape = make_tape(self.trace, config)
         own = {
             "tape_load": tape_load,
@@ -129,7 +139,18 @@ class Simulation:
         self.parts = [Part(*edge, allocate_log(capacity)) for edge in pairwise(edges)]
         self._action = np.zeros(1, np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_owner = 0
         self._logged: memoryview | None = None
+
+    def _check_window(self, tape_load: float) -> None:
+        # Every episode would begin where the split does: other seeds would change nothing.
+        lowest = tape_load if self.config.load is None else self.config.load_range[0]
+        most_s = self.trace.span_s * tape_load / lowest
+        window_s, split = self.config.window_s, self.config.split
+        accepted = f"up to {most_s:g} s, the length of split {split!r}, or inf for all of it"
+        require(
+            window_s <= most_s * (1 + 1e-9) or np.isinf(window_s), "window_s", window_s, accepted
+        )
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of every observation column."""
@@ -168,8 +189,9 @@ class Simulation:
         if len(invalid) > 0:
             raise self._refusal(int(invalid[0]), actions)
         mine, *others = self.parts
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(len(others))
+        if self._pool is None or self._pool_owner != os.getpid():
+            # A forked process inherits the pool without its threads, and would wait for ever.
+            self._pool, self._pool_owner = ThreadPoolExecutor(len(others)), os.getpid()
         # This thread takes a share too: waking one more would cost as much as hundreds of envs.
         left = self._pool.map(self._step_part, others, repeat(actions))
         self._step_part(mine, actions)
@@ -270,13 +292,17 @@ class Simulation:
 
     def snapshot(self) -> State:
         """A copy of everything that changes, without what no request has reached yet."""
-        return self.state._replace(service=self.cluster.service.in_use(self.state)).copy()
+        reached = self.cluster.service.in_use(self.state)
+        copied = Snapshot(*self.state._replace(service=reached).copy())
+        copied.world_crc32 = self.world_crc32
+        return copied
 
     def restore(self, snapshot: State) -> None:
         """Go back to `snapshot` and encode its observations.
 
         Raises:
-            ConfigError: the snapshot is of another shape, or its queues do not fit in here.
+            ConfigError: the snapshot is of another shape, its queues do not fit in here, or it is
+                of an env with other requests, latencies, deadlines or accuracies.
         """
         # Of the service model's own arrays a snapshot holds what was in use.
         shared = len(self.state) - 1
@@ -287,7 +313,29 @@ class Simulation:
         mine = [array.shape for array in taken]
         theirs = [array.shape for array in snapshot.arrays]
         require(mine == theirs, "snapshot shapes", theirs, str(mine))
+        self._check_world(snapshot)
         for array, saved in zip(taken, snapshot.arrays, strict=True):
             array[...] = saved
         encode_envs(self.world, self.outputs)
         self._clear_logs()
+
+    def _check_world(self, snapshot: State) -> None:
+        # One that was made of arrays, as checkpoints are, does not say what it is of.
+        theirs = getattr(snapshot, "world_crc32", self.world_crc32)
+        accepted = f"{self.world_crc32:08x}, that of an env with the same configuration"
+        require(theirs == self.world_crc32, "snapshot of the world", f"{theirs:08x}", accepted)
+        inside = (snapshot.envs["first"] >= 0) & (snapshot.envs["end"] <= len(self.trace))
+        accepted = f"windows of the {len(self.trace)} requests of this env"
+        require(bool(inside.all()), "snapshot windows", snapshot.envs["end"].tolist(), accepted)
+
+    @cached_property
+    def world_crc32(self) -> int:
+        """Checksum of what decides what happens: all tables and requests, but not what is seen."""
+        rules = self.cluster.rules.copy()
+        rules["autoreset"], rules["max_requests"], rules["joint_action"] = 0, 0, 0
+        # As text: what lies between the fields of an aligned record is anything.
+        checksum = zlib.crc32(repr(rules.tolist()).encode())
+        tables = self.cluster._replace(rules=rules[:0], layout=self.cluster.layout[:0])
+        for array in (*flat(tables), *self.tape):
+            checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+        return checksum

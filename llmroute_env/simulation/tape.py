@@ -52,7 +52,18 @@ def make_tape(trace: Trace, config: EnvConfig) -> Tape:
         require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
     rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
     classes = draw_classes(config, len(trace))
-    return Tape(np.ascontiguousarray(trace.arrival_s), rows[trace.task], classes)
+    return Tape(unlocked(np.ascontiguousarray(trace.arrival_s)), rows[trace.task], classes)
+
+
+def unlocked(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same numbers as an array that is not read-only: one type, one compilation."""
+    try:
+        view = array.view()
+        view.flags.writeable = True
+    except ValueError:
+        # Whoever made it does not let it change.
+        return array.copy()
+    return view
 
 
 def draw_classes(config: EnvConfig, requests: int) -> NDArray[np.int16]:

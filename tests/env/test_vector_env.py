@@ -1,11 +1,17 @@
 """Env i of the vector env is the single env with the same seed, whatever surrounds it."""
 
+import os
+import pickle
+import re
+import signal
+
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from llmroute_env import SCENARIOS, ConfigError
-from llmroute_env.dynamics.state import allocate_log
+from llmroute_env import SCENARIOS, ConfigError, Deadline
+from llmroute_env.dynamics.state import State, allocate_log
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
@@ -106,11 +112,67 @@ def test_next_step_mode_shows_the_last_observation_then_resets():
 def test_disabled_mode_waits_for_a_masked_reset():
     env = LLMRouteVectorEnv(2, "stable", autoreset_mode=AutoresetMode.DISABLED, window_s=0.2)
     env.reset(seed=0)
-    _, _, terminated, _, _ = run_to_the_end(env)
-    before, *_ = env.step(np.zeros(2, np.int64))
+    before, _, terminated, _, _ = run_to_the_end(env)
+    ended = np.flatnonzero(terminated).tolist()
+    with pytest.raises(gymnasium.error.ResetNeeded, match=re.escape(f"envs {ended} have ended")):
+        env.step(np.zeros(2, np.int64))
     after, _ = env.reset(options={"reset_mask": terminated})
+    env.step(np.zeros(2, np.int64))
     np.testing.assert_array_equal(before[~terminated], after[~terminated])
     assert after[terminated][:, :4].sum() == terminated.sum()
+
+
+def test_envs_that_a_later_mask_resets_first_have_episodes_of_their_own():
+    env = LLMRouteVectorEnv(6, "stable", window_s=0.5)
+    some = np.array([True, True, False, False, False, False])
+    env.reset(options={"reset_mask": some})
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"envs \[2, 3, 4, 5\]"):
+        env.step(np.zeros(6, np.int64))
+    env.reset(options={"reset_mask": ~some})
+    assert len(set(env.simulation.state.envs["tape_start_s"])) == 6
+    env.step(np.zeros(6, np.int64))
+
+
+def test_a_forked_process_steps_the_envs_that_it_inherits():
+    env = LLMRouteVectorEnv(4, "stable", window_s=0.5, threads=2)
+    env.reset(seed=0)
+    env.step(np.zeros(4, np.int64))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        env.step(np.zeros(4, np.int64))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"load": 0.5}, {"split": "test"}, {"workload_seed": 1}, {"deadline": Deadline(0.5)}],
+    ids=str,
+)
+def test_a_snapshot_of_another_world_is_refused(fields: dict):
+    env = LLMRouteEnv("stable", window_s=0.5)
+    env.reset(seed=0)
+    other = LLMRouteEnv("stable", window_s=0.5, **fields)
+    with pytest.raises(ConfigError, match="snapshot of the world: got"):
+        other.restore(pickle.loads(pickle.dumps(env.snapshot())))
+
+
+def test_a_snapshot_made_of_arrays_must_lie_within_the_requests():
+    env = LLMRouteEnv("stable", window_s=0.5)
+    env.reset(seed=0)
+    state = State(*env.snapshot())
+    env.restore(state)
+    state.envs["end"] = 10**9
+    with pytest.raises(ConfigError, match=r"snapshot windows: got \[1000000000\]"):
+        env.restore(state)
+
+
+def test_an_episode_longer_than_the_split_is_refused():
+    with pytest.raises(ConfigError, match=r"window_s: got 241.0; accepted: up to 240 s"):
+        LLMRouteEnv("stable", split="test", window_s=241.0)
+    for window_s in (240.0, np.inf):
+        LLMRouteEnv("stable", split="test", window_s=window_s)
 
 
 def test_copies_are_the_callers_unless_declined():
