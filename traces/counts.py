@@ -41,6 +41,10 @@ class CountTable:
     def __post_init__(self) -> None:
         rows = {len(self.counts), len(self.functions), len(self.triggers)}
         require(len(rows) == 1, "functions, triggers", rows, "one of each per row of counts")
+        # Tables are kept and shared, as traces are.
+        locked = self.counts.view()
+        locked.flags.writeable = False
+        object.__setattr__(self, "counts", locked)
 
     @property
     def total(self) -> NDArray[np.int64]:

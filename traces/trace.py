@@ -69,6 +69,17 @@ class Trace:
         if len(self) and not (self.task.min() >= 0 and self.task.max() < len(self.tasks)):
             found = f"{self.task.min()} to {self.task.max()}"
             raise TraceError(f"task: got {found}; accepted: 0 to {len(self.tasks) - 1}")
+        self._lock()
+
+    def _lock(self) -> None:
+        """Make the arrays read-only, here but not for who holds them otherwise.
+
+        Traces are kept and shared: a change of one would change what others simulate.
+        """
+        for name in ("arrival_s", "task", "prompt_tokens", "output_tokens"):
+            locked = getattr(self, name).view()
+            locked.flags.writeable = False
+            object.__setattr__(self, name, locked)
 
     def _check_times(self) -> None:
         bad = ~np.isfinite(self.arrival_s) | (self.arrival_s < 0) | (self.arrival_s > self.span_s)

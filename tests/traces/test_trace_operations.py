@@ -46,6 +46,15 @@ def a_trace(arrival_s, span_s: float = 100.0, name: str = "made") -> Trace:
 BURSTY = a_trace(arrivals.gamma(30.0, 4.0, 1000.0, rng()), 1000.0)
 
 
+@pytest.mark.parametrize("name", ["arrival_s", "task", "prompt_tokens", "output_tokens"])
+def test_arrays_of_a_trace_cannot_be_changed_by_who_shares_it(name: str):
+    for trace in (a_trace([1.0, 2.0]), catalog.load("azure-conv"), BURSTY.slice(0.0, 1.0)):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(trace, name)[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        catalog.load_counts("maf2019-500fn").counts[0, 0] = 1
+
+
 def test_split_and_slice_lose_and_share_nothing():
     parts = BURSTY.split((0.6, 0.2, 0.2))
     assert sum(map(len, parts)) == len(BURSTY)
