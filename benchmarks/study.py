@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from agents.runs.plan import Plan
 from agents.settings.presets import PRESETS
 from agents.training.training import train
+from llmroute_env.recording.files import alone, write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-JOURNAL, BEST = "journal.jsonl", "best.json"
+JOURNAL, BEST, STUDY = "journal.jsonl", "best.json", "study.json"
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,52 @@ class StudyPlan:
         """The values of each setting that is searched."""
         return SPACES.get(self.algorithm, ELSE)
 
+    @property
+    def training(self) -> Plan:
+        """The training of every trial, but for its settings and where it is kept."""
+        return Plan(
+            directory=self.directory,
+            scenario=self.scenario,
+            fields=self.fields,
+            seed=self.seed,
+            decisions=self.timesteps,
+            algorithm=self.algorithm,
+        )
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What scores of the same study have in common, as JSON gives it back."""
+        training = self.training
+        space = {
+            n: dataclasses.asdict(v) if isinstance(v, Range) else v for n, v in self.space.items()
+        }
+        found = {
+            "algorithm": self.algorithm,
+            "scenario": self.scenario,
+            "config_sha256": training.config_sha256,
+            "timesteps": training.budget,
+            "seed": self.seed,
+            "space": space,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(found))
+        return plain
+
 
 def tune(plan: StudyPlan) -> dict[str, Any]:
     """Run the trials that are missing; returns the best settings and their score.
 
     Raises:
         InputError: Optuna is not installed.
+        ConfigError: the directory holds a study of something else, or another process is in it.
     """
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    with alone(plan.directory):
+        return search(plan)
+
+
+def search(plan: StudyPlan) -> dict[str, Any]:
+    """`tune`, in a directory that no other process is in."""
+    write_definition(plan)
     study = open_study(plan)
     finished = [trial for trial in study.trials if trial.state.is_finished() and trial.values]
     for _ in range(plan.trials - len(finished)):
@@ -104,6 +144,21 @@ def tune(plan: StudyPlan) -> dict[str, Any]:
     return best
 
 
+def write_definition(plan: StudyPlan) -> None:
+    """Say what the directory is a study of, or check that it is one of the same."""
+    path, wanted = plan.directory / STUDY, plan.definition
+    if path.exists():
+        held = json.loads(path.read_text())
+        for name, value in wanted.items():
+            accepted = f"{held.get(name)!r}, as in {path}, or another --out"
+            require(held.get(name) == value, name, value, accepted)
+        return
+    begun = (plan.directory / JOURNAL).exists()
+    accepted = f"another --out: that study has no {STUDY}, which says what it is of"
+    require(not begun, "out", str(plan.directory), accepted)
+    write_atomically(path, json.dumps(wanted, indent=1).encode())
+
+
 def open_study(plan: StudyPlan) -> Study:
     """The study of the plan's directory, new or continued; trials that were cut off have failed."""
     try:
@@ -114,7 +169,6 @@ def open_study(plan: StudyPlan) -> Study:
             "tune: Optuna is not installed; accepted: after `pip install 'llmroute[tune]'`"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    plan.directory.mkdir(parents=True, exist_ok=True)
     backend = JournalFileBackend(str(plan.directory / JOURNAL))
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),
@@ -135,15 +189,8 @@ def score(plan: StudyPlan, trial: Trial) -> float:
     suggested = {name: suggest(plan, trial, name) for name in plan.space}
     run = plan.directory / f"trial-{trial.number}"
     shutil.rmtree(run, ignore_errors=True)
-    training = Plan(
-        directory=run,
-        scenario=plan.scenario,
-        fields=plan.fields,
-        seed=plan.seed,
-        decisions=plan.timesteps,
-        algorithm=plan.algorithm,
-        settings=dataclasses.replace(PRESETS[plan.algorithm], **suggested),
-    )
+    settings = dataclasses.replace(PRESETS[plan.algorithm], **suggested)
+    training = dataclasses.replace(plan.training, directory=run, settings=settings)
     result = train(training, shows_progress=False)
     if result.interrupted:
         raise KeyboardInterrupt

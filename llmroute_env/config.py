@@ -38,7 +38,7 @@ class EnvConfig:
     """One environment: cluster, service rules, deadline, workload and what the router sees.
 
     Attributes:
-        profile: name of a shipped profile, or a Profile.
+        profile: name of a shipped profile, or a Profile; of a `.toml` file its content is kept.
         pools: the placement, pool after pool; a pool that names no models hosts all of the profile.
         deadline: when an answer still counts.
         dispatcher: how the GPU is chosen for a model: one of DISPATCHERS.
@@ -86,6 +86,9 @@ class EnvConfig:
     reject: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
+        if isinstance(self.profile, str) and self.profile.endswith(".toml"):
+            # Whoever edits, moves or lacks the file does not change what this environment is.
+            object.__setattr__(self, "profile", profiles.load(self.profile))
         # Named, so that the configuration says what it hosts wherever it is written.
         named = tuple(pool.naming(self.resolved_profile) for pool in self.pools)
         object.__setattr__(self, "pools", named)

@@ -30,6 +30,7 @@ from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Rout
 from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.settings.parts import Settings
 from agents.settings.presets import SETTINGS
+from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.features import Layout
@@ -46,7 +47,10 @@ class Card:
     Attributes:
         fields: of EnvConfig, that replaced the scenario's.
         columns: of the observation; models: names in action order; actions: how many; classes:
-            names of the classes of users.
+            names of the classes of users; tasks: names in the order of the observation; none where
+            an older card does not say.
+        config_sha256: fingerprint of what it was trained on; empty in older cards, or if that holds
+            something that has none.
     """
 
     algorithm: str
@@ -59,6 +63,8 @@ class Card:
     models: tuple[str, ...]
     actions: int
     classes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    config_sha256: str = ""
 
     @property
     def command(self) -> str | None:
@@ -111,14 +117,21 @@ def read_card(directory: Path) -> Card:
         entries = json.loads(path.read_text())
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
-        # Older cards know no classes.
-        values = {name: as_tuple({"classes": (), **entries}[name]) for name in names}
+        # Older cards know no classes, tasks and fingerprints.
+        later = {"classes": (), "tasks": tasks_of(entries), "config_sha256": ""}
+        values = {name: as_tuple({**later, **entries}[name]) for name in names}
         values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
         return Card(**values)
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks the entry {error}") from None
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise CheckpointError(f"{path}: is not a run card: {error}") from None
+
+
+def tasks_of(entries: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tasks of what an older card was trained on, if that was on a shipped profile."""
+    profile = entries["fields"].get("profile", EnvConfig.profile)
+    return profiles.load(profile).tasks if profile in profiles.names() else ()
 
 
 def as_tuple(value: Any) -> Any:
@@ -209,6 +222,10 @@ def check_fit(card: Card, config: EnvConfig) -> None:
         raise CheckpointError(
             f"classes: got {config.class_names!r}; accepted by this router: {card.classes!r}"
         )
+    if card.tasks and config.tasks != card.tasks:
+        raise CheckpointError(
+            f"tasks: got {config.tasks!r}; accepted by this router, in this order: {card.tasks!r}"
+        )
     seen = replace(config.layout, names=card.settings.observation, gpus=gpus)
     if seen.width != card.columns:
         raise CheckpointError(
@@ -221,7 +238,7 @@ def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: 
     """Copy `tensors`, read from `path`, into `network`.
 
     Raises:
-        CheckpointError: they are not the network's, by name or shape.
+        CheckpointError: they are not the network's, by name or shape, or not numbers.
     """
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -230,4 +247,10 @@ def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: 
             raise CheckpointError(
                 f"{path}: {name}: got shape {found.get(name)}; accepted: {expected.get(name)}"
             )
+    weights = {name for name, _ in network.named_parameters()}
+    for name, tensor in tensors.items():
+        # A guard may have limits that are infinite.
+        bad = ~torch.isfinite(tensor) if name in weights else torch.isnan(tensor)
+        if bad.any():
+            raise CheckpointError(f"{path}: {name}: got {tensor[bad][0]}; accepted: finite numbers")
     network.load_state_dict(dict(tensors))

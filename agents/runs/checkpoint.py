@@ -67,7 +67,10 @@ def save(folder: Path, decisions: int, snapshot: Snapshot) -> Path:
     final, draft = folder / f"{decisions:012d}", folder / f".draft-{decisions:012d}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    safetensors.torch.save_file(dict(snapshot.tensors), draft / TENSORS)
+    try:
+        safetensors.torch.save_file(dict(snapshot.tensors), draft / TENSORS)
+    except SafetensorError as error:
+        raise OSError(f"{draft / TENSORS}: cannot be written: {error}") from error
     np.savez(draft / ARRAYS, **snapshot.arrays)  # type: ignore[arg-type]
     (draft / NUMBERS).write_text(json.dumps(snapshot.numbers))
     digests = {name: sha256(draft / name) for name in (TENSORS, ARRAYS, NUMBERS)}

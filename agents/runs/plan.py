@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from agents.settings.families import configurations, members
 from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS, SETTINGS
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import require
+from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.specs import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -103,4 +105,15 @@ class Plan:
             models=config.model_names,
             actions=config.actions,
             classes=config.class_names,
+            tasks=config.tasks,
+            config_sha256=self.config_sha256,
         )
+
+    @property
+    def config_sha256(self) -> str:
+        """Fingerprint of what is trained on; empty if a recipe of the user's own has none."""
+        try:
+            shas = [config_sha256(config) for config in self.configs("train")]
+        except ConfigError:
+            return ""
+        return shas[0] if len(shas) == 1 else sha256("".join(shas).encode()).hexdigest()

@@ -37,6 +37,8 @@ class OnnxRouter:
         self.action = written["action"]
         self.models: tuple[str, ...] = tuple(json.loads(written["models"]))
         self.actions, self.columns = int(written["actions"]), int(written["columns"])
+        # Files of older versions do not name them.
+        self.names = {n: tuple(json.loads(written.get(n, "[]"))) for n in ("tasks", "classes")}
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """Nothing to forget: a decision depends on its observation alone."""
@@ -55,6 +57,12 @@ class OnnxRouter:
             raise CheckpointError(
                 f"models, actions, columns: got {ours}; accepted by {self.path}: {theirs}"
             )
+        for what, found in (("tasks", config.tasks), ("classes", config.class_names)):
+            named = self.names[what]
+            if named and named != found:
+                raise CheckpointError(
+                    f"{what}: got {found!r}; accepted by {self.path}, in this order: {named!r}"
+                )
 
 
 def open_session(path: Path) -> Any:

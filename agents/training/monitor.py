@@ -33,8 +33,9 @@ class Monitor:
 
     def __init__(self, plan: Plan, done: int, spent_s: float, shows_progress: bool) -> None:
         """Go on after `done` decisions, which took `spent_s` seconds."""
-        # On resuming, what a killed process wrote beyond its last checkpoint is hidden.
-        self.writer = SummaryWriter(str(plan.directory), purge_step=done or None)
+        # On resuming, what a killed process wrote beyond its last checkpoint is hidden, but not
+        # the score that was written with that checkpoint.
+        self.writer = SummaryWriter(str(plan.directory), purge_step=done + 1 if done else None)
         self.levels, self.best = plan.levels, 0.0
         self.began_s = time.perf_counter() - spent_s
         self.bar = tqdm(

@@ -22,7 +22,11 @@ from agents.runs.card import CARD, CHECKPOINTS, Card, plain, read_card, write_ca
 from agents.runs.checkpoint import CheckpointError, Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
 from agents.training.monitor import Monitor
+from llmroute_env.recording.files import alone
 from llmroute_env.specs import ConfigError
+
+LATER = ("tasks", "config_sha256")
+"""Entries of a run card that older ones lack."""
 
 
 class Status(NamedTuple):
@@ -61,13 +65,16 @@ def train(
         callback: called after every round.
 
     Raises:
-        ConfigError: the plan is invalid, or the directory already holds a run.
+        ConfigError: the plan is invalid, the directory already holds a run, or another process is
+            in it.
         CheckpointError: nothing to resume, a damaged checkpoint, or one of another plan.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with interruption() as interrupted:
+        if not resume:
+            plan.directory.mkdir(parents=True, exist_ok=True)
+        with interruption() as interrupted, alone(plan.directory):
             run = Run(plan, resume, shows_progress)
             try:
                 while not run.finished and not interrupted():
@@ -105,13 +112,21 @@ class Run:
         if path.exists():
             accepted = "a new one, or resume=True (--resume)"
             raise ConfigError(f"directory: {path} exists; accepted: {accepted}")
+        # First, so that a run that is cut off before its first checkpoint can begin again.
+        (self.plan.directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         write_card(self.plan.directory, self.plan.card())
         write_weights(self.plan.directory, self.best)
 
     def _resume(self) -> float:
-        """Go on from the last checkpoint; returns the seconds spent until then."""
+        """Go on from the last checkpoint, or begin again if the run was cut off before its first.
+
+        Returns the seconds spent until then.
+        """
         check_same(read_card(self.plan.directory), self.plan.card(), self.plan.directory / CARD)
-        snapshot = checkpoint.load_latest(self.plan.directory / CHECKPOINTS)
+        folder = self.plan.directory / CHECKPOINTS
+        if folder.is_dir() and not checkpoint.list_checkpoints(folder):
+            return 0.0
+        snapshot = checkpoint.load_latest(folder)
         self.learner.restore(snapshot)
         self.best = chosen(snapshot.tensors, "best")
         self.best_score = snapshot.numbers["best_score"]
@@ -184,8 +199,13 @@ def check_same(saved: Card, planned: Card, path: Path) -> None:
     """Raise a CheckpointError unless a run can be continued as planned."""
     theirs, ours = plain(asdict(saved)), plain(asdict(planned))
     for name, value in theirs.items():
+        if name in LATER and not value:
+            continue
         if ours[name] != value:
-            raise CheckpointError(f"{name}: got {ours[name]!r}; accepted: {value!r}, as in {path}")
+            edited = "; has its profile been edited?" if name == "config_sha256" else ""
+            raise CheckpointError(
+                f"{name}: got {ours[name]!r}; accepted: {value!r}, as in {path}{edited}"
+            )
 
 
 @contextmanager

@@ -29,14 +29,15 @@ def load(name: str) -> Profile:
     Raises:
         ConfigError: no such profile, or not one.
     """
-    path = Path(name)
-    is_file = name.endswith(".toml") and path.is_file()
-    return _load(name, path.stat().st_mtime_ns if is_file else 0)
+    return _read(name) if name.endswith(".toml") else _shipped(name)
 
 
 @lru_cache
-def _load(name: str, changed_ns: int) -> Profile:
-    """Read once for each time that its file was changed."""
+def _shipped(name: str) -> Profile:
+    return _read(name)
+
+
+def _read(name: str) -> Profile:
     try:
         return _profile(tables(name))
     except (KeyError, TypeError) as error:

@@ -1,11 +1,20 @@
-"""Files that are whole or not there, and what wrote them."""
+"""Files that are whole or not there, folders of one process at a time, and what wrote them."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from llmroute_env.specs import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Not on Windows, where nobody is kept out.
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -26,6 +35,40 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same folder out of it meanwhile.
+
+    It ends with the process, however that ends. A folder that is not there is nobody's.
+
+    Raises:
+        ConfigError: another one is in it.
+    """
+    if fcntl is None or not directory.is_dir():
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        _lock(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        accepted = "a folder of its own, or after the other has ended"
+        raise ConfigError(
+            f"directory: got {str(directory)!r}, in which another process is at work; "
+            f"accepted: {accepted}"
+        ) from None
+    except OSError:
+        # Some network file systems lock no folders.
+        return
 
 
 def versions(*packages: str) -> dict[str, str]:

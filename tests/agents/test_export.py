@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from agents.serving.onnx import OnnxRouter
 from agents.serving.ways import ways_to_decide
 from benchmarks.cli import main
 from benchmarks.speed.decisions import visited
-from llmroute_env import ConfigError, EnvConfig, Pool, configure
+from llmroute_env import ConfigError, EnvConfig, Pool, configure, profiles
 
 OBSERVATIONS = 10_000
 CONFIG = configure("unpredictable-1", split="test")
@@ -244,6 +245,11 @@ def test_an_exported_router_is_not_used_where_it_does_not_fit(tmp_path: Path):
     load(str(tmp_path / "router.onnx"), EnvConfig(pools=(Pool(8),)))
     with pytest.raises(CheckpointError, match="models, actions, columns: got"):
         load(str(tmp_path / "router.onnx"), EnvConfig(pools=(Pool(4, ("opt-125m",)),)))
+    known = profiles.load("opt-a100")
+    models = tuple(replace(model, accuracy=model.accuracy[::-1]) for model in known.models)
+    turned = replace(known, tasks=known.tasks[::-1], models=models)
+    with pytest.raises(CheckpointError, match=r"tasks: got .*, in this order"):
+        load(str(tmp_path / "router.onnx"), EnvConfig(profile=turned))
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

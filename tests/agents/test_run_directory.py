@@ -33,6 +33,12 @@ ONE_TASK = replace(
     models=tuple(replace(model, accuracy=model.accuracy[:1]) for model in OPT.models),
 )
 
+TURNED = replace(
+    OPT,
+    tasks=OPT.tasks[::-1],
+    models=tuple(replace(model, accuracy=model.accuracy[::-1]) for model in OPT.models),
+)
+
 
 def written(directory: Path, algorithm: str = "ddqn") -> QNetwork | GuardedNetwork:
     """A run directory without any training."""
@@ -118,7 +124,8 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     ("config", "message"),
     [
         (EnvConfig(pools=(Pool(4, models=("opt-125m", "opt-1.3b")),)), "models: got"),
-        (EnvConfig(profile=ONE_TASK), "got 13 columns"),
+        (EnvConfig(profile=ONE_TASK), "tasks: got"),
+        (EnvConfig(profile=TURNED), "tasks: got .*; accepted by this router, in this order"),
     ],
 )
 def test_a_router_is_not_used_where_it_does_not_fit(
@@ -128,3 +135,31 @@ def test_a_router_is_not_used_where_it_does_not_fit(
     load_agent(tmp_path, configure("overload"))
     with pytest.raises(CheckpointError, match=message):
         load_agent(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "config"),
+    [({}, EnvConfig(profile=TURNED)), ({"profile": "mine.toml"}, EnvConfig(profile=ONE_TASK))],
+)
+def test_of_an_older_card_the_tasks_are_those_of_its_profile(
+    tmp_path: Path, fields: dict[str, str], config: EnvConfig
+) -> None:
+    written(tmp_path)
+    path = tmp_path / CARD
+    entries = json.loads(path.read_text()) | {"fields": fields}
+    del entries["tasks"], entries["config_sha256"]
+    path.write_text(json.dumps(entries))
+    load_agent(tmp_path, EnvConfig())
+    with pytest.raises(CheckpointError, match="tasks: got" if not fields else "got 13 columns"):
+        load_agent(tmp_path, config)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    router = written(tmp_path)
+    tensors = {name: tensor.clone() for name, tensor in router.state_dict().items()}
+    name = next(iter(dict(router.named_parameters())))
+    tensors[name].view(-1)[3] = value
+    write_weights(tmp_path, tensors)
+    with pytest.raises(CheckpointError, match=f"{name}: got {value}; accepted: finite numbers"):
+        load_agent(tmp_path)

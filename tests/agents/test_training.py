@@ -176,6 +176,50 @@ def test_a_run_is_never_overwritten_nor_continued_as_another(tmp_path: Path) -> 
         train(dataclasses.replace(plan, seed=5), resume=True, shows_progress=False)
 
 
+def scores(directory: Path) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(directory))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("eval/utility_of_peak")]
+
+
+def test_going_on_with_a_finished_run_changes_none_of_its_curves(tmp_path: Path) -> None:
+    plan = tiny(tmp_path, "ddqn")
+    train(plan, shows_progress=False)
+    before = scores(tmp_path)
+    train(plan, resume=True, shows_progress=False)
+    assert scores(tmp_path) == before
+    assert len(before) == TINY["ddqn"].validations
+
+
+def test_a_run_goes_on_only_with_the_profile_that_it_began_with(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("name = 'mine'\nextends = 'opt-a100'\nmodels = []\n")
+    fields = {"window_s": 1.0, "profile": str(file)}
+    plan = dataclasses.replace(tiny(tmp_path / "run", "ddqn"), fields=fields)
+    train(plan, shows_progress=False)
+    train(plan, resume=True, shows_progress=False)
+    file.write_text(file.read_text() + "tokens = 1\nprompt_tokens = 5\n")
+    with pytest.raises(CheckpointError, match=r"config_sha256: .*; has its profile been edited"):
+        train(plan, resume=True, shows_progress=False)
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    class DiskFullError(OSError):
+        pass
+
+    def fail(*_: object) -> None:
+        raise DiskFullError
+
+    cut, whole = tiny(tmp_path / "cut", "ddqn"), tiny(tmp_path / "whole", "ddqn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.runs.checkpoint.save", fail)
+        with pytest.raises(DiskFullError):
+            train(cut, shows_progress=False)
+    train(cut, resume=True, shows_progress=False)
+    train(whole, shows_progress=False)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_bad_plans_are_refused(tmp_path: Path) -> None:
     for changes, message in [
         ({"algorithm": "sarsa"}, "algorithm: got 'sarsa'; accepted: "),

@@ -11,6 +11,7 @@ from agents.settings.presets import PRESETS
 from benchmarks import study
 from benchmarks.study import SPACES, StudyPlan, tune
 from llmroute_env import ConfigError
+from llmroute_env.recording.files import alone
 from traces.errors import InputError
 
 optuna = pytest.importorskip("optuna")
@@ -45,6 +46,43 @@ def test_an_interrupted_study_goes_on(trained: list, tmp_path: Path):
     assert best["settings"] == {name: getattr(closest.settings, name) for name in SPACES["ddqn"]}
     assert len({p.settings.learning_rate for p in trained}) == 6, "no settings are tried twice"
     assert tune(replace(plan, trials=6))["trials"] == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fields": {"load": 8.0}}, "config_sha256: got"),
+        ({"fields": {"profile": "opt-h100"}}, "config_sha256: got"),
+        ({"timesteps": 2000}, "timesteps: got 2000; accepted: 1000, as in .*, or another --out"),
+        ({"seed": 1}, "seed: got 1; accepted: 0"),
+        ({"algorithm": "ddqn-paper"}, "algorithm: got 'ddqn-paper'"),
+        ({"scenario": "overload"}, "scenario: got 'overload'"),
+    ],
+)
+def test_a_study_goes_on_only_as_the_same(
+    trained: list, tmp_path: Path, changes: dict, message: str
+):
+    plan = StudyPlan(tmp_path, "ddqn", "stable", trials=1, timesteps=1000)
+    tune(plan)
+    with pytest.raises(ConfigError, match=message):
+        tune(replace(plan, **changes))
+    assert len(trained) == 1
+
+
+def test_a_study_that_does_not_say_of_what_it_is_does_not_go_on(trained: list, tmp_path: Path):
+    plan = StudyPlan(tmp_path, "ddqn", "stable", trials=1, timesteps=1000)
+    tune(plan)
+    (tmp_path / study.STUDY).unlink()
+    with pytest.raises(ConfigError, match=r"out: got .*; accepted: another --out"):
+        tune(plan)
+
+
+def test_two_processes_do_not_search_in_one_folder(trained: list, tmp_path: Path):
+    plan = StudyPlan(tmp_path, "ddqn", "stable", trials=1, timesteps=1000)
+    with alone(tmp_path), pytest.raises(ConfigError, match="another process is at work"):
+        tune(plan)
+    assert not trained
+    assert tune(plan)["trials"] == 1
 
 
 @pytest.mark.parametrize("algorithm", SPACES)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmroute_env import ConfigError, EnvConfig, profiles
+from llmroute_env.recording.run_card import make_card, replay
 from llmroute_env.scenarios import configure
 
 
@@ -54,3 +55,31 @@ def test_a_file_that_is_no_profile_is_refused(text: str | None, message: str, tm
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         EnvConfig(profile=str(path))
+
+
+def of_speed(base_s: float) -> str:
+    return (
+        f"name = 'mine'\nextends = 'opt-a100'\n[[models]]\nname = 'opt-1.3b'\nbase_s = {base_s}\n"
+    )
+
+
+def test_a_file_is_read_when_an_environment_is_made_and_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text(of_speed(0.03))
+    before = EnvConfig(profile="mine.toml")
+    file.write_text(of_speed(0.04))
+    after = EnvConfig(profile="mine.toml")
+    file.unlink()
+    times_s = [config.models[1].batch_latency_s[0] for config in (before, after)]
+    assert times_s[1] - times_s[0] == pytest.approx(0.01)
+
+
+def test_a_run_card_needs_no_profile_file(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text(of_speed(0.03))
+    card = make_card(configure("stable", profile=str(file), window_s=1.0), 0, [0, 1, 2])
+    file.unlink()
+    assert replay(card) is None
