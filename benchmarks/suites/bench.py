@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
+import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from agents.loading import is_heuristic, run_of
-from benchmarks.evaluation.row_files import SUITE
+from agents.heuristics.models import HEURISTICS
+from agents.heuristics.table import CONTROLS
+from agents.loading import is_heuristic, run_of, shipped
+from agents.settings.presets import SETTINGS
+from benchmarks.evaluation.row_files import ROWS, SUITE
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
 from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.measure_looseness import MeasureLooseness
-from benchmarks.suites.suite import FOLLOWED, TUNED, Suite
+from benchmarks.suites.suite import FOLLOWED, TUNED, UNTUNED, Suite
 from benchmarks.suites.workers import Workers, run_cells
-from llmroute_env.recording.files import write_atomically
+from llmroute_env.recording.files import alone, write_atomically
 from llmroute_env.recording.serialization import to_plain
 from llmroute_env.specs import ConfigError, require
 
@@ -39,6 +43,13 @@ ROWS_IGNORE = {"summary", "main_only", "rollout_on"}
 
 MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
 """Suites that also measure how loose their bounds are, and on how many instances per load."""
+
+
+NEEDED, SOURCE = ("config.json", "weights.safetensors"), "source.txt"
+"""Files of a router that the user brought, and where it was brought from."""
+
+OWN_NAMES = {*HEURISTICS, *CONTROLS, *SETTINGS, *UNTUNED, *TUNED, *FOLLOWED}
+"""Names of rows that a router brought by the user cannot have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +75,15 @@ def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ())
             is `pretrained:NAME`.
 
     Raises:
-        ConfigError: the directory holds another suite.
+        ConfigError: the directory holds another suite, or another process is in it.
     """
-    write_suite(suite, out)
-    adopt(given, out)
-    work = plan(suite, out)
-    ran = run_cells(work.prepare, out, workers, "prepare")
-    return ran + run_cells(work.evaluate, out, workers, "evaluate")
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        write_suite(suite, out)
+        adopt(given, out)
+        work = plan(suite, out)
+        ran = run_cells(work.prepare, out, workers, "prepare")
+        return ran + run_cells(work.evaluate, out, workers, "evaluate")
 
 
 def write_suite(suite: Suite, out: Path) -> None:
@@ -114,14 +127,43 @@ def definition(suite: Suite) -> dict[str, Any]:
 def adopt(given: Sequence[Path], out: Path) -> None:
     """Copy the routers that the user brought, so that the directory holds all that rows need."""
     for path in given:
-        for name in ("config.json", "weights.safetensors"):
-            source = run_of(str(path)) / name
-            accepted = "a run directory, with config.json and weights.safetensors"
-            require(source.is_file(), "agent", str(path), accepted)
-            # Not every system has colons in the names of files.
-            target = out / "given" / path.name.replace(":", "-") / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+        source = run_of(str(path)).resolve()
+        accepted = "a run directory, with config.json and weights.safetensors"
+        complete = all((source / name).is_file() for name in NEEDED)
+        require(complete, "agent", str(path), accepted)
+        # Not every system has colons in the names of files.
+        name = path.name.replace(":", "-") if str(path) in shipped() else source.name
+        copy = place_of(source, name, out / "given")
+        if copy.exists() and not is_same(source, copy):
+            print(f"{path} has changed: its rows are computed anew", file=sys.stderr)
+            for rows in out.glob(f"{ROWS}/*/{copy.name}-0.jsonl"):
+                rows.unlink()
+        for file in NEEDED:
+            write_atomically(copy / file, (source / file).read_bytes())
+        write_atomically(copy / SOURCE, str(source).encode())
+
+
+def place_of(source: Path, name: str, given: Path) -> Path:
+    """The copy of a router that may have been brought before; numbered, if others have its name."""
+    for number in count(1):
+        copy = given / (name if number == 1 else f"{name}-{number}")
+        if copy.name in OWN_NAMES:
+            continue
+        if not copy.exists() or is_same(source, copy):
+            return copy
+        known = copy / SOURCE
+        # Older versions did not say: they had one router to a name.
+        if not known.exists() or known.read_text() == str(source):
+            return copy
+    raise AssertionError("numbers do not end")
+
+
+def is_same(source: Path, copy: Path) -> bool:
+    """Whether two run directories hold the same router."""
+    return all(
+        (copy / name).exists() and (copy / name).read_bytes() == (source / name).read_bytes()
+        for name in NEEDED
+    )
 
 
 def plan(suite: Suite, out: Path) -> Work:

@@ -10,11 +10,13 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from llmroute_env.specs import require
 from traces.errors import InputError
 
 RUNNERS = ("local", "ray")
+PATIENCE_S = 20.0
+"""How long interrupted workers may take to save what they have."""
 RETRIES = 3
 """How often a cell whose worker died is tried again."""
 
@@ -126,6 +130,7 @@ def local(cells: list[Cell], directory: Path, workers: Workers) -> Results:
 def _pool(cells: list[Cell], directory: Path, workers: Workers) -> Results:
     # Not forked: a child of a process with threads, as numba's and torch's, may hang.
     context = get_context("spawn")
+    others = set(active_children())
     with ProcessPoolExecutor(workers.count, context, initializer=begin_worker) as pool:
         futures: dict[Future[Files], Cell] = {
             pool.submit(
@@ -135,9 +140,33 @@ def _pool(cells: list[Cell], directory: Path, workers: Workers) -> Results:
         }
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
+                yield futures[future], result_of(future, futures[future])
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Ctrl-C has reached workers too, and a training ends with a checkpoint.
+            end_processes(
+                set(active_children()) - others,
+                PATIENCE_S if isinstance(error, KeyboardInterrupt) else 0.0,
+            )
+            raise
+
+
+def result_of(future: Future[Files], cell: Cell) -> Files:
+    """What the cell returned; an error says of which cell it is."""
+    try:
+        return future.result()
+    except Exception as error:
+        error.add_note(f"while running the cell {cell.output}")
+        raise
+
+
+def end_processes(processes: Collection[BaseProcess], patience_s: float) -> None:
+    """End them if they have not within `patience_s`: their cells may take minutes."""
+    until_s = time.monotonic() + patience_s
+    for process in processes:
+        process.join(max(until_s - time.monotonic(), 0.0))
+        process.terminate()
+        process.join()
 
 
 def begin_worker() -> None:

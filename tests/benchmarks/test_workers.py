@@ -95,6 +95,15 @@ def test_an_error_in_a_cell_is_raised(fake, tmp_path: Path):
         run_cells([fake(-1, deaths=0)], tmp_path, Workers("local", 1), "fake")
 
 
+def test_an_error_in_a_cell_ends_the_others(fake, tmp_path: Path):
+    slow = tmp_path / "scratch" / "fake-99.txt" / "pid"
+    cells = [fake(99, deaths=0), fake(1, deaths=0), fake(-1, deaths=0)]
+    with pytest.raises(ValueError, match="broken") as raised:
+        run_cells(cells, tmp_path, Workers("local", 2), "fake")
+    assert raised.value.__notes__ == ["while running the cell fake/-1.txt"]
+    assert not alive(int(slow.read_text()))
+
+
 def test_an_unknown_runner_is_refused():
     with pytest.raises(ConfigError, match="runner: got 'nix'; accepted: local, ray"):
         Workers("nix")
