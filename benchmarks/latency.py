@@ -165,11 +165,15 @@ def affine_fit(batches: Sequence[int], times_s: Sequence[float]) -> AffineFit:
     """The least squares line through median times that never falls, and how far it is off.
 
     A larger batch takes no less work: where noise says so, the line is level, lest a batch beyond
-    those measured be predicted to take no time at all.
+    those measured be predicted to take no time at all. Nor does it begin below 0, for the same sake
+    of smaller ones: of two batches alone the line would be exact and a single request's time less
+    than none.
     """
     slope, base = np.polyfit(batches, times_s, 1)
     if slope < 0.0:
         slope, base = 0.0, np.mean(times_s)
+    elif base < 0.0:
+        slope, base = np.dot(batches, times_s) / np.dot(batches, batches), 0.0
     error = np.abs(base + slope * np.asarray(batches) - times_s) / times_s
     return AffineFit(float(base), float(slope), float(error.max()))
 

@@ -77,9 +77,11 @@ class Trace:
         Traces are kept and shared: a change of one would change what others simulate.
         """
         for name in ("arrival_s", "task", "prompt_tokens", "output_tokens"):
-            locked = getattr(self, name).view()
-            locked.flags.writeable = False
-            object.__setattr__(self, name, locked)
+            array = getattr(self, name)
+            if array.flags.writeable:
+                locked = array.view()
+                locked.flags.writeable = False
+                object.__setattr__(self, name, locked)
 
     def _check_times(self) -> None:
         bad = ~np.isfinite(self.arrival_s) | (self.arrival_s < 0) | (self.arrival_s > self.span_s)

@@ -102,5 +102,11 @@ def _model(row: dict[str, Any], largest_batch: int) -> ModelSpec:
 
 
 def _line(row: dict[str, Any], largest_batch: int) -> tuple[float, ...]:
-    """T(1), T(2), ... of an affine fit."""
+    """T(1), T(2), ... of an affine fit.
+
+    Raises:
+        ConfigError: a batch would begin before it is there, or a larger one end earlier.
+    """
+    for name in ("base_s", "per_request_s"):
+        require(row[name] >= 0, f"profile {name}", row[name], "seconds >= 0")
     return tuple(row["base_s"] + row["per_request_s"] * b for b in range(1, largest_batch + 1))

@@ -1,4 +1,4 @@
-"""An episode as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+"""An episode as a trace that Perfetto (ui.perfetto.dev) opens.
 
 Trace Event Format: one track per GPU with a slice per batch, and counters over time. Times are
 microseconds, here in whole nanoseconds, so that batches which touch do not overlap by rounding.
@@ -63,6 +63,11 @@ def timeline(
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
+GAP_US = 0.002
+"""By which a batch is drawn shorter: viewers cut both numbers to whole nanoseconds, and draw one
+that seems to begin before its predecessor has ended as part of that."""
+
+
 def write_timeline(trace: dict[str, Any], path: Path) -> None:
     """Write a trace as a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +113,7 @@ def _slice(batch: Records, config: EnvConfig) -> Event:
         "pid": GPUS,
         "tid": int(first["gpu"]),
         "ts": start_us,
-        "dur": round(finish_us - start_us, 3),
+        "dur": max(round(finish_us - start_us - GAP_US, 3), 0.0),
         "args": {
             "model": config.model_names[first["model"]],
             "requests": int(first["batch"]),

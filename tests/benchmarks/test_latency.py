@@ -58,6 +58,20 @@ def test_a_fit_never_falls():
     assert noisy.largest_error == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("times_s", [(1.0, 3.0), (0.1, 0.9, 4.0), (2.0, 2.0, 9.0, 40.0)])
+def test_a_fit_says_of_no_batch_that_it_takes_no_time(times_s: tuple[float, ...]):
+    batches = tuple(2 ** (k + 4) for k in range(len(times_s)))
+    fit = affine_fit(batches, times_s)
+    assert min(fit.base_s, fit.per_request_s) >= 0
+    assert fit.base_s + fit.per_request_s > 0
+    worst = max(
+        abs(fit.base_s + fit.per_request_s * b - t) / t
+        for b, t in zip(batches, times_s, strict=True)
+    )
+    assert fit.largest_error == pytest.approx(worst)
+    assert worst > 0.01
+
+
 def test_what_was_measured_is_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # Times of our own: on a busy machine two requests may take less than one.
     monkeypatch.setattr("benchmarks.latency.measure_model", lambda *_: [0.3, 0.35])

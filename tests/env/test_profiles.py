@@ -44,6 +44,10 @@ def test_every_scenario_runs_on_the_gpus_of_another_profile():
         ("extends = 'opt-a100'\nmodels = [1]", "TypeError.*; accepted: the form of"),
         ("extends = 'mine.toml'", "extends: got 'mine.toml'; accepted: opt-a100, opt-h100"),
         (
+            "name = 'mine'\nextends = 'opt-a100'\n[[models]]\nname = 'opt-1.3b'\nbase_s = -2.705",
+            "profile base_s: got -2.705; accepted: seconds >= 0",
+        ),
+        (
             "extends = 'opt-a100'\nmodels = []\ngpus = []",
             "gpus: got .*; accepted: at least one GPU",
         ),
