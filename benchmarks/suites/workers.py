@@ -20,10 +20,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from agents.compiled.policies import episode_scores, largest_feasible
 from benchmarks.suites.cells import Cell, Files, execute
+from llmroute_env.dynamics.compiled import QUIET
 from llmroute_env.recording.files import write_atomically
+from llmroute_env.scenarios import configure
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 from traces.errors import InputError
 
@@ -110,6 +115,8 @@ def in_this_process(cells: list[Cell], directory: Path, workers: Workers) -> Res
 def local(cells: list[Cell], directory: Path, workers: Workers) -> Results:
     """A pool of fresh processes; a dead worker breaks it, and the next pool takes what is left."""
     left = {cell.output: cell for cell in cells}
+    if workers.count > 1 and len(left) > 1:
+        compile_first()
     deaths = 0
     while left:
         done = 0
@@ -125,6 +132,15 @@ def local(cells: list[Cell], directory: Path, workers: Workers) -> Results:
                     f"workers: {deaths} in a row died, most likely of {next(iter(left))}; "
                     "accepted: more memory, or fewer --workers"
                 ) from None
+
+
+def compile_first() -> None:
+    """Compile what every cell needs, here and once: each worker would compile it for itself."""
+    config = configure("stable", window_s=0.1)
+    episode_scores(largest_feasible(config, 0.0), config, np.zeros(1, np.uint64))
+    simulation = Simulation(config)
+    simulation.begin(np.zeros(1, np.uint64))
+    simulation.step(np.zeros(1, np.int64))
 
 
 def _pool(cells: list[Cell], directory: Path, workers: Workers) -> Results:
@@ -171,6 +187,8 @@ def end_processes(processes: Collection[BaseProcess], patience_s: float) -> None
 
 def begin_worker() -> None:
     """What a process of the pool does first."""
+    # The caller has compiled most, and has said so.
+    os.environ[QUIET] = "1"
     limit_threads()
     threading.Thread(target=die_with_parent, daemon=True).start()
 
