@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -54,22 +56,73 @@ COMMANDS: dict[str, Any] = {
     "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }
 
-UNUSABLE_INPUT, INTERRUPTED = 2, 130
-"""Exit codes; a command's own is 0, or 1 where it says so."""
+UNUSABLE_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit codes; a command's own is 0, or 1 where it says so. UNREAD: nobody reads the output."""
+
+EXTRAS = {
+    "train": ("matplotlib", "safetensors", "scipy", "tensorboard", "torch"),
+    "export": ("onnx", "onnxruntime"),
+    "sb3": ("sb3_contrib", "stable_baselines3"),
+    "ray": ("ray",),
+    "tune": ("optuna",),
+    "render": ("moviepy", "pygame"),
+}
+"""Extras of this package, with the modules that come with them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what a user can mend is said on standard error, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        print_anything(stream)
+    try:
+        try:
+            return run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Or Python would complain at its end that it cannot flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command; returns its exit code."""
     try:
         check_neighbours()
         command = parse(arguments)
         return int(command.run() or 0)
     except InputError as error:
-        print(f"llmroute: {error}", file=sys.stderr)
-        return UNUSABLE_INPUT
+        return refused(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        extras = [extra for extra, modules in EXTRAS.items() if missing in modules]
+        if not extras:
+            raise
+        return refused(
+            f"this needs {missing}, which is not installed; "
+            f"accepted: after `pip install 'llmroute[{extras[0]}]'`"
+        )
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        return refused(f"{error.filename or 'files'}: {error.strerror}")
     except KeyboardInterrupt:
         print("llmroute: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def refused(reason: str) -> int:
+    """Say why a command did not do what it was to; returns the exit code."""
+    print(f"llmroute: {reason}", file=sys.stderr)
+    return UNUSABLE_INPUT
+
+
+def print_anything(stream: Any) -> None:
+    """Let a stream write what its encoding cannot, in escapes."""
+    if hasattr(stream, "reconfigure") and codecs.lookup(stream.encoding).name != "utf-8":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def parse(arguments: Sequence[str] | None) -> Any:
@@ -107,3 +160,7 @@ def check_neighbours() -> None:
             "accepted: an environment without other packages of that name, such as a fresh one "
             "made by `python -m venv .venv`"
         )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

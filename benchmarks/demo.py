@@ -24,6 +24,7 @@ from benchmarks.figures import per_window, save_share_figure, save_utility_figur
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
+from llmroute_env.specs import require
 
 SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
@@ -34,18 +35,29 @@ TUNING_EPISODES = 24
 
 
 def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
-    """Train, evaluate against every heuristic on the same held-out episodes, draw."""
+    """Train, evaluate against every heuristic on the same held-out episodes, draw.
+
+    Raises:
+        ConfigError: a number out of range.
+        KeyboardInterrupt: the training was interrupted; it has said how it goes on.
+    """
+    require(episodes >= 1, "episodes", episodes, ">= 1")
     out = free_name(out)
     config = configure(SCENARIO, split="test")
     print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
     started_s = time.perf_counter()
     run = out / ALGORITHM
     plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps, algorithm=ALGORITHM)
-    train(plan)
+    if train(plan).interrupted:
+        print(f"   interrupted; it goes on by `{plan.card().command} --out {run} --resume`")
+        raise KeyboardInterrupt
     print(f"   {time.perf_counter() - started_s:.0f} s; the router is in {run}")
     print(f"2. Comparing on {episodes} held-out episodes of {config.window_s:g} s")
+    evaluations = []
     agents = tqdm(contenders(run, config), unit=" routers")
-    evaluations = [evaluate(agent, config, episodes, seed) for agent in agents]
+    for agent in agents:
+        agents.set_description(agent.name)
+        evaluations.append(evaluate(agent, config, episodes, seed))
     evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
     rows = [summarise(e, SCENARIO) for e in evaluations]
     show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")

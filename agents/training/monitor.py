@@ -46,6 +46,7 @@ class Monitor:
             file=sys.stderr,
             disable=not shows_progress,
         )
+        self.phase = ""
         self.episodes: list[Mapping[str, Any]] = []
         self.written_s, self.written_at = time.perf_counter(), done
 
@@ -67,8 +68,15 @@ class Monitor:
         """Count a finished training episode."""
         self.episodes.append(summary)
 
+    def shows(self, phase: str) -> None:
+        """Say on the bar what keeps it from advancing."""
+        if self.phase != phase:
+            self.phase = phase
+            self.bar.set_description(phase)
+
     def report(self, decisions: int, scalars: Mapping[str, float]) -> None:
         """Advance the bar; write `scalars` and the episodes so far if it is time to."""
+        self.shows("training")
         self.bar.update(decisions - self.bar.n)
         now_s = time.perf_counter()
         if now_s - self.written_s < PERIOD_S:

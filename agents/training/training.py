@@ -22,6 +22,7 @@ from agents.runs.card import CARD, CHECKPOINTS, Card, plain, read_card, write_ca
 from agents.runs.checkpoint import CheckpointError, Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
 from agents.training.monitor import Monitor
+from llmroute_env.dynamics.compiled import compilations
 from llmroute_env.recording.files import alone
 from llmroute_env.specs import ConfigError
 
@@ -108,10 +109,7 @@ class Run:
         self.monitor.hyperparameters(described | self.settings.to_json())
 
     def _begin(self) -> None:
-        path = self.plan.directory / CARD
-        if path.exists():
-            accepted = "a new one, or resume=True (--resume)"
-            raise ConfigError(f"directory: {path} exists; accepted: {accepted}")
+        check_begins(self.plan, resume=False)
         # First, so that a run that is cut off before its first checkpoint can begin again.
         (self.plan.directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         write_card(self.plan.directory, self.plan.card())
@@ -122,7 +120,7 @@ class Run:
 
         Returns the seconds spent until then.
         """
-        check_same(read_card(self.plan.directory), self.plan.card(), self.plan.directory / CARD)
+        check_begins(self.plan, resume=True)
         folder = self.plan.directory / CHECKPOINTS
         if folder.is_dir() and not checkpoint.list_checkpoints(folder):
             return 0.0
@@ -141,7 +139,8 @@ class Run:
     def round(self) -> Status:
         """Collect and learn once; then validate and save if it is time to."""
         before = self._validations_due()
-        scalars = self.learner.iterate()
+        with compilations(lambda: self.monitor.shows("compiling")):
+            scalars = self.learner.iterate()
         decisions = self.learner.decisions
         self._report(scalars)
         score = None
@@ -164,6 +163,7 @@ class Run:
 
     def validate(self) -> float:
         """Try the router on the validation episodes; keep its weights if they are the best."""
+        self.monitor.shows("validating")
         score = self.learner.validate()
         self.monitor.evaluated(self.learner.decisions, score)
         if score > self.best_score:
@@ -193,6 +193,23 @@ class Run:
 def weights_of(router: Router) -> dict[str, Tensor]:
     """A copy of the router's weights."""
     return {name: tensor.clone() for name, tensor in router.state_dict().items()}
+
+
+def check_begins(plan: Plan, resume: bool) -> None:
+    """Raise what `train` would about the run directory, before anything that takes long.
+
+    Raises:
+        ConfigError: it holds a run already.
+        CheckpointError: it holds none to resume, or one of another plan.
+    """
+    path = plan.directory / CARD
+    if resume:
+        check_same(read_card(plan.directory), plan.card(), path)
+    elif path.exists():
+        accepted = "a new one, or resume=True (--resume)"
+        raise ConfigError(f"directory: {path} exists; accepted: {accepted}")
+    else:
+        plan.directory.mkdir(parents=True, exist_ok=True)
 
 
 def check_same(saved: Card, planned: Card, path: Path) -> None:

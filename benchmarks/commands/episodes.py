@@ -101,8 +101,10 @@ class Record:
 
     def run(self) -> int:
         """Play the episode and write its card."""
+        from llmroute_env.recording.files import check_writable
         from llmroute_env.recording.run_card import card_of, write_card
 
+        check_writable(self.out)
         config, recording = self.episode.record(self.agent)
         notes = {"agent": self.agent, "scenario": self.episode.scenario}
         write_card(card_of(recording, config, self.episode.seed, **notes), self.out)
@@ -143,7 +145,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Write an episode as a trace for ui.perfetto.dev or chrome://tracing."""
+    """Write an episode as a trace for ui.perfetto.dev."""
 
     agent: tyro.conf.Positional[str]
     """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
@@ -154,13 +156,15 @@ class Timeline:
 
     def run(self) -> int:
         """Play the episode and write its timeline."""
+        from llmroute_env.recording.files import check_writable
         from llmroute_env.recording.timeline import timeline, write_timeline
 
+        check_writable(self.out)
         config, recording = self.episode.record(self.agent)
         title = f"{self.agent} on {self.episode.scenario}, seed {self.episode.seed}"
         trace = timeline(recording.completions, config, title)
         write_timeline(trace, self.out)
         batches = sum(event["ph"] == "X" for event in trace["traceEvents"])
         print(f"{self.out}: {len(recording.completions):,} requests in {batches:,} batches")
-        print("open it at https://ui.perfetto.dev or in chrome://tracing")
+        print("open it at https://ui.perfetto.dev")
         return 0

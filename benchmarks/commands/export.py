@@ -26,9 +26,11 @@ class Export:
         """Write the model, and print its size."""
         from agents.loading import load_trained
         from agents.serving.export import export
+        from llmroute_env.recording.files import check_writable
         from llmroute_env.scenarios import configure
         from llmroute_env.specs import Pool
 
+        check_writable(self.out)
         cluster = None if self.gpus is None else configure("stable", pools=(Pool(self.gpus),))
         agent = load_trained(self.agent, cluster)
         export(agent, self.out)

@@ -26,7 +26,9 @@ class Latency:
     def run(self) -> None:
         """Measure, print the fit of each model, and write the profile."""
         from benchmarks.latency import affine_fit, as_profile, measure
+        from llmroute_env.recording.files import check_writable
 
+        check_writable(self.out)
         times_s = measure(self.profile, self.models, self.batches, self.repeats, self.device)
         for name, measured_s in times_s.items():
             fit = affine_fit(self.batches, measured_s)

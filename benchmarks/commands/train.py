@@ -64,9 +64,10 @@ class Train:
 
     def run(self) -> int:
         """Train and print the score; 130 if it was interrupted."""
-        from agents.training.training import train
+        from agents.training.training import check_begins, train
 
         plan, reference = self.plan(), None
+        check_begins(plan, self.resume)
         if self.reference:
             from benchmarks.reference_levels import reference_of
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from llmroute_env.specs import ConfigError
+from llmroute_env.specs import ConfigError, require
 
 try:
     import fcntl
@@ -26,6 +26,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     os.replace(draft, path)
     # Or a crash could leave a folder that has not heard of the new name.
     flush(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise a ConfigError unless a file can be written there: before making it takes long."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    valid = folder.is_dir() and os.access(folder, os.W_OK) and not path.is_dir()
+    require(valid, "out", str(path), "a file in a folder that can be written to")
 
 
 def flush(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The `llmroute` command as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,16 @@ REFUSALS = {
     "split": (["evaluate", "random", "--split", "dev"], "split: got 'dev'; accepted: train"),
     "directory": (["evaluate", "tests"], "tests: is not a run directory"),
     "algorithm": (["train", "nix"], "algorithm: got 'nix'; accepted: "),
+    "nothing to resume": (
+        ["train", "ddqn", "--out", "tests", "--resume"],
+        "tests: is not a run directory",
+    ),
+    "no folder": (["train", "ddqn", "--out", "Makefile/run"], "Makefile/run: Not a directory"),
+    "no place": (
+        ["record", "random", "--out", "Makefile/card.json"],
+        "out: got 'Makefile/card.json'; accepted: a file in a folder that can be written to",
+    ),
+    "no demo": (["demo", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
 }
 
 
@@ -122,6 +133,55 @@ def test_bad_input_is_said_on_standard_error(
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+COMMAND = "import sys; from benchmarks.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = f"import sys; sys.modules[{module!r}] = None; {COMMAND}"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("torch", "train", ("train", "ddqn")),
+        ("torch", "train", ("evaluate", "pretrained:paper")),
+        ("torch", "train", ("latency",)),
+        ("tensorboard", "train", ("demo",)),
+        ("scipy", "train", ("bench", "testing", "--workers", "0")),
+        ("matplotlib", "train", ("trace", "plot", "azure-conv")),
+        ("optuna", "tune", ("tune", "ddqn", "--timesteps", "9")),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    module: str, extra: str, arguments: tuple[str, ...], tmp_path: Path
+):
+    out = ("--out", str(tmp_path / "out")) if arguments[0] != "evaluate" else ()
+    done = without(module, *arguments, *out)
+    assert done.returncode == 2, done.stderr
+    assert f"pip install 'llmroute[{extra}]'`" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_for_every_stream(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: llmroute" in done.stdout
+
+
+def test_a_reader_may_leave():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "--help"], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_wrong_option_exits_non_zero():

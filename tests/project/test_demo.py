@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,6 +45,16 @@ def test_the_router_and_its_logs_are_kept(out: Path, capsys: pytest.CaptureFixtu
     assert list(run.glob("events.out.tfevents*"))
     assert main(["evaluate", str(run), "--scenario", "stable", "--episodes", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["agent"] == str(run)
+
+
+def test_an_interrupted_training_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(demo, "train", lambda plan: SimpleNamespace(interrupted=True))
+    monkeypatch.setattr(demo, "evaluate", None)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 130
+    command = "llmroute train rollout-pi --scenario unpredictable-1 --seed 0 --timesteps"
+    assert command in capsys.readouterr().out
 
 
 def test_earlier_results_are_never_overwritten(tmp_path: Path):
