@@ -64,6 +64,9 @@ class Train:
 
     def run(self) -> int:
         """Train and print the score; 130 if it was interrupted."""
+        from agents.learners.validation import overruling
+        from agents.routers.networks import Guarded
+        from agents.runs.card import load_agent
         from agents.training.training import check_begins, train
 
         plan, reference = self.plan(), None
@@ -83,6 +86,10 @@ class Train:
         print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
         for name, level in plan.levels.items():
             print(f"  {name}: {level:.4f}")
+        network = load_agent(result.directory).network
+        if isinstance(network, Guarded):
+            configs = plan.configs("train")
+            print(f"  {overruling(network, configs, plan.resolved_settings).words()}")
         return 0
 
     def plan(self) -> Plan:

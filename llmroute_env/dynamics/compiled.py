@@ -181,7 +181,7 @@ OURS: dict[Callable[..., Any], Any] = {}
 """Functions that were compiled here, with their caches on disk; None where there is none."""
 
 
-class _Announcement(event.Listener):  # type: ignore[misc]
+class _Announcement(event.Listener):
     """Says once a process on standard error that compiling takes its time; tells `watchers`."""
 
     def __init__(self) -> None:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from agents.compiled.policies import largest_feasible
-from agents.learners.validation import BUSIEST, keep_to_safe_loads, pick_caution, stressed, validate
+from agents.learners.validation import (
+    BUSIEST,
+    keep_to_safe_loads,
+    overruling,
+    pick_caution,
+    stressed,
+    validate,
+)
 from agents.routers.build import guard, q_network
 from agents.routers.networks import Guarded
 from agents.settings.own import RolloutSettings
@@ -61,3 +68,20 @@ def test_a_network_that_knows_less_is_left_out() -> None:
 def test_stress_raises_the_highest_load() -> None:
     assert stressed(CONFIG, 4.0).load == (1.5, 6.0)  # type: ignore[union-attr]
     assert stressed(replace(CONFIG, load=(1.0, 3.0)), 2.0).load == (1.0, 6.0)  # type: ignore[union-attr]
+
+
+def test_it_is_said_how_often_the_network_has_its_way_and_what_for() -> None:
+    router = always(0)
+    said = overruling(router, [CONFIG], SETTINGS)
+    assert (said.share, said.gain) == (0.0, 0.0)
+    assert said.words() == "the network never overrules its heuristic: the score is the heuristic's"
+    alone = validate(router, [CONFIG], SETTINGS)
+    router.caution.fill_(0.0)
+    said = overruling(router, [CONFIG], SETTINGS)
+    # At this load the heuristic never takes the smallest model, and is better off.
+    assert said.share == 1.0
+    assert said.gain == validate(router, [CONFIG], SETTINGS) - alone < 0.0
+    assert f"in {100 * said.share:.1f} % of the decisions, for {said.gain:+.4f}" in said.words()
+    router = always(1)
+    router.caution.fill_(0.0)
+    assert 0.0 < overruling(router, [CONFIG], SETTINGS).share < 1.0
