@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -89,6 +90,9 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run one command; returns its exit code."""
     try:
         check_neighbours()
+        if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+            print(f"llmroute {version('llmroute')}")
+            return 0
         command = parse(arguments)
         return int(command.run() or 0)
     except InputError as error:

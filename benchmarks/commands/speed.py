@@ -52,6 +52,9 @@ class Scaling:
 class Day:
     """Evaluate a day of Azure Functions load at 1000 requests/s."""
 
+    json: bool = False
+    """Print one JSON object as the last line."""
+
     def run(self) -> None:
         """Make the day, route it, and print what both took."""
         from benchmarks.speed.day import evaluate_day
@@ -62,6 +65,8 @@ class Day:
             f"{day.evaluate_s:.1f} s; peak memory {day.peak_bytes / 1e9:.2f} GB; "
             f"{day.utility_of_peak:.4f} of peak"
         )
+        if self.json:
+            print(json_format.dumps(day._asdict()))
 
 
 @dataclass(frozen=True)

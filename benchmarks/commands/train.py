@@ -84,6 +84,8 @@ class Train:
             print(f"interrupted after {result.decisions:,} decisions; continue with --resume")
             return 130
         print(f"{result.directory}: {result.utility_of_peak:.4f} of peak on validation episodes")
+        if result.decisions > plan.budget:
+            print(f"  {result.decisions:,} decisions, as the last round that began was finished")
         for name, level in plan.levels.items():
             print(f"  {name}: {level:.4f}")
         network = load_agent(result.directory).network

@@ -82,6 +82,7 @@ def test_it_is_said_how_often_the_network_has_its_way_and_what_for() -> None:
     assert said.share == 1.0
     assert said.gain == validate(router, [CONFIG], SETTINGS) - alone < 0.0
     assert f"in {100 * said.share:.1f} % of the decisions, for {said.gain:+.4f}" in said.words()
-    router = always(1)
+    busy = configure("stable", load=2.5, window_s=3.0)
+    router = always(2, busy)
     router.caution.fill_(0.0)
-    assert 0.0 < overruling(router, [CONFIG], SETTINGS).share < 1.0
+    assert 0.0 < overruling(router, [busy], SETTINGS).share < 1.0

@@ -54,7 +54,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
 
     def train(plan: Plan, resume: bool) -> Result:
         plans.append(plan)
-        return Result(plan.directory, 100, 0.85, interrupted=False)
+        return Result(plan.directory, 10**9, 0.85, interrupted=False)
 
     def levels(plan: Plan) -> Reference:
         return Reference(tmp_path / "reference", {"bound": 0.9})
@@ -65,7 +65,9 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
     for options in ((), ("--no-reference",)):
         assert parse("train", "ddqn", "--out", str(tmp_path / "run"), *options).run() == 0
     assert [plan.levels for plan in plans] == [{"bound": 0.9}, {}]
-    assert capsys.readouterr().out.count("bound: 0.9000") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("bound: 0.9000") == 1
+    assert printed.count("1,000,000,000 decisions, as the last round that began was finished") == 2
     assert (tmp_path / "reference" / "levels.json").exists()
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
+from benchmarks.speed.day import Day
 from llmroute_env.scenarios import configure
 
 KEYS = {
@@ -182,6 +184,20 @@ def test_a_reader_may_leave():
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"llmroute {version('llmroute')}\n"
+
+
+def test_figures_of_a_day_are_also_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    day = Day(86_400_000, 9.0, 30.0, 3_000_000_000, 0.91)
+    monkeypatch.setattr("benchmarks.speed.day.evaluate_day", lambda: day)
+    assert main(["speed", "day", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == day._asdict()
 
 
 def test_a_wrong_option_exits_non_zero():

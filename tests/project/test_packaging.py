@@ -28,4 +28,5 @@ def test_wheel_holds_every_source_and_data_file(wheel: list[str], room: str):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
     assert files <= set(wheel)
+    assert f"{room}/py.typed" in wheel
     assert any(name.endswith(("LICENSE", "LICENSE.txt")) for name in wheel)
