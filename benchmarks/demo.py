@@ -72,7 +72,8 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
 def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
-    for name in (*config.model_names, *CONTENDERS):
+    names = (*config.model_names, *CONTENDERS)
+    for name in tqdm(names, "tuning heuristics", leave=False):
         setting = tune(name, config, TUNING_EPISODES) if name in controls.TUNABLE else None
         agent = controls.make(name, config, setting)
         if setting is not None:

@@ -100,7 +100,8 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.single_action_space = spaces.Discrete(self.config.actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._seeded = np.zeros(num_envs, np.bool_)
+        self._seeded, self._begun = np.zeros(num_envs, np.bool_), False
+        self._waits = mode is AutoresetMode.DISABLED
 
     def reset(
         self,
@@ -131,6 +132,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
                 rng, _ = seeding.np_random(value)
                 self.simulation.state.envs["rng"][i] = rng.integers(2**64, dtype=np.uint64)
         self._seeded |= chosen
+        self._begun = bool(self._seeded.all())
 
     def step(self, actions: NDArray[np.int64]) -> Batch:
         """Route the pending request of every env and run each to its next arrival.
@@ -152,10 +154,10 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         )
 
     def _check_begun(self) -> None:
-        if not self._seeded.all():
+        if not self._begun:
             missing = np.flatnonzero(~self._seeded).tolist()
             raise gym.error.ResetNeeded(f"call reset() first, of envs {missing}")
-        if self.metadata["autoreset_mode"] is AutoresetMode.DISABLED:
+        if self._waits:
             over = self.simulation.state.envs["over"]
             if over.any():
                 ended = np.flatnonzero(over).tolist()
@@ -203,7 +205,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         if self._renderer is None:
             gym.logger.warn("render() shows nothing: give the envs render_mode='rgb_array'")
             return None
-        if not self._seeded.all():
+        if not self._begun:
             raise gym.error.ResetNeeded("there is nothing to render: call reset() first")
         return tuple(self._renderer.picture(e) for e in range(self.num_envs))
 
@@ -218,5 +220,5 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
     def restore(self, snapshot: State) -> NDArray[np.float32]:
         """Go back to a snapshot; returns its observations."""
         self.simulation.restore(snapshot)
-        self._seeded[:] = True
+        self._seeded[:], self._begun = True, True
         return self._returned(self.simulation.outputs.observations)
