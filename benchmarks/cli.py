@@ -79,11 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return run(arguments)
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
         # Or Python would complain at its end that it cannot flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return (
+            UNREAD if isinstance(error, BrokenPipeError) else refused(f"output: {error.strerror}")
+        )
 
 
 def run(arguments: Sequence[str] | None) -> int:
