@@ -114,7 +114,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        return refused(f"{error.filename or 'files'}: {error.strerror}")
+        return refused(f"{error.filename or 'output'}: {error.strerror}")
     except KeyboardInterrupt:
         print("llmroute: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -64,7 +64,7 @@ class Card:
     actions: int
     classes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
-    config_sha256: str = ""
+    config_sha256: str = dataclasses.field(default="", compare=False)
 
     @property
     def command(self) -> str | None:

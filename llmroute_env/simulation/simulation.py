@@ -332,7 +332,8 @@ class Simulation:
     def world_crc32(self) -> int:
         """Checksum of what decides what happens: all tables and requests, but not what is seen."""
         rules = self.cluster.rules.copy()
-        rules["autoreset"], rules["max_requests"], rules["joint_action"] = 0, 0, 0
+        for free in ("autoreset", "max_requests", "joint_action", "queue_capacity", "slots"):
+            rules[free] = 0
         # As text: what lies between the fields of an aligned record is anything.
         checksum = zlib.crc32(repr(rules.tolist()).encode())
         tables = self.cluster._replace(rules=rules[:0], layout=self.cluster.layout[:0])
