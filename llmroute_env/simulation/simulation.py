@@ -338,5 +338,5 @@ class Simulation:
         checksum = zlib.crc32(repr(rules.tolist()).encode())
         tables = self.cluster._replace(rules=rules[:0], layout=self.cluster.layout[:0])
         for array in (*flat(tables), *self.tape):
-            checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, checksum)
         return checksum
