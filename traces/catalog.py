@@ -8,8 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from traces.counts import CountTable
 from traces.errors import TraceError, require
 from traces.trace import Trace
@@ -41,17 +39,7 @@ def reading(name: str) -> Reading:
         found = read(Path(path))
     found.report.source = name
     provenance = dataclasses.replace(found.content.provenance, source=name)
-    content = dataclasses.replace(found.content, provenance=provenance)
-    seal(content)
-    return Reading(content, found.report)
-
-
-def seal(content: Trace | CountTable) -> None:
-    """Let nobody write to its arrays: everything in this process that names it shares them."""
-    for field in dataclasses.fields(content):
-        value = getattr(content, field.name)
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
+    return Reading(dataclasses.replace(found.content, provenance=provenance), found.report)
 
 
 def load(name: str) -> Trace:

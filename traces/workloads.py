@@ -204,8 +204,5 @@ def with_tasks(trace: Trace, mix: Mix, tasks: tuple[str, ...], seed: int) -> Tra
 def take_split(trace: Trace, split: str) -> Trace:
     """One of the splits of `trace`, or all of it."""
     if split == "all":
-        # Compiled code has a type of its own for arrays that may not be written to, such as those
-        # of the catalogue, and would be compiled once more for it.
-        writable = trace.arrival_s.flags.writeable
-        return trace if writable else dataclasses.replace(trace, arrival_s=trace.arrival_s.copy())
+        return trace
     return trace.split(SPLIT_FRACTIONS)[SPLIT_NAMES.index(split)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import os
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from llmroute_env.dynamics.stepping import (
     step_envs,
 )
 from llmroute_env.dynamics.world import World
+from llmroute_env.simulation.snapshots import crc32_of, put_back, take
 from llmroute_env.simulation.summary import summary
 from llmroute_env.simulation.tables import build_cluster
 from llmroute_env.simulation.tape import make_tape, workload_trace
@@ -78,12 +78,6 @@ class Part:
     last: int
     log: Log
     step: Callable[..., int] | None = None
-
-
-class Snapshot(State):
-    """A copy of the state; `world_crc32` says of which world (Simulation.world_crc32)."""
-
-    world_crc32: int
 
 
 class Simulation:
@@ -292,10 +286,7 @@ class Simulation:
 
     def snapshot(self) -> State:
         """A copy of everything that changes, without what no request has reached yet."""
-        reached = self.cluster.service.in_use(self.state)
-        copied = Snapshot(*self.state._replace(service=reached).copy())
-        copied.world_crc32 = self.world_crc32
-        return copied
+        return take(self.world, self.world_crc32)
 
     def restore(self, snapshot: State) -> None:
         """Go back to `snapshot` and encode its observations.
@@ -304,39 +295,11 @@ class Simulation:
             ConfigError: the snapshot is of another shape, its queues do not fit in here, or it is
                 of an env with other requests, latencies, deadlines or accuracies.
         """
-        # Of the service model's own arrays a snapshot holds what was in use.
-        shared = len(self.state) - 1
-        taken = [
-            array if k < shared else array[:, : saved.shape[1]]
-            for k, (array, saved) in enumerate(zip(self.state.arrays, snapshot.arrays, strict=True))
-        ]
-        mine = [array.shape for array in taken]
-        theirs = [array.shape for array in snapshot.arrays]
-        require(mine == theirs, "snapshot shapes", theirs, str(mine))
-        self._check_world(snapshot)
-        for array, saved in zip(taken, snapshot.arrays, strict=True):
-            array[...] = saved
+        put_back(self.world, snapshot, self.world_crc32)
         encode_envs(self.world, self.outputs)
         self._clear_logs()
 
-    def _check_world(self, snapshot: State) -> None:
-        # One that was made of arrays, as checkpoints are, does not say what it is of.
-        theirs = getattr(snapshot, "world_crc32", self.world_crc32)
-        accepted = f"{self.world_crc32:08x}, that of an env with the same configuration"
-        require(theirs == self.world_crc32, "snapshot of the world", f"{theirs:08x}", accepted)
-        inside = (snapshot.envs["first"] >= 0) & (snapshot.envs["end"] <= len(self.trace))
-        accepted = f"windows of the {len(self.trace)} requests of this env"
-        require(bool(inside.all()), "snapshot windows", snapshot.envs["end"].tolist(), accepted)
-
     @cached_property
     def world_crc32(self) -> int:
-        """Checksum of what decides what happens: all tables and requests, but not what is seen."""
-        rules = self.cluster.rules.copy()
-        for free in ("autoreset", "max_requests", "joint_action", "queue_capacity", "slots"):
-            rules[free] = 0
-        # As text: what lies between the fields of an aligned record is anything.
-        checksum = zlib.crc32(repr(rules.tolist()).encode())
-        tables = self.cluster._replace(rules=rules[:0], layout=self.cluster.layout[:0])
-        for array in (*flat(tables), *self.tape):
-            checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, checksum)
-        return checksum
+        """Checksum of what decides what happens here."""
+        return crc32_of(self.cluster, self.tape)

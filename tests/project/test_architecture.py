@@ -78,7 +78,7 @@ FLOORS = {
         "models",
     ),
     "llmroute_env.simulation": (
-        "summary tables tape",
+        "snapshots summary tables tape",
         "simulation",
     ),
     "llmroute_env.recording": (
