@@ -88,8 +88,9 @@ def comparison(evaluations: list[Evaluation], seed: int) -> str:
     other = next(e for e in evaluations if e is not router)
     rng = np.random.default_rng(seed)
     mine, theirs = (e.values("utility_of_peak") for e in (router, other))
-    mean, low, high = paired_difference(mine, theirs, rng)
-    return f"{router.agent} over {other.agent}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired"
+    found = paired_difference(mine, theirs, rng, router.windows_s)
+    of = ", 95 % interval over other arrivals of this kind" if found.known else ""
+    return f"{router.agent} over {other.agent}: {found.text(4, sign='+')}, paired{of}"
 
 
 def free_name(path: Path) -> Path:

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.evaluation.intervals import Interval, worth_text
+
 Row = Mapping[str, Any]
 
 COLUMNS = (
@@ -34,18 +36,19 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
     console = Console()
     Console(width=max(console.width, NARROWEST)).print(table)
     models = ", ".join(rows[0]["share"])
+    episodes = worth_text(rows[0]["episodes"], rows[0]["independent_episodes"])
     print(
-        "utility of peak: mean over episodes and its 95 % interval; windows: seconds with at least "
-        "99 % of peak;\ndropped: rejected by a full queue, or shed because hopelessly late; "
-        f"models: {models}"
+        f"utility of peak: mean over {episodes};\n"
+        "in brackets the 95 % interval of what other arrivals of this kind would come to;\n"
+        "windows: seconds with at least 99 % of peak; dropped: rejected by a full queue, or shed\n"
+        f"because hopelessly late; models: {models}"
     )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """One report as the texts of COLUMNS."""
-    utility = row["utility_of_peak"]
     return (
-        f"{utility['mean']:.3f} [{utility['ci_low']:.3f}, {utility['ci_high']:.3f}]",
+        Interval.from_json(row["utility_of_peak"]).text(),
         percent(row["deadline_met"]),
         percent(row["windows_at_least"]["0.99"]),
         percent(row["rejected"] + row["shed"]),

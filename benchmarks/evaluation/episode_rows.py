@@ -48,6 +48,7 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
     latency_s = latencies_s(episode.completions)
     p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]).tolist() if len(latency_s) else (None, None)
     found: Figures = {
+        "tape_window_s": episode.window_s,
         "requests": summary["requests"],
         "load": summary["load"],
         "duration_s": summary["duration_s"],

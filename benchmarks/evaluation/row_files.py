@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from benchmarks.evaluation.rows import Row, Stamp, Times
+from benchmarks.evaluation.windows import windows_of
 from llmroute_env.recording.files import versions
 from llmroute_env.recording.run_card import COMPUTED_WITH
+from llmroute_env.recording.serialization import read_config
 from llmroute_env.specs import ConfigError
 
 SUITE, ROWS, LOOSENESS = "suite.json", "rows", "bounds/looseness.json"
@@ -67,7 +71,28 @@ def read_rows(directory: Path) -> list[Row]:
     if not paths:
         accepted = "a directory that `llmroute bench` wrote, with finished cells"
         raise ConfigError(f"directory: got {str(directory)!r}, without rows; accepted: {accepted}")
-    return [row for path in paths for row in read_file(path)]
+    rows = [row for path in paths for row in read_file(path)]
+    place_on_tapes(rows, known_configs(directory))
+    return rows
+
+
+def place_on_tapes(rows: Sequence[Row], configs: Mapping[str, Any]) -> None:
+    """Tell rows of older versions where on the tape their episodes are, if `configs` knows."""
+    for entry, config in configs.items():
+        older = [row for row in rows if row["entry"] == entry and "tape_window_s" not in row]
+        if older:
+            seeds = sorted({row["episode_seed"] for row in older})
+            found = windows_of(read_config(config, f"{SUITE} {entry}"), np.array(seeds, np.uint64))
+            places = dict(zip(seeds, found.tolist(), strict=True))
+            for row in older:
+                row["tape_window_s"] = tuple(places[row["episode_seed"]])
+
+
+def known_configs(directory: Path) -> Mapping[str, Any]:
+    """The environments of a suite's entries as plain data, by id; none where none is kept."""
+    path = directory / SUITE
+    configs = json.loads(path.read_bytes()).get("test_configs", {}) if path.exists() else {}
+    return cast(Mapping[str, Any], configs)
 
 
 def suite_entries(directory: Path) -> list[str]:

@@ -60,8 +60,12 @@ class ClassFigures(TypedDict):
 
 
 class Figures(TypedDict):
-    """What an episode came to."""
+    """What an episode came to.
 
+    Rows of older versions do not tell `tape_window_s`: where on the tape the episode is.
+    """
+
+    tape_window_s: NotRequired[tuple[float, float]]
     requests: int
     load: float
     duration_s: float

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from agents.base import Agent, for_agent
 from agents.compiled.policies import RunsCompiled, walk_all
 from agents.heuristics.lookahead import SeesState
+from benchmarks.evaluation.intervals import Interval, independent_windows
 from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
-from benchmarks.evaluation.stats import Interval, bootstrap_mean
+from benchmarks.evaluation.stats import bootstrap_mean
+from benchmarks.evaluation.windows import tape_windows_s
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import COMPLETION, Records, allocate_log
 from llmroute_env.dynamics.stepping import DISABLED
@@ -26,10 +28,14 @@ SIDE_BY_SIDE = 32
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One episode: its summary (simulation.summary) and its completions by decision."""
+    """One episode: its summary (simulation.summary) and its completions by decision.
+
+    `window_s` is where on the tape it begins and ends, in seconds of the split's trace.
+    """
 
     summary: dict[str, Any]
     completions: Records
+    window_s: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,13 @@ class Evaluation:
 
     def interval(self, name: str) -> Interval:
         """Mean of a summary entry over the episodes, with its interval."""
-        return bootstrap_mean(self.values(name), np.random.default_rng(self.seed))
+        rng = np.random.default_rng(self.seed)
+        return bootstrap_mean(self.values(name), rng, self.windows_s)
+
+    @property
+    def windows_s(self) -> NDArray[np.float64]:
+        """Begin and end of every episode on the tape, shape (N, 2)."""
+        return np.array([episode.window_s for episode in self.episodes])
 
 
 def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
@@ -78,6 +90,7 @@ def run_batch(
     """Run one episode per seed, side by side, to their ends."""
     simulation = Simulation(config, len(seeds), DISABLED)
     simulation.begin(seeds)
+    windows_s = tape_windows_s(simulation).tolist()
     if isinstance(agent, RunsCompiled):
         completions = run_compiled(agent, simulation)
     else:
@@ -87,6 +100,7 @@ def run_batch(
         yield EpisodeResult(
             simulation.summary(e),
             own[np.argsort(own["decision"])],
+            (windows_s[e][0], windows_s[e][1]),
         )
 
 
@@ -126,7 +140,8 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         "episodes": len(runs),
         "seed": evaluation.seed,
         "requests": requests,
-        "utility_of_peak": evaluation.interval("utility_of_peak")._asdict(),
+        "utility_of_peak": evaluation.interval("utility_of_peak").to_json(),
+        "independent_episodes": independent_windows(evaluation.windows_s),
         "deadline_met": float(evaluation.values("in_time").sum() / requests),
         "rejected": float(evaluation.values("rejected").sum() / requests),
         "shed": float(evaluation.values("shed").sum() / requests),

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from benchmarks.evaluation.intervals import Interval
 from benchmarks.evaluation.rows import share_of_peak
-from benchmarks.evaluation.stats import Interval, paired_difference
-from benchmarks.report.data import SCORE, SEED, Results, RouterRows
+from benchmarks.report.data import SCORE, Results, RouterRows
 from benchmarks.report.page import Part, Section, Table
-from benchmarks.report.text import interval_text, label, number
+from benchmarks.report.text import OF_INTERVALS, interval_text, label, number
 from benchmarks.suites.entries.priority import SCENARIO
 from benchmarks.tables import percent
 from llmroute_env.scenarios import PRIORITY
@@ -62,7 +62,8 @@ def class_table(results: Results, entry: str) -> Table:
         ("router", "weighted utility of peak", "minus best tuned", *columns),
         tuple(rows),
         "Weights enter utility and its peak. All users: mean over episodes; one class: over its "
-        f"requests in all episodes. Best tuned by validation: {best or 'none'}.",
+        f"requests in all episodes. Best tuned by validation: {best or 'none'}. "
+        f"{OF_INTERVALS} {results.episodes_text(entry)}",
     )
 
 
@@ -93,14 +94,11 @@ def costs(results: Results, agent: str) -> Costs:
     """What each wrong weight with rows changes; nothing without rows for the true one."""
     if (SCENARIO, agent) not in results.cells:
         return {}
-    true = results.cells[SCENARIO, agent].episodes(SCORE)
-    found = {}
-    for weight, entry in beliefs(results).items():
-        if weight != TRUE and (entry, agent) in results.cells:
-            own = results.cells[entry, agent].episodes(SCORE)
-            common, rng = min(len(own), len(true)), np.random.default_rng(SEED)
-            found[weight] = paired_difference(own[:common], true[:common], rng)
-    return found
+    return {
+        weight: results.change((entry, agent), (SCENARIO, agent))
+        for weight, entry in beliefs(results).items()
+        if weight != TRUE and (entry, agent) in results.cells
+    }
 
 
 def wrong_weights(results: Results) -> Table:
@@ -182,4 +180,5 @@ def verdict(found: Costs) -> str:
 
 def doubt(value: Interval) -> str:
     """Said where an interval does not tell a difference from none."""
-    return ", not told from zero" if value.ci_low <= 0 <= value.ci_high else ""
+    told = value.ci_low > 0 or value.ci_high < 0
+    return "" if told else ", not told from zero"

@@ -8,15 +8,22 @@ from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.evaluation.intervals import (
+    Floats,
+    Interval,
+    Origin,
+    independent_windows,
+    worth_text,
+)
 from benchmarks.evaluation.rows import LEAST_PEAK, Number, Row
-from benchmarks.evaluation.stats import Interval, bootstrap_mean, paired_difference
+from benchmarks.evaluation.stats import MEAN, crossed_bootstrap
 
-Floats = NDArray[np.float64]
 SEED = 0
 """Of the bootstraps: two reports of the same rows are equal."""
 SCORE: Final = "utility_of_peak"
+Cell = tuple[str, str]
+"""An entry and a router."""
 AVAILABLE = 0.99
 """Share of requests in time from which a router counts as available."""
 
@@ -84,13 +91,33 @@ class RouterRows:
         return shares
 
     def of_bound(self) -> Floats:
-        """Utility as a share of the bound, of all episodes and seeds, shape (seeds x episodes,)."""
+        """Utility as a share of the bound, shape (seeds, episodes)."""
         shares: Floats = self.values("utility") / np.maximum(self.values("bound"), LEAST_PEAK)
-        return shares.ravel()
+        return shares
 
     def interval(self, name: Number) -> Interval:
-        """Mean over episodes and its interval."""
-        return bootstrap_mean(self.episodes(name), np.random.default_rng(SEED))
+        """Mean over training seeds and episodes, and its interval."""
+        rng = np.random.default_rng(SEED)
+        return crossed_bootstrap([self.values(name)], rng, MEAN, [self.origin()])
+
+    def windows_s(self, episodes: int) -> Floats | None:
+        """Where on the tape the first episodes begin and end, shape (episodes, 2), if known."""
+        rows = [row for row in self.rows if row["training_seed"] == self.seeds[0]]
+        rows = sorted(rows, key=lambda row: int(row["episode"]))[:episodes]
+        known = [row["tape_window_s"] for row in rows if "tape_window_s" in row]
+        return np.array(known) if len(known) == len(rows) else None
+
+    def origin(self, episodes: int | None = None) -> Origin:
+        """Where the scores of the first episodes, or of all, are from.
+
+        The same windows of the same arrivals are the same episodes, whatever entry they are of.
+        """
+        count = self.values("utility_of_peak").shape[1] if episodes is None else episodes
+        windows_s = self.windows_s(count)
+        windows = None if windows_s is None else windows_s.tobytes()
+        met = self.first["trace_sha256"], self.first["seed"], count, windows
+        trained = self.first["trained_on"], self.first["agent"], len(self.seeds)
+        return Origin(met, trained, windows_s)
 
     @property
     def first(self) -> Row:
@@ -105,9 +132,9 @@ class Results:
     rows: Sequence[Row]
 
     @cached_property
-    def cells(self) -> dict[tuple[str, str], RouterRows]:
+    def cells(self) -> dict[Cell, RouterRows]:
         """Rows grouped by (entry, router)."""
-        grouped: dict[tuple[str, str], list[Row]] = {}
+        grouped: dict[Cell, list[Row]] = {}
         for row in self.rows:
             grouped.setdefault((row["entry"], row["agent"]), []).append(row)
         return {key: RouterRows(tuple(rows)) for key, rows in grouped.items()}
@@ -178,11 +205,14 @@ class Results:
 
         Of the other, which mostly needs no training, the mean over its seeds.
         """
-        ours = self.cells[entry, agent].values("utility_of_peak")
-        theirs = self.cells[entry, other].episodes("utility_of_peak")
+        return self.compared((entry, agent), (entry, other))[0]
+
+    def compared(self, one: Cell, other: Cell) -> tuple[Floats, Origin]:
+        """The differences of two cells whose episodes are the same, and where they are from."""
+        ours = self.cells[one].values("utility_of_peak")
+        theirs = self.cells[other].episodes("utility_of_peak")
         common = min(ours.shape[1], len(theirs))
-        difference: Floats = ours[:, :common] - theirs[:common]
-        return difference
+        return ours[:, :common] - theirs[:common], self.cells[one].origin(common)
 
     def best_tuned(self, entry: str) -> str | None:
         """The control with the best validation score: what learning has to beat."""
@@ -204,10 +234,22 @@ class Results:
 
     def gain(self, entry: str, agent: str, other: str) -> Interval:
         """Utility of peak of one router minus another's, paired by episode."""
-        ours, theirs = (self.cells[entry, a].episodes("utility_of_peak") for a in (agent, other))
-        common = min(len(ours), len(theirs))
-        rng = np.random.default_rng(SEED)
-        return paired_difference(ours[:common], theirs[:common], rng)
+        return self.change((entry, agent), (entry, other))
+
+    def change(self, one: Cell, other: Cell) -> Interval:
+        """Utility of peak of one cell minus another's, paired by episode."""
+        differences, origin = self.compared(one, other)
+        return crossed_bootstrap([differences], np.random.default_rng(SEED), MEAN, [origin])
+
+    def episodes_text(self, entry: str) -> str:
+        """How many episodes an entry's intervals are of, and how many are independent."""
+        cell = self.cells[entry, self.agents(entry)[0]]
+        count = cell.values("utility_of_peak").shape[1]
+        windows_s = cell.windows_s(count)
+        if windows_s is None:
+            unknown = "taken for independent, as rows do not tell where their windows overlap"
+            return f"{worth_text(count, count)}, {unknown}."
+        return f"{worth_text(count, independent_windows(windows_s))}."
 
     def gap(self, entry: str, agent: str) -> float:
         """Distance from a router to the bound, in units of the peak."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.drawing import MODEL_COLORS, new_figure
+from benchmarks.evaluation.intervals import Floats
 from benchmarks.evaluation.metrics import BACKLOG_EDGES, RATE_EDGES
 from benchmarks.evaluation.rows import Number, Row
 from benchmarks.evaluation.stats import performance_profile
-from benchmarks.report.data import AVAILABLE, SCORE, Floats, Results
+from benchmarks.report.data import AVAILABLE, SCORE, Results
 from benchmarks.report.svg import put_legend, style
 
 if TYPE_CHECKING:

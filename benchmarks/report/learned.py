@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.drawing import new_figure
-from benchmarks.evaluation.stats import Interval, crossed_bootstrap
-from benchmarks.report.data import SEED, Floats, Results
+from benchmarks.evaluation.intervals import Floats, Interval
+from benchmarks.evaluation.stats import crossed_bootstrap
+from benchmarks.report.data import SEED, Results
 from benchmarks.report.page import Part, Picture, Section, Table
 from benchmarks.report.svg import picture, put_legend, style
-from benchmarks.report.text import label, number
+from benchmarks.report.text import OF_INTERVALS, label, number
 from benchmarks.tables import percent
 
 if TYPE_CHECKING:
@@ -113,10 +114,20 @@ def stacked(found: Mapping[str, Mapping[str, Interval]]) -> dict[tuple[str, str]
 
 def limits(gained: Sequence[Interval]) -> tuple[float, float]:
     """Ends of an axis that shows the gains."""
-    right = 1.1 * max(*(value.ci_high for value in gained), 0.004)
-    lows = [value.ci_low for value in gained]
+    right = 1.1 * max(*map(highest, gained), 0.004)
+    lows = [lowest(value) for value in gained]
     # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
     return max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows)))), right
+
+
+def lowest(value: Interval) -> float:
+    """Where an interval begins; the estimate itself without one."""
+    return value.ci_low if value.known else value.mean
+
+
+def highest(value: Interval) -> float:
+    """Where an interval ends; the estimate itself without one."""
+    return value.ci_high if value.known else value.mean
 
 
 def met(results: Results, entry: str, agent: str) -> bool:
@@ -126,8 +137,15 @@ def met(results: Results, entry: str, agent: str) -> bool:
 
 def gain(results: Results, entry: str, heuristic: str, agent: str) -> Interval:
     """Interquartile mean of the paired difference to the heuristic."""
-    difference = results.differences(entry, agent, heuristic)
-    return crossed_bootstrap([difference], np.random.default_rng(SEED))
+    return gain_of_all(results, {entry: heuristic}, agent)
+
+
+def gain_of_all(results: Results, against: Against, agent: str) -> Interval:
+    """Interquartile mean of the paired differences on all of the entries together."""
+    found = [results.compared((e, agent), (e, h)) for e, h in against.items()]
+    differences, origins = zip(*found, strict=True)
+    rng = np.random.default_rng(SEED)
+    return crossed_bootstrap(differences, rng, origins=origins)
 
 
 def on_any(results: Results, against: Against) -> list[str]:
@@ -158,10 +176,9 @@ def table(results: Results, against: Against) -> Table:
         tuple(rows),
         "The heuristic: the tuned control with the best validation score on the entry, unless the "
         "title names it. Gain: utility of peak minus the heuristic's in the same episode, over "
-        "training seeds and episodes; 95 % bootstrap intervals resample both. Better: probability "
-        "of improvement, the share of seeds and episodes in which the router earns more. Gap "
-        "closed: mean gain as a share of the distance from the heuristic to the bound, which no "
-        "router can reach.",
+        "training seeds and episodes. Better: probability of improvement, the share of seeds and "
+        "episodes in which the router earns more. Gap closed: mean gain as a share of the distance "
+        f"from the heuristic to the bound, which no router can reach. {OF_INTERVALS}",
     )
 
 
@@ -181,7 +198,7 @@ def row_of_all(results: Results, against: Against, agent: str) -> tuple[str, ...
 def texts(results: Results, against: Against, agent: str, name: str) -> tuple[str, ...]:
     """The router, its gains, how often it is better, and the share of the gap closed."""
     strata = [results.differences(e, agent, h) for e, h in against.items()]
-    iqm = crossed_bootstrap(strata, np.random.default_rng(SEED))
+    iqm = gain_of_all(results, against, agent)
     mean = float(np.mean([s.mean() for s in strata]))
     gap = float(np.mean([results.gap(e, h) for e, h in against.items()]))
     closed = percent(mean / gap) if gap > 0 else "-"
@@ -190,7 +207,7 @@ def texts(results: Results, against: Against, agent: str, name: str) -> tuple[st
 
 def signed(value: Interval) -> str:
     """A gain and its interval."""
-    return f"{value.mean:+.4f} [{value.ci_low:+.4f}, {value.ci_high:+.4f}]"
+    return value.text(4, sign="+")
 
 
 def better(strata: Sequence[Floats]) -> float:

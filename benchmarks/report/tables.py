@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.evaluation.stats import probability_of_improvement, stratified_bootstrap
+from benchmarks.evaluation.stats import crossed_bootstrap, probability_of_improvement
 from benchmarks.report.data import SEED, Results, RouterRows
 from benchmarks.report.page import Table
-from benchmarks.report.text import interval_text, label, number, versions_text
+from benchmarks.report.text import OF_INTERVALS, interval_text, label, number, versions_text
 from benchmarks.tables import milliseconds, percent
 
 COLUMNS = (
@@ -39,7 +39,8 @@ def entry_table(results: Results, entry: str) -> Table:
         f"{entry}{trained}",
         COLUMNS,
         tuple((label(results, entry, a), *entry_row(results, entry, a, best)) for a in agents),
-        f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}.",
+        f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}. "
+        f"{OF_INTERVALS} {results.episodes_text(entry)}",
     )
 
 
@@ -73,17 +74,18 @@ def over_entries(results: Results, entries: Sequence[str]) -> Table:
     rows = []
     for agent in agents:
         scores = [results.cells[entry, agent].of_bound() for entry in entries]
-        iqm = stratified_bootstrap(scores, np.random.default_rng(SEED))
+        origins = [results.cells[entry, agent].origin() for entry in entries]
+        iqm = crossed_bootstrap(scores, np.random.default_rng(SEED), origins=origins)
         rows.append((iqm.mean, (agent, interval_text(iqm), *against_best(results, entries, agent))))
     rows.sort(key=lambda row: -row[0])
     return Table(
         f"All {len(entries)} entries together",
         ("router", "utility / bound, IQM", "better than best tuned", "gap closed"),
         tuple(row for _, row in rows),
-        "Interquartile mean over episodes and training seeds, episodes resampled within entries; "
+        "Interquartile mean over episodes and training seeds; "
         "probability that an episode of this router scores above one of the best tuned heuristic "
         "of the entry (by validation); share of the gaps between these heuristics and the bounds, "
-        "summed over the entries, that is closed.",
+        f"summed over the entries, that is closed. {OF_INTERVALS}",
     )
 
 
@@ -101,7 +103,10 @@ def against_best(results: Results, entries: Sequence[str], agent: str) -> tuple[
         return "", ""
     ours = [results.cells[entry, agent].of_bound() for entry, _ in known]
     theirs = [results.cells[entry, best].of_bound() for entry, best in known]
-    better = probability_of_improvement(ours, theirs, np.random.default_rng(SEED))
+    mine = [results.cells[entry, agent].origin() for entry, _ in known]
+    other = [results.cells[entry, best].origin() for entry, best in known]
+    rng = np.random.default_rng(SEED)
+    better = probability_of_improvement(ours, theirs, rng, (mine, other))
     gained = sum(results.gain(entry, agent, best).mean for entry, best in known)
     gap = sum(results.gap(entry, best) for entry, best in known)
     return interval_text(better), percent(gained / gap) if gap > 0 else "-"

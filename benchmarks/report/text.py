@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from benchmarks.evaluation.intervals import Interval
 from benchmarks.evaluation.rows import Row
-from benchmarks.evaluation.stats import Interval
 from benchmarks.report.data import AVAILABLE, Results
 
 
@@ -34,9 +34,16 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+OF_INTERVALS = (
+    "Intervals of 95 % (studentised bootstrap): what other arrivals of this kind and, where there "
+    "are several training seeds, other trainings would come to."
+)
+"""What a report's intervals are of; said once per table."""
+
+
 def interval_text(value: Interval, digits: int = 3) -> str:
     """Mean and 95 % interval as text."""
-    return f"{value.mean:.{digits}f} [{value.ci_low:.{digits}f}, {value.ci_high:.{digits}f}]"
+    return value.text(digits)
 
 
 def versions_text(row: Row) -> str:

@@ -20,6 +20,8 @@ from llmroute_env.specs import ConfigError, require
 
 IGNORED = ("commit", "versions")
 """What may differ between two machines without refuting a figure."""
+ADDED_LATER = ("tape_window_s",)
+"""What rows of older versions do not tell."""
 
 
 @dataclass(frozen=True)
@@ -119,5 +121,6 @@ def differences(
 ) -> list[tuple[str, Any, Any]]:
     """(field, saved, again) where two rows differ, times and versions aside."""
     one, other = without_times(saved), without_times(again)
-    names = [name for name in {**one, **other} if name not in IGNORED]
+    later = {name for name in ADDED_LATER if name not in one}
+    names = [name for name in {**one, **other} if name not in {*IGNORED, *later}]
     return [(n, one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)]

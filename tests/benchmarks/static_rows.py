@@ -16,6 +16,7 @@ def row(entry: str, agent: str, utility: float = 0.8, **others: Any) -> dict[str
     common = {"episode": 0, "requests": 100, "training_seed": 0, "tuning": None, "setting": None}
     common |= {"rejected": 0.0, "shed": 0.0, "load": 1.0, "deadline_met": 1.0}
     common |= {"decision_us": {"p50": 2.0, "p99": 5.0}}
+    common |= {"trained_on": entry, "trace_sha256": entry, "seed": 0}
     scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
     kind = {"learned": agent in ("rollout-pi", "ddqn-paper"), "tags": sorted(tags(entry))}
     return {

@@ -39,7 +39,8 @@ def test_windows_near_the_peak():
 def test_a_report_counts_windows_as_rows_do():
     # A sum in another order than the peak's, a last bit below the threshold that it reaches.
     exact = completions((0.1, 0.1, 2, np.nextafter(0.96 * 0.672, 0)), (1.1, 1.1, 2, 0.0))
-    episodes = [EpisodeResult(dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 2}, exact)] * 3
+    summary = dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 2}
+    episodes = [EpisodeResult(summary, exact, (0.0, 30.0))] * 3
     told = summarise(Evaluation("made", CONFIG, 0, tuple(episodes)), "stable")
     assert told["windows_at_least"]["0.96"] == pytest.approx(0.5)
     assert windows_near_peak(exact, CONFIG, 1.0)["0.96"] == 1

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.evaluation import stats
+from benchmarks.evaluation import intervals
 from benchmarks.evaluation.row_files import read_rows
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown
@@ -25,13 +26,16 @@ def row(entry: str, agent: str, episode: int, utility: float, **others: Any) -> 
     common = {
         "requests": 100,
         "training_seed": 0,
+        "seed": 0,
+        "trace_sha256": entry,
         "learned": False,
         "tuning": None,
         "decision_us": {"p50": 2.0, "p99": 5.0},
         "tags": ["main"],
     }
     scores = {"utility_of_peak": utility, "bound_of_peak": 0.9, "utility": utility, "bound": 0.9}
-    return {"entry": entry, "agent": agent, "episode": episode, **common, **scores, **others}
+    which = {"entry": entry, "trained_on": entry, "agent": agent, "episode": episode}
+    return {**which, **common, **scores, **others}
 
 
 def tuned(score: float) -> dict[str, float]:
@@ -85,8 +89,30 @@ def test_gains_are_paired_and_seeds_averaged():
     gain = RESULTS.gain("one", "learned", "better")
     # Episodes: (0.8 + 0.9) / 2 - 0.7 and (0.6 + 0.9) / 2 - 0.7.
     assert gain.mean == pytest.approx((0.15 + 0.05) / 2)
-    assert (gain.ci_low, gain.ci_high) == pytest.approx((0.05, 0.15))
+    # Two episodes say next to nothing, but they say it.
+    assert gain.ci_low < 0.05
+    assert gain.ci_high > 0.15
     assert RESULTS.gap("one", "better") == pytest.approx(0.9 - 0.7)
+
+
+def test_what_intervals_are_of_is_said():
+    windows_s = [(30.0 * i, 30.0 * i + 30.0) for i in range(4)]
+    apart = [row("one", "a", i, 0.5, tape_window_s=w) for i, w in enumerate(windows_s)]
+    assert Results(apart).episodes_text("one") == "4 episodes."
+    same = [{**r, "tape_window_s": windows_s[r["episode"] // 2]} for r in apart]
+    assert "4 episodes, worth 2.0 independent ones" in Results(same).episodes_text("one")
+    older = [row("one", "a", i, 0.5) for i in range(4)]
+    assert "4 episodes, taken for independent" in Results(older).episodes_text("one")
+    assert Results(same[:1]).cells["one", "a"].interval("utility").text() == "0.500 (no interval)"
+
+
+def test_windows_that_overlap_widen_an_interval():
+    scores = np.random.default_rng(0).normal(size=24)
+    rows = [row("one", "a", i, score) for i, score in enumerate(scores)]
+    placed = [{**r, "tape_window_s": (15.0 * i, 15.0 * i + 30.0)} for i, r in enumerate(rows)]
+    before, after = (Results(r).cells["one", "a"].interval("utility") for r in (rows, placed))
+    assert after.mean == before.mean
+    assert after.ci_high - after.ci_low > 1.3 * (before.ci_high - before.ci_low)
 
 
 def test_shares_of_requests_weigh_requests():
@@ -143,7 +169,7 @@ def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     directory = tmp_path_factory.mktemp("report")
     shutil.copytree(finished / "rows", directory / "rows")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "RESAMPLES", 100)
+        patch.setattr(intervals, "RESAMPLES", 100)
         write_report(directory)
         yield directory
 
@@ -184,7 +210,7 @@ def test_two_reports_of_the_same_rows_are_equal(reported: Path, tmp_path: Path):
 def test_reports_make_do_with_what_there_is(
     finished: Path, agents: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stats, "RESAMPLES", 20)
+    monkeypatch.setattr(intervals, "RESAMPLES", 20)
     ids = {"testing-stable": "unpredictable-1", "testing-overload": "soft"}
     rows = [
         {**r, "entry": ids[r["entry"]], "tags": ["availability", "sensitivity"]}

@@ -16,7 +16,8 @@ FACES_GYMNASIUM = {
 }
 MEASURES_MODELS = "benchmarks/latency.py"
 BENCHMARKS = (
-    ("drawing", "tables", "evaluation"),
+    ("drawing", "evaluation"),
+    ("tables",),
     ("bounds", "figures", "speed", "suites.entries"),
     ("suites",),
     ("report.data", "report.page"),

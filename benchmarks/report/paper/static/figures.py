@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.drawing import new_figure
+from benchmarks.evaluation.intervals import Floats
 from benchmarks.evaluation.metrics import THRESHOLDS
-from benchmarks.report.data import Floats, Results
+from benchmarks.report.data import Results
 from benchmarks.report.page import Part
 from benchmarks.report.paper.static.gpus import PAPER_PER_GPU, Match, matches
 from benchmarks.report.paper.static.grid import (
