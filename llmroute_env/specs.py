@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TypeVar
 
 from traces.errors import InputError
@@ -66,6 +67,11 @@ class ModelSpec:
             for latency_s in table:
                 valid = math.isfinite(latency_s) and latency_s > 0
                 require(valid, f"{where} {name}", latency_s, "finite seconds > 0")
+            # A batch that grows quicker would make work negative: queues would drain by growing.
+            falls = [pair for pair in pairwise(table) if pair[1] < pair[0]]
+            require(
+                not falls, f"{where} {name}", falls[:1], "seconds that never fall with the batch"
+            )
         for accuracy in self.accuracy:
             require(0 <= accuracy <= 1, f"{where} accuracy", accuracy, "a fraction in [0, 1]")
 

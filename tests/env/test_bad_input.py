@@ -68,6 +68,16 @@ def test_weights_that_do_not_fit_the_gpu():
         EnvConfig(profile=profile, pools=(Pool(1, gpu="small"),))
 
 
+@pytest.mark.parametrize("where", ["batch_latency_s", "latency_by_gpu"])
+def test_batches_that_get_quicker_as_they_grow(where: str):
+    model = EnvConfig().resolved_profile.models[0]
+    tables = {"batch_latency_s": (0.02, 0.01), "latency_by_gpu": {"fast": (0.02, 0.02, 0.01)}}
+    with pytest.raises(ConfigError, match=rf"{where}.*: got \[\(0.02, 0.01\)\]; accepted: .*never"):
+        dataclasses.replace(model, **{where: tables[where]})
+    level = dataclasses.replace(model, batch_latency_s=(0.02, 0.02))
+    assert level.latency_s(GpuSpec("any", 1)) == (0.02, 0.02)
+
+
 @pytest.mark.parametrize("action", [-1, 3, 1000])
 def test_action_out_of_range_changes_nothing(action: int):
     env = LLMRouteEnv("stable")

@@ -43,6 +43,7 @@ class Gpu:
     limits: dict[int, int]
     queues: dict[int, list[Request]] = field(init=False)
     running: list[Request] = field(default_factory=list)
+    running_model: int = -1
     running_until: int = 0
     idle_since: int = 0
     drain: int = 0
@@ -142,6 +143,7 @@ class Service:
     def arrive(self) -> Generator[simpy.Event, None, None]:
         for request, action in zip(self.requests, self.case.actions, strict=True):
             yield Moment(self.clock, request.arrival, self.rank_of_arrivals)
+            self.before_decision(request)
             if action == REJECT:
                 request.fate = Fate("rejected", -1, -1, 0, None, self.now / TICKS_PER_S, 0.0)
                 continue
@@ -154,11 +156,19 @@ class Service:
                 # SimPy starts a new process before anything else that is due at this time.
                 self.clock.process(self.busy_period(gpu))
 
+    def before_decision(self, request: Request) -> None:
+        """What a router would see now: for whoever watches."""
+
     def route(self, action: Action) -> tuple[Gpu, int]:
         if isinstance(action, tuple):
+            self.cursor = (action[0] + 1) % len(self.gpus)
             return self.gpus[action[0]], action[1]
-        hosts = [gpu for gpu in self.gpus if self.hosts(gpu, action)]
-        return self.dispatch(hosts), action
+        chosen = self.dispatch(self.hosts_of(action))
+        self.cursor = (chosen.number + 1) % len(self.gpus)
+        return chosen, action
+
+    def hosts_of(self, model: int) -> list[Gpu]:
+        return [gpu for gpu in self.gpus if self.hosts(gpu, model)]
 
     def dispatch(self, hosts: list[Gpu]) -> Gpu:
         if self.case.dispatcher == "least-work":
@@ -168,9 +178,7 @@ class Service:
         if self.case.dispatcher == "shortest-queue":
             return min(hosts, key=lambda gpu: (gpu.requests(), gpu.number))
         assert self.case.dispatcher == "round-robin", self.case.dispatcher
-        chosen = min(hosts, key=lambda gpu: (gpu.number - self.cursor) % len(self.gpus))
-        self.cursor = (chosen.number + 1) % len(self.gpus)
-        return chosen
+        return min(hosts, key=lambda gpu: (gpu.number - self.cursor) % len(self.gpus))
 
     @staticmethod
     def hosts(gpu: Gpu, model: int) -> bool:
@@ -192,7 +200,7 @@ class Service:
                 gpu.idle_since = gpu.drain = self.now
                 return
             start = self.now
-            gpu.running = batch
+            gpu.running, gpu.running_model = batch, model
             gpu.running_until = start + gpu.latency(model, len(batch))
             gpu.drain = gpu.running_until + gpu.work_of_all_queues()
             yield Moment(self.clock, gpu.running_until, 1 + gpu.number)

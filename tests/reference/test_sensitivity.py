@@ -46,7 +46,7 @@ class OneCursorPerModel(Service):
         cursors = self.__dict__.setdefault("cursors", {})
         self.cursor = cursors.get(key, 0)
         chosen = super().dispatch(hosts)
-        cursors[key] = self.cursor
+        cursors[key] = chosen.number + 1
         return chosen
 
 

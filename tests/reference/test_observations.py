@@ -1,0 +1,132 @@
+"""Observations, rewards and summaries equal those of the document's formulas, bit for bit."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from gymnasium.utils import seeding
+from hypothesis import strategies as st
+
+from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.features import FEATURE_NAMES
+from llmroute_env.env import LLMRouteEnv
+from llmroute_env.specs import Deadline, RequestClass
+
+from .observation_reference import RATE_WINDOWS_S, Watched, draw_window, load_1_per_s, summary
+from .service_case import Case
+from .simulator_adapter import Episode, fates_of, fields_of, number_of
+from .test_differential import difference, on_random_cases
+
+assert EnvConfig().rate_windows_s == RATE_WINDOWS_S
+
+
+def with_own_deadlines(case: Case, rng: Random) -> tuple[Case, list[float]]:
+    """The case with one deadline per class instead of per request, the environment's first."""
+    choices = [*dict.fromkeys(case.deadlines_s), 0.0, math.inf]
+    classes = max(len(case.classes), 1)
+    due = [choices[0], *(rng.choice(choices) for _ in range(classes - 1))]
+    users = case.users or (0,) * len(case.tasks)
+    return replace(case, deadlines_s=tuple(due[user] for user in users)), due
+
+
+def environment(case: Case, due: list[float], rng: Random) -> LLMRouteEnv:
+    """The case as an environment that draws windows of it, at loads of its own."""
+    fields = fields_of(case)
+    fields |= {
+        "observation": FEATURE_NAMES,
+        "classes": tuple(
+            RequestClass(users.name, users.weight, replace_deadline(users.deadline, deadline_s))
+            for users, deadline_s in zip(fields["classes"], due, strict=False)
+        ),
+        "deadline": replace_deadline(fields["deadline"], due[0]),
+    }
+    if rng.random() < 0.7:
+        load = rng.choice((0.3, 1.0, 7.0))
+        fields["load"] = rng.choice((load, (load, 5.0 * load)))
+        span_s = fields["workload"].span_s
+        fields["window_s"] = rng.choice((0.2, 0.7, 2.0)) * span_s
+    return LLMRouteEnv("stable", **fields)
+
+
+def replace_deadline(deadline: Deadline | None, deadline_s: float) -> Deadline:
+    assert deadline
+    return replace(deadline, deadline_s=deadline_s)
+
+
+def check(case: Case, data: st.DataObject, seen: Counter[str]) -> None:
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    rng = Random(seed)
+    case, due = with_own_deadlines(case, rng)
+    env = environment(case, due, rng)
+    if case.classes:
+        env.simulation.tape.user_class[:] = case.users
+    generator, _ = seeding.np_random(seed)
+    state = int(generator.integers(2**64, dtype=np.uint64))
+    for episode in range(2):
+        state = play_one(env, case, due, seed if episode == 0 else None, state, seen)
+
+
+def play_one(
+    env: LLMRouteEnv, case: Case, due: list[float], seed: int | None, state: int,
+    seen: Counter[str],
+) -> int:  # fmt: skip
+    one = load_1_per_s(case, due[0])
+    span_s = case.arrivals_s[-1] + 1.0
+    tape_load = len(case.arrivals_s) / span_s / one
+    given = env.config.load
+    loads = given if isinstance(given, tuple) else (given or tape_load, given or tape_load)
+    state, window = draw_window(
+        list(case.arrivals_s), span_s, tape_load, loads, env.config.window_s, state
+    )
+    count = len(window.arrivals_s)
+    kept = slice(window.first, window.first + count)
+    cut = replace(
+        case,
+        arrivals_s=window.arrivals_s,
+        tasks=case.tasks[kept],
+        actions=case.actions[:count],
+        deadlines_s=case.deadlines_s[kept],
+        users=case.users[kept],
+    )
+    watched = Watched(cut, one)
+    fates = watched.play()
+    observation, _ = env.reset(seed=seed)
+    rows, played = [observation], Episode([], [], [], True, False)
+    for action, step in zip(cut.actions, watched.steps, strict=True):
+        observation, reward, over, _, info = env.step(number_of(action, watched.models))
+        rows.append(observation)
+        played.completions.append(env.simulation.completions.copy())
+        assert (info["utility_in_time"], info["utility_late"]) == (step.in_time, step.late)
+        assert (reward, info["elapsed_s"]) == (step.in_time + step.late, step.elapsed_s)
+    assert over
+    assert difference(fates, fates_of(played, count)) == 0.0
+    columns = env.config.layout
+    for name, (a, b) in {n: (columns.first(n), columns.columns(n)) for n in FEATURE_NAMES}.items():
+        found, expected = np.array(rows)[:, a : a + b], watched.rows()[:, a : a + b]
+        np.testing.assert_array_equal(found, expected, name)
+        seen[name] += len(np.unique(expected))
+    assert info["summary"] == summary(watched, fates, window.load)
+    seen.update(episodes=1, requests=count, silent=count == 1)
+    return state
+
+
+def run(examples: int, same_every_time: bool) -> Counter[str]:
+    seen: Counter[str] = Counter()
+    on_random_cases(lambda case, data: check(case, data, seen), examples, same_every_time)
+    return seen
+
+
+def test_the_document_suffices():
+    seen = run(40, same_every_time=True)
+    assert min(seen[name] for name in FEATURE_NAMES) > 60, seen
+    assert seen["silent"] > 0
+
+
+@pytest.mark.verify
+def test_the_document_suffices_on_many_cases(record_property):
+    seen = run(2000, same_every_time=False)
+    told = f"{seen['episodes']:,} episodes, {seen['requests']:,} requests"
+    record_property("figure", f"observations, rewards and summaries, bit for bit: {told}")
