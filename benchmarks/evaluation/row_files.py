@@ -16,10 +16,10 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.evaluation.rows import Row, Stamp, Times
-from benchmarks.evaluation.windows import windows_of
+from benchmarks.evaluation.windows import begun, tape_windows_s
 from llmroute_env.recording.files import versions
 from llmroute_env.recording.run_card import COMPUTED_WITH
-from llmroute_env.recording.serialization import read_config
+from llmroute_env.recording.serialization import read_config, trace_sha256
 from llmroute_env.specs import ConfigError
 
 SUITE, ROWS, LOOSENESS = "suite.json", "rows", "bounds/looseness.json"
@@ -77,15 +77,27 @@ def read_rows(directory: Path) -> list[Row]:
 
 
 def place_on_tapes(rows: Sequence[Row], configs: Mapping[str, Any]) -> None:
-    """Tell rows of older versions where on the tape their episodes are, if `configs` knows."""
+    """Tell rows of older versions where on the tape their episodes are, if that is sure."""
     for entry, config in configs.items():
         older = [row for row in rows if row["entry"] == entry and "tape_window_s" not in row]
         if older:
-            seeds = sorted({row["episode_seed"] for row in older})
-            found = windows_of(read_config(config, f"{SUITE} {entry}"), np.array(seeds, np.uint64))
-            places = dict(zip(seeds, found.tolist(), strict=True))
-            for row in older:
-                row["tape_window_s"] = tuple(places[row["episode_seed"]])
+            place(older, config)
+
+
+def place(rows: Sequence[Row], config: Any) -> None:
+    """Begin the episodes of one entry's rows again, and see where on the tape that is."""
+    seeds = sorted({row["episode_seed"] for row in rows})
+    try:
+        simulation = begun(read_config(config), np.array(seeds, np.uint64))
+    except ConfigError:
+        # Of a version with other settings; the report says that overlap is not known.
+        return
+    found = trace_sha256(simulation.trace)
+    windows_s = dict(zip(seeds, tape_windows_s(simulation).tolist(), strict=True))
+    for row in rows:
+        if row["trace_sha256"] == found:
+            begin_s, end_s = windows_s[row["episode_seed"]]
+            row["tape_window_s"] = begin_s, end_s
 
 
 def known_configs(directory: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from benchmarks.evaluation.runner import evaluate, summarise
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
 from benchmarks.suites.suite import SUITES, Suite
+from benchmarks.suites.validate import differences
 from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 from llmroute_env.recording.serialization import config_sha256, trace_sha256
@@ -183,3 +184,30 @@ def test_the_documentation_names_every_field(finished: Path, classed: list[Figur
     named = set(re.findall(r"`(\w+)`", fields))
     assert named == set(read_rows(finished)[0]) | set(classed[0])
     assert named == Row.__annotations__.keys()
+
+
+def test_older_rows_learn_where_on_the_tape_they_are(finished: Path, tmp_path: Path):
+    copy = tmp_path / "older"
+    shutil.copytree(finished, copy)
+    for path in (copy / "rows").rglob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            del row["tape_window_s"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = {(r["entry"], r["episode"]): tuple(r["tape_window_s"]) for r in read_rows(finished)}
+    for row in read_rows(copy):
+        assert row["tape_window_s"] == told[row["entry"], row["episode"]]
+    # Other arrivals than today's: where their windows overlap is not known.
+    path = next((copy / "rows").rglob("*.jsonl"))
+    rows = [{**json.loads(line), "trace_sha256": "0"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [r for r in read_rows(copy) if "tape_window_s" not in r] == rows
+    (copy / "suite.json").unlink()
+    assert not any("tape_window_s" in row for row in read_rows(copy))
+
+
+def test_rows_of_older_versions_are_confirmed(finished: Path):
+    row = read_rows(finished)[0]
+    older = {name: value for name, value in row.items() if name != "tape_window_s"}
+    assert differences(older, row) == []
+    assert differences(row, older) != []
