@@ -24,6 +24,10 @@ TAKEN = 0.97
 FEW = 8
 """Below so many independent values too few resamples differ: Student's t is taken for them."""
 
+LEAST = 0.25
+"""Of the standard error: what a resample is divided by at least. One without any of a few bad
+episodes has next to none of its own, and would make an interval as long as one likes."""
+
 
 class Interval(NamedTuple):
     """An estimate, mostly a mean, and its 95 % interval: NaN where nothing supports one."""
@@ -129,10 +133,11 @@ def episodes_part(group: Sequence[Sample], rng: np.random.Generator) -> Part:
     variance = (apart**2).sum() / (count - count / worth)
     size = round(worth)
     if size < FEW:
-        drawn = normal(np.sqrt(variance), size, rng)
+        drawn, least = normal(np.sqrt(variance), size, rng), 0.0
     else:
-        drawn = apart[rng.integers(count, size=(RESAMPLES, size))]
-    return Part(variance / worth, drawn.mean(axis=1), drawn.var(axis=1, ddof=1) / size)
+        drawn, least = apart[rng.integers(count, size=(RESAMPLES, size))], LEAST**2 * variance
+    variances = np.maximum(drawn.var(axis=1, ddof=1), least) / size
+    return Part(variance / worth, drawn.mean(axis=1), variances)
 
 
 def normal(scale: float, size: int, rng: np.random.Generator) -> Floats:

@@ -70,6 +70,13 @@ def test_skewness_widens_the_side_of_the_tail():
     assert found.ci_high - found.mean > 1.5 * (found.mean - found.ci_low)
 
 
+def test_a_few_bad_episodes_do_not_make_an_interval_endless():
+    # Resamples without the bad ones differ by nothing: divided by that they would be anywhere.
+    scores = np.where(np.arange(16) < 2, 0.0, 0.9 + 1e-4 * np.arange(16))
+    found = bootstrap_mean(scores, rng())
+    assert found.ci_high - found.ci_low < 6 * scores.std(ddof=1)
+
+
 def test_windows_are_where_the_simulator_cuts_them():
     config = configure("overload", split="test", window_s=5.0)
     seeds = episode_seeds(0, 6)
