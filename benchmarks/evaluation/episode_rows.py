@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
-from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times, share_of_peak
+from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times
 from benchmarks.evaluation.runner import EpisodeResult, Evaluation, episode_seeds
+from llmroute_env.simulation.summary import share_of_peak
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Lengths of the windows compared with the peak; the second is the one that reports show."""
@@ -56,8 +57,8 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         "peak_utility": summary["peak_utility"],
         "bound": bound,
         "utility_of_peak": summary["utility_of_peak"],
-        "bound_of_peak": None if bound is None else share_of_peak(bound, peak),
-        "regret": None if bound is None else share_of_peak(bound - summary["utility"], peak),
+        "bound_of_peak": None if bound is None else float(share_of_peak(bound, peak)),
+        "regret": None if bound is None else float(share_of_peak(bound - summary["utility"], peak)),
         "deadline_met": summary["deadline_met"],
         "late": summary["late"] / requests,
         "rejected": summary["rejected"] / requests,

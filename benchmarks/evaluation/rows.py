@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NotRequired, TypedDict
-
-LEAST_PEAK: Final = 1e-12
-"""What an episode without requests is taken to be able to earn, so that it has a share of it."""
-
-
-def share_of_peak(utility: float, peak: float) -> float:
-    """`utility` as a share of what could have been earned."""
-    return utility / max(peak, LEAST_PEAK)
+from typing import Literal, NotRequired, TypedDict
 
 
 class Stamp(TypedDict):

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from benchmarks.evaluation.intervals import Interval
-from benchmarks.evaluation.rows import share_of_peak
 from benchmarks.report.data import SCORE, Results, RouterRows
 from benchmarks.report.page import Part, Section, Table
 from benchmarks.report.text import OF_INTERVALS, interval_text, label, number
 from benchmarks.suites.entries.priority import SCENARIO
 from benchmarks.tables import percent
 from llmroute_env.scenarios import PRIORITY
+from llmroute_env.simulation.summary import share_of_peak
 
 TITLE = "Classes of users"
 WRONG, PREFIX = "wrong-weights", f"{SCENARIO}-weight-"
@@ -75,7 +75,7 @@ def of_class(cell: RouterRows, name: str) -> tuple[str, str]:
         return "-", "-"
     utility, peak = (sum(users[key] for users in found) for key in ("utility", "peak_utility"))
     in_time = sum(users["deadline_met"] * users["requests"] for users in found)
-    return number(share_of_peak(utility, peak)), percent(in_time / requests)
+    return number(float(share_of_peak(utility, peak))), percent(in_time / requests)
 
 
 def beliefs(results: Results) -> dict[float, str]:

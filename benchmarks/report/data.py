@@ -16,8 +16,9 @@ from benchmarks.evaluation.intervals import (
     independent_windows,
     worth_text,
 )
-from benchmarks.evaluation.rows import LEAST_PEAK, Number, Row
+from benchmarks.evaluation.rows import Number, Row
 from benchmarks.evaluation.stats import MEAN, crossed_bootstrap
+from llmroute_env.simulation.summary import share_of_peak
 
 SEED = 0
 """Of the bootstraps: two reports of the same rows are equal."""
@@ -92,7 +93,7 @@ class RouterRows:
 
     def of_bound(self) -> Floats:
         """Utility as a share of the bound, shape (seeds, episodes)."""
-        shares: Floats = self.values("utility") / np.maximum(self.values("bound"), LEAST_PEAK)
+        shares: Floats = share_of_peak(self.values("utility"), self.values("bound"))
         return shares
 
     def interval(self, name: Number) -> Interval:

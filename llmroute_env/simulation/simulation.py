@@ -41,7 +41,7 @@ from llmroute_env.dynamics.stepping import (
 )
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.snapshots import crc32_of, put_back, take
-from llmroute_env.simulation.summary import summary
+from llmroute_env.simulation.summary import share_of_peak, summary
 from llmroute_env.simulation.tables import build_cluster
 from llmroute_env.simulation.tape import make_tape, workload_trace
 from llmroute_env.specs import ConfigError, require
@@ -251,7 +251,7 @@ class Simulation:
     def share_of_peak(self) -> NDArray[np.float64]:
         """Utility of every env's episode so far as a share of its peak, shape (E,)."""
         envs = self.state.envs
-        shares: NDArray[np.float64] = envs["utility"] / np.maximum(envs["peak_utility"], 1e-12)
+        shares: NDArray[np.float64] = share_of_peak(envs["utility"], envs["peak_utility"])
         return shares
 
     @property

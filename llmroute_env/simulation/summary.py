@@ -25,7 +25,7 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
         "in_flight": int(env["waiting"] + env["running"]),
         "utility": float(env["utility"]),
         "peak_utility": float(env["peak_utility"]),
-        "utility_of_peak": float(env["utility"] / max(env["peak_utility"], 1e-12)),
+        "utility_of_peak": float(share_of_peak(env["utility"], env["peak_utility"])),
         "deadline_met": int(env["in_time"]) / routed,
         "duration_s": float(env["now_s"]),
         "load": float(env["load"]),
@@ -34,18 +34,26 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
             for name, count in zip(config.model_names, models["routed"], strict=True)
         },
     }
+    # One class is everybody, whom the dynamics do not count a second time.
+    counted = [env] if len(config.classes) == 1 else classes
     if config.classes:
-        pairs = zip(config.class_names, classes, strict=True)
+        pairs = zip(config.class_names, counted, strict=True)
         found["classes"] = {name: class_summary(users) for name, users in pairs}
     return found
 
 
+def share_of_peak(utility: Any, peak: Any) -> Any:
+    """Utility as a share of its peak, of numbers or arrays; 0 where the peak is 0."""
+    is_any = np.greater(peak, 0.0)
+    return np.where(is_any, utility / np.where(is_any, peak, 1.0), 0.0)
+
+
 def class_summary(users: np.void) -> dict[str, Any]:
-    """What one class of users came to, from its CLASS record."""
+    """What one class of users came to, from its CLASS record, or from ENV if it is everybody."""
     return {
         "requests": int(users["routed"]),
         "utility": float(users["utility"]),
         "peak_utility": float(users["peak_utility"]),
-        "utility_of_peak": float(users["utility"] / max(users["peak_utility"], 1e-12)),
+        "utility_of_peak": float(share_of_peak(users["utility"], users["peak_utility"])),
         "deadline_met": int(users["in_time"]) / max(int(users["routed"]), 1),
     }

@@ -23,6 +23,7 @@ from llmroute_env.recording.recording import play
 from llmroute_env.recording.run_card import make_card, replay
 from llmroute_env.recording.serialization import config_sha256, read_config, to_plain
 from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.simulation.summary import share_of_peak
 
 ALIKE = (RequestClass("one"), RequestClass("other"))
 FINGERPRINTS = {
@@ -159,6 +160,25 @@ def test_figures_of_classes_add_up():
         assert peak == pytest.approx(summary["peak_utility"])
         met = sum(users["deadline_met"] * users["requests"] for users in classes)
         assert met == pytest.approx(summary["in_time"])
+
+
+def test_a_single_class_is_everybody():
+    env = LLMRouteEnv("stable", classes=(RequestClass("all", weight=2.0),), window_s=2.0)
+    env.reset(seed=0)
+    over = False
+    while not over:
+        *_, over, _, info = env.step(1)
+    whole, found = info["summary"], info["summary"]["classes"]["all"]
+    assert found["requests"] == whole["requests"] > 100
+    assert {**whole, **found} == whole
+
+
+def test_where_nothing_can_be_earned_the_share_is_0():
+    assert share_of_peak(np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.0, 2.0])).tolist() == [
+        0,
+        0,
+        0.5,
+    ]
 
 
 def test_classes_shift_neither_arrivals_nor_tasks():
