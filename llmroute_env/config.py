@@ -17,6 +17,7 @@ from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import (
     LATER,
+    TICK_S,
     ConfigError,
     Deadline,
     GpuSpec,
@@ -28,6 +29,7 @@ from llmroute_env.specs import (
 )
 from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
+from traces.typed import check_fields
 from traces.workloads import PoissonArrivals, Workload
 
 SPLITS = ("train", "validation", "test", "all")
@@ -38,7 +40,7 @@ class EnvConfig:
     """One environment: cluster, service rules, deadline, workload and what the router sees.
 
     Attributes:
-        profile: name of a shipped profile, or a Profile; of a `.toml` file its content is kept.
+        profile: name of a shipped one, a `.toml` file, whose content is kept, or a Profile.
         pools: the placement, pool after pool; a pool that names no models hosts all of the profile.
         deadline: when an answer still counts.
         dispatcher: how the GPU is chosen for a model: one of DISPATCHERS.
@@ -86,8 +88,9 @@ class EnvConfig:
     reject: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
-        if isinstance(self.profile, str) and self.profile.endswith(".toml"):
-            # Whoever edits, moves or lacks the file does not change what this environment is.
+        check_fields(self, error=ConfigError)
+        if isinstance(self.profile, str) and self.profile not in profiles.names():
+            # The file's content, now: what is made of it later must not follow its changes.
             object.__setattr__(self, "profile", profiles.load(self.profile))
         # Named, so that the configuration says what it hosts wherever it is written.
         named = tuple(pool.naming(self.resolved_profile) for pool in self.pools)
@@ -101,14 +104,14 @@ class EnvConfig:
         accepted = ", ".join(DISPATCHERS)
         require(self.dispatcher in DISPATCHERS, "dispatcher", self.dispatcher, accepted)
         require(self.action in ACTIONS, "action", self.action, ", ".join(ACTIONS))
-        require(isinstance(self.reject, bool), "reject", self.reject, "True or False")
         require(self.service in SERVICES, "service", self.service, ", ".join(SERVICES))
         capacity = self.queue_capacity
-        valid = isinstance(capacity, int) and 1 <= capacity <= 1_000_000
-        require(valid, "queue_capacity", capacity, "1 to 1000000")
+        require(1 <= capacity <= 1_000_000, "queue_capacity", capacity, "1 to 1000000")
         for window_s in self.rate_windows_s:
-            valid = math.isfinite(window_s) and window_s > 0
-            require(valid, "rate_windows_s", self.rate_windows_s, "two finite lengths > 0, s")
+            # Below a tick of the clock the estimate is no number.
+            valid = math.isfinite(window_s) and window_s >= TICK_S
+            accepted = f"two finite lengths >= {TICK_S:.1g} s"
+            require(valid, "rate_windows_s", self.rate_windows_s, accepted)
         Layout(self.observation)
 
     def _check_workload(self) -> None:
@@ -121,6 +124,7 @@ class EnvConfig:
         require(mixed == tasks, "mix", self.mix, f"one weight per task of the profile, {tasks}")
         require(self.split in SPLITS, "split", self.split, ", ".join(SPLITS))
         require(self.window_s > 0, "window_s", self.window_s, "seconds > 0, or inf")
+        require(self.workload_seed >= 0, "workload_seed", self.workload_seed, ">= 0")
 
     def _check_placement(self) -> None:
         require(len(self.pools) > 0, "pools", self.pools, "at least one Pool")

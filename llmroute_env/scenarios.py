@@ -13,6 +13,7 @@ from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
 from traces.tasks import AbruptMix
+from traces.typed import nearest
 from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 
 
@@ -134,8 +135,9 @@ PAPER_SETTINGS: dict[str, Any] = {"observation": PAPER_FEATURES, "shed_expired":
 
 def scenario(name: str) -> Scenario:
     """The scenario called `name`, or a ConfigError."""
-    if name not in SCENARIOS:
-        raise ConfigError(f"scenario: {name!r} is unknown; accepted: {', '.join(SCENARIOS)}")
+    if not isinstance(name, str) or name not in SCENARIOS:
+        accepted = f"{nearest(str(name), SCENARIOS)}accepted: {', '.join(SCENARIOS)}"
+        raise ConfigError(f"scenario: {name!r} is unknown; {accepted}")
     return SCENARIOS[name]
 
 
@@ -157,7 +159,8 @@ def configure(name: str, **fields: Any) -> EnvConfig:
     known = [field.name for field in dataclasses.fields(EnvConfig)]
     for field in fields:
         if field not in known:
-            raise ConfigError(f"{field}: is not a setting; accepted: {', '.join(known)}")
+            accepted = f"{nearest(field, known)}accepted: {', '.join(known)}"
+            raise ConfigError(f"{field}: is not a setting; {accepted}")
     usual = scenario(name).config
     if "profile" in fields:
         fields = {"pools": unnamed(usual), **fields}

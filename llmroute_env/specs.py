@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from traces.errors import InputError
+from traces.typed import check_fields
 
 TICK_S = 2.0**-30
 """Resolution of the clock. Sums of multiples of it are exact in float64 below 48 days."""
@@ -59,6 +60,7 @@ class ModelSpec:
     latency_by_gpu: Mapping[str, tuple[float, ...]] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
+        check_fields(self, f"model {self.name!r} ", ConfigError)
         where = f"model {self.name!r}"
         require(self.weights_bytes >= 0, f"{where} weights_bytes", self.weights_bytes, ">= 0")
         tables = {f"latency_by_gpu {gpu!r}": table for gpu, table in self.latency_by_gpu.items()}
@@ -96,6 +98,7 @@ class GpuSpec:
     relative_speed: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self, f"gpu {self.name!r} ", ConfigError)
         valid = math.isfinite(self.relative_speed) and self.relative_speed > 0
         require(valid, f"gpu {self.name!r} relative_speed", self.relative_speed, "finite, > 0")
 
@@ -112,6 +115,7 @@ class Profile:
     tokens_per_request: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, f"profile {self.name!r} ", ConfigError)
         require(len(self.models) > 0, f"profile {self.name!r} models", (), "at least one model")
         require(len(self.gpus) > 0, f"profile {self.name!r} gpus", (), "at least one GPU")
         for model in self.models:
@@ -160,6 +164,7 @@ class Pool:
     gpu: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "pool ", ConfigError)
         require(1 <= self.gpus <= 4096, "pool gpus", self.gpus, "1 to 4096")
         unique = len(set(self.models)) == len(self.models)
         require(unique, "pool models", self.models, "each model once")
@@ -185,6 +190,7 @@ class Deadline:
     grace_s: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self, "deadline ", ConfigError)
         require(self.kind in DEADLINE_KINDS, "deadline kind", self.kind, ", ".join(DEADLINE_KINDS))
         require(self.deadline_s >= 0, "deadline_s", self.deadline_s, "seconds >= 0, or inf")
         if self.kind == "hard":
@@ -213,6 +219,7 @@ class RequestClass:
     task_deadlines: Mapping[str, Deadline] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self, f"class {self.name!r} ", ConfigError)
         require(self.name != "", "class name", self.name, "a text that is not empty")
         where = f"class {self.name!r}"
         for name, weight in {"weight": self.weight, **self.task_weights}.items():

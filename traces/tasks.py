@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError, require
+from traces.typed import check_fields
 
 TASKS = ("hellaswag", "piqa", "openbookqa", "copa")
 """The tasks of the shipped profile; the paper uses four standard ones, without naming all."""
@@ -44,6 +45,7 @@ class TaskMix:
     weights: tuple[float, ...] = EQUAL
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_weights("mix weights", self.weights)
 
     @property
@@ -73,6 +75,7 @@ class PeriodicMix:
     period_s: float
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_weights("first", self.first)
         check_weights("second", self.second, len(self.first))
         require(0 < self.period_s < math.inf, "period_s", self.period_s, "finite seconds > 0")
@@ -103,6 +106,7 @@ class DriftingMix:
     end_s: float
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_weights("first", self.first)
         check_weights("second", self.second, len(self.first))
         valid = -math.inf < self.start_s < self.end_s < math.inf
@@ -132,6 +136,7 @@ class AbruptMix:
     shifts_s: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(len(self.mixes) > 0, "mixes", self.mixes, "at least one")
         for i, weights in enumerate(self.mixes):
             check_weights(f"mixes[{i}]", weights, self.tasks)

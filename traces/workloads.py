@@ -22,6 +22,7 @@ from traces.processes import arrivals, modulated, regimes
 from traces.processes.regimes import Regimes
 from traces.tasks import Mix
 from traces.trace import Provenance, Trace
+from traces.typed import check_fields
 
 SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
 """Shares of the time span: train, validation, test, one after the other."""
@@ -45,6 +46,9 @@ class PoissonArrivals:
 
     span_s: float = 1200.0
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests at a constant rate, without lengths."""
         return of_times(arrivals.poisson(rate_per_s, self.span_s, rng), self.span_s, self)
@@ -56,6 +60,9 @@ class GammaArrivals:
 
     cv: float
     span_s: float = 1200.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests at a constant rate, without lengths."""
@@ -77,6 +84,9 @@ class CountsReplay:
     min_count_cv: float = 0.5
     cv: float = 4.0
     minute_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def minute_counts(self) -> NDArray[np.int64]:
         """Per-minute totals of the chosen functions."""
@@ -113,6 +123,9 @@ class RegimeSwitching:
     minute_s: float = 5.0
     span_s: float = 4800.0
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def fitted(self) -> Regimes:
         """The regimes of the source."""
         return _fitted(self.source, self.bin_s, self.regimes)
@@ -144,6 +157,9 @@ class TraceReplay:
 
     source: str
     second_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests of the source with their own lengths, which their copies share."""

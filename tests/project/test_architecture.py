@@ -39,6 +39,7 @@ NAMES_ENTRIES = ("report.classes", "report.paper")
 FLOORS = {
     "traces": (
         "errors",
+        "typed",
         "tasks",
         "trace processes",
         "counts operations storage",
