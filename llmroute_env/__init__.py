@@ -8,6 +8,7 @@ import gymnasium
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.env import LLMRouteEnv
+from llmroute_env.problem import load_problem
 from llmroute_env.scenarios import PAPER_SETTINGS, SCENARIOS, TESTING, configure
 from llmroute_env.specs import (
     ConfigError,
@@ -19,6 +20,7 @@ from llmroute_env.specs import (
     RequestClass,
 )
 from llmroute_env.vector_env import LLMRouteVectorEnv
+from traces.files import read_trace
 
 __all__ = [
     "SCENARIOS",
@@ -34,6 +36,8 @@ __all__ = [
     "Profile",
     "RequestClass",
     "configure",
+    "load_problem",
+    "read_trace",
 ]
 
 _IDS: dict[str, dict[str, Any]] = {

@@ -22,10 +22,11 @@ SCALARS = {bool: "true or false", int: "an integer", float: "a number", str: "a 
 
 
 @cache
-def hints_of(cls: Any) -> dict[str, Any]:
+def hints_of(cls: Hashable) -> dict[str, Any]:
     """The declared type of every field of a dataclass."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    kind: Any = cls
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def check_fields(record: Any, where: str = "", error: type[InputError] = InputError) -> None:
@@ -33,7 +34,7 @@ def check_fields(record: Any, where: str = "", error: type[InputError] = InputEr
 
     `where` stands before the names of fields in messages.
     """
-    for name, hint in hints_of(type(record)).items():
+    for name, hint in hints_of(record.__class__).items():
         value = getattr(record, name)
         fitted = conform(value, hint, f"{where}{name}", error)
         if fitted is not value:

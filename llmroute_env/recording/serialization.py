@@ -2,7 +2,8 @@
 
 A dataclass becomes an object whose `$type` names its class, a tuple a list, an array its bytes. All
 fields are written, so that data written today keeps its meaning when a default changes; but for
-those that were added later (config.LATER), which older data does not know.
+those that were added later (config.LATER), which older data does not know. Of a trace that is a
+file's, the file's name and the sha256 of its content stand for the requests.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from llmroute_env import config as config_module
 from llmroute_env import specs
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError
-from traces import tasks, trace, workloads
+from traces import files, tasks, trace, workloads
+from traces.files import FileTrace, TraceFile
 
 TYPE = "$type"
 
 KNOWN: dict[str, type[Any]] = {
     cls.__name__: cls
-    for module in (config_module, specs, workloads, tasks, trace)
+    for module in (config_module, specs, workloads, tasks, trace, files)
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__ and dataclasses.is_dataclass(cls)
 }
@@ -53,11 +55,19 @@ def to_plain(value: Any, where: str = "config") -> Any:
         return [to_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
     if isinstance(value, Mapping) and TYPE not in value:
         return {str(key): to_plain(entry, f"{where}.{key}") for key, entry in value.items()}
+    if isinstance(value, FileTrace):
+        return to_plain(value.file if value.is_whole else as_trace(value), where)
     if KNOWN.get(type(value).__name__) is not type(value):
         raise ConfigError(f"{where}: got {value!r}; accepted as JSON: {', '.join(KNOWN)}")
     names = [field.name for field in dataclasses.fields(value) if is_written(field, value)]
     entries = {name: to_plain(getattr(value, name), f"{where}.{name}") for name in names}
     return {TYPE: type(value).__name__, **entries}
+
+
+def as_trace(value: trace.Trace) -> trace.Trace:
+    """The requests, without the file that they were read from."""
+    names = [field.name for field in dataclasses.fields(trace.Trace)]
+    return trace.Trace(**{name: getattr(value, name) for name in names})
 
 
 def is_written(field: dataclasses.Field[Any], value: Any) -> bool:
@@ -96,6 +106,8 @@ def _build(name: Any, fields: dict[str, Any], where: str) -> Any:
             return float(fields["value"])
         if name == "array":
             return unpack(fields)
+        if name == TraceFile.__name__:
+            return TraceFile(**fields).open()
         return _known(name, where)(**fields)
     except ConfigError:
         raise
@@ -156,8 +168,18 @@ def config_sha256(config: EnvConfig) -> str:
     pools = tuple(dataclasses.replace(p, gpu=profile.gpu(p.gpu).name) for p in config.pools)
     resolved = dataclasses.replace(config, profile=profile, pools=pools)
     # Load 2 and load 2.0 are equal configurations.
-    numbers_alike = json.loads(canonical(to_plain(resolved)), parse_int=float)
+    numbers_alike = json.loads(canonical(anywhere(to_plain(resolved))), parse_int=float)
     return hashlib.sha256(canonical(numbers_alike)).hexdigest()
+
+
+def anywhere(data: Any) -> Any:
+    """Plain data without the places of files, which their content names better."""
+    if isinstance(data, list):
+        return [anywhere(entry) for entry in data]
+    if not isinstance(data, dict):
+        return data
+    left_out = ("paths",) if data.get(TYPE) == TraceFile.__name__ else ()
+    return {key: anywhere(entry) for key, entry in data.items() if key not in left_out}
 
 
 def trace_sha256(recorded: trace.Trace) -> str:

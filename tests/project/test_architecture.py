@@ -45,7 +45,7 @@ FLOORS = {
         "counts operations storage",
         "statistics synthesis readers",
         "catalog",
-        "lengths",
+        "files lengths",
         "workloads",
     ),
     "traces.processes": ("arrivals regimes", "modulated"),
@@ -62,6 +62,7 @@ FLOORS = {
         "config",
         "simulation",
         "recording rendering scenarios",
+        "problem",
         "env vector_env",
     ),
     "llmroute_env.dynamics": (
