@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.runs.plan import Plan
+from agents.settings.families import configurations
 from agents.settings.presets import PRESETS
 from agents.training.training import train
 from llmroute_env.recording.files import alone, write_atomically
+from llmroute_env.recording.serialization import anywhere, to_plain
 from llmroute_env.specs import require
 from traces.errors import InputError
+from traces.typed import shown
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -98,14 +101,16 @@ class StudyPlan:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What scores of the same study have in common, as JSON gives it back."""
+        """What all trials have in common, with the whole environment, as JSON gives it back."""
         training = self.training
+        config = configurations(self.scenario, self.fields)[0]
         space = {
             n: dataclasses.asdict(v) if isinstance(v, Range) else v for n, v in self.space.items()
         }
         found = {
             "algorithm": self.algorithm,
             "scenario": self.scenario,
+            "fields": {name: to_plain(getattr(config, name), name) for name in self.fields},
             "config_sha256": training.config_sha256,
             "timesteps": training.budget,
             "seed": self.seed,
@@ -148,10 +153,11 @@ def write_definition(plan: StudyPlan) -> None:
     """Say what the directory is a study of, or check that it is one of the same."""
     path, wanted = plan.directory / STUDY, plan.definition
     if path.exists():
-        held = json.loads(path.read_text())
-        for name, value in wanted.items():
-            accepted = f"{held.get(name)!r}, as in {path}, or another --out"
-            require(held.get(name) == value, name, value, accepted)
+        held = json.loads(path.read_bytes())
+        for name, value in anywhere(wanted).items():
+            before = anywhere(held.get(name))
+            accepted = f"{shown(before)}, as in {path}, or another --out"
+            require(before == value, name, value, accepted)
         return
     begun = (plan.directory / JOURNAL).exists()
     accepted = f"another --out: that study has no {STUDY}, which says what it is of"

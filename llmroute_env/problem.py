@@ -10,6 +10,7 @@ latter. Places of files are meant from the folder of the file that names them.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 import typing
@@ -330,3 +331,34 @@ def plain_table(data: Any) -> Any:
         return float(data["value"])
     named = {"type": data[TYPE]} if TYPE in data else {}
     return named | {key: plain_table(entry) for key, entry in data.items() if key != TYPE}
+
+
+def options_of(fields: Tables) -> list[str] | None:
+    """Options of the command line that say fields, given as plain data (serialization.to_plain).
+
+    None if they cannot: a profile of one's own and a trace that is no file's have no short name.
+    """
+    words_: list[str] = []
+    for name, data in fields.items():
+        kind = data.get(TYPE) if isinstance(data, dict) else None
+        if kind == TraceFile.__name__:
+            words_ += ["--trace", *data["paths"]]
+            words_ += [] if data["cv"] is None else ["--cv", f"{data['cv']}"]
+        elif kind in (Profile.__name__, Trace.__name__) or (
+            isinstance(data, dict) and "repr" in data
+        ):
+            return None
+        elif name == "profile" or (name == "load" and isinstance(data, (int, float))):
+            words_ += [f"--{name}", str(data)]
+        else:
+            words_ += ["--set", f"{name}={toml(plain_table(data))}"]
+    return words_
+
+
+def toml(data: Any) -> str:
+    """A value as TOML writes it within a line."""
+    if isinstance(data, dict):
+        return f"{{{', '.join(f'{json.dumps(k)} = {toml(v)}' for k, v in data.items())}}}"
+    if isinstance(data, list):
+        return f"[{', '.join(map(toml, data))}]"
+    return repr(data) if isinstance(data, float) else json.dumps(data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -34,7 +34,10 @@ from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.features import Layout
+from llmroute_env.problem import options_of
 from llmroute_env.recording.files import versions, write_atomically
+from llmroute_env.recording.serialization import to_plain
+from llmroute_env.specs import ConfigError
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
@@ -45,7 +48,7 @@ class Card:
     """What a run was, as far as loading its agent needs it.
 
     Attributes:
-        fields: of EnvConfig, that replaced the scenario's.
+        fields: of EnvConfig, that replaced the scenario's, as plain data (serialization.to_plain).
         columns: of the observation; models: names in action order; actions: how many; classes:
             names of the classes of users; tasks: names in the order of the observation; none where
             an older card does not say.
@@ -66,17 +69,31 @@ class Card:
     tasks: tuple[str, ...] = ()
     config_sha256: str = dataclasses.field(default="", compare=False)
 
+    @classmethod
+    def plain_fields(cls, config: EnvConfig, names: Iterable[str]) -> dict[str, Any]:
+        """Fields of `config` as a card holds them: contents, rather than names of files.
+
+        A recipe of a user's own, which JSON does not know, is its repr.
+        """
+        fields: dict[str, Any] = {}
+        for name in names:
+            value = getattr(config, name)
+            try:
+                fields[name] = to_plain(value, name)
+            except ConfigError:
+                fields[name] = {"repr": repr(value)}
+        return fields
+
     @property
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
-        said = {"load": float | int, "profile": str}
-        known = all(isinstance(value, said.get(name, ())) for name, value in self.fields.items())
         usual = SETTINGS[self.algorithm]
         if self.classes:
             usual = replace(usual, observation=self.settings.observation)
-        if self.settings != usual or not known:
+        said = options_of(self.fields)
+        if self.settings != usual or said is None:
             return None
-        chosen = "".join(f" --{name} {quote(str(value))}" for name, value in self.fields.items())
+        chosen = "".join(f" {quote(word)}" for word in said)
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
         return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
 
@@ -86,7 +103,7 @@ class Card:
         return self.settings.action or str(self.fields.get("action", "model"))
 
     def to_json(self) -> dict[str, Any]:
-        """As `config.json` holds it; a field of EnvConfig that JSON cannot express as its repr."""
+        """As `config.json` holds it."""
         added = {"command": self.command, "versions": versions(*DISTRIBUTIONS)}
         return plain(dataclasses.asdict(self) | {"settings": self.settings.to_json()}) | added
 

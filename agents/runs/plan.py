@@ -59,7 +59,8 @@ class Plan:
             accepted = f"a single scenario by {self.algorithm}"
             require(together, "scenario", self.scenario, accepted)
         for name in (*self.resolved_settings.env_fields, "split"):
-            require(name not in self.fields, f"field {name!r}", self.fields.get(name), "no value")
+            accepted = "no value: the algorithm's settings and the training have their own"
+            require(name not in self.fields, f"field {name!r}", self.fields.get(name), accepted)
 
     @property
     def resolved_settings(self) -> Settings:
@@ -97,8 +98,7 @@ class Plan:
             algorithm=self.algorithm,
             settings=self.resolved_settings,
             scenario=self.scenario,
-            # The models of pools that name none, as whoever reads the card has no profile at hand.
-            fields={**self.fields, **({"pools": config.pools} if "pools" in self.fields else {})},
+            fields=Card.plain_fields(config, self.fields),
             seed=self.seed,
             decisions=self.budget,
             columns=config.layout.width,

@@ -24,7 +24,9 @@ from agents.runs.plan import Plan
 from agents.training.monitor import Monitor
 from llmroute_env.dynamics.compiled import compilations
 from llmroute_env.recording.files import alone
+from llmroute_env.recording.serialization import anywhere
 from llmroute_env.specs import ConfigError
+from traces.typed import shown
 
 LATER = ("tasks", "config_sha256")
 """Entries of a run card that older ones lack."""
@@ -214,15 +216,14 @@ def check_begins(plan: Plan, resume: bool) -> None:
 
 def check_same(saved: Card, planned: Card, path: Path) -> None:
     """Raise a CheckpointError unless a run can be continued as planned."""
-    theirs, ours = plain(asdict(saved)), plain(asdict(planned))
+    theirs, ours = (anywhere(plain(asdict(card))) for card in (saved, planned))
     for name, value in theirs.items():
         if name in LATER and not value:
             continue
         if ours[name] != value:
             edited = "; has its profile been edited?" if name == "config_sha256" else ""
-            raise CheckpointError(
-                f"{name}: got {ours[name]!r}; accepted: {value!r}, as in {path}{edited}"
-            )
+            got, accepted = shown(ours[name]), shown(value)
+            raise CheckpointError(f"{name}: got {got}; accepted: {accepted}, as in {path}{edited}")
 
 
 @contextmanager

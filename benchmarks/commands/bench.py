@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.commands.options import USUAL, Options, workers_of
+from benchmarks.commands.options import UNCHANGED, USUAL, Environment, Options, workers_of
 
 REFUTED = 1
 """Exit code of a validation that does not confirm the figures."""
@@ -40,6 +40,8 @@ class Bench:
     """Decisions of each training, instead of the suite's."""
     entries: tuple[str, ...] = ()
     """Only these entries of the suite."""
+    environment: Environment = UNCHANGED
+    """In place of the suite's entries: its routers on a problem of your own."""
     work: Options = USUAL
     """Who does the work."""
     rows_only: bool = False
@@ -53,8 +55,12 @@ class Bench:
 
         changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
         given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
-        chosen = suite(self.suite).restricted(self.entries)
-        out = self.out or Path("runs/bench") / self.suite
+        chosen, name = suite(self.suite).restricted(self.entries), self.suite
+        if self.environment.given:
+            problem = self.environment.problem()
+            chosen = chosen.on(problem.scenario, problem.fields)
+            name = f"{self.suite}-{problem.title}"
+        out = self.out or Path("runs/bench") / name
         ran = bench(replace(chosen, **given), out, workers_of(self.work), self.agent)
         print(f"{out}: {ran} cells were run")
         if not self.rows_only:

@@ -28,16 +28,14 @@ class Evaluate:
 
     agent: tyro.conf.Positional[str]
     """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
-    scenario: str = "unpredictable-1"
-    """Name of a scenario."""
     environment: Environment = UNCHANGED
-    """What differs from the scenario."""
+    """On what."""
     episodes: int = 32
     """How many episodes."""
     seed: int = 0
     """Of the episodes."""
-    split: str = "test"
-    """Part of the arrivals that episodes are cut from: train, validation, test or all."""
+    split: str | None = None
+    """Part of the arrivals that episodes are cut from: train, validation, test (usual) or all."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -46,11 +44,11 @@ class Evaluate:
         from agents.loading import load
         from benchmarks.evaluation.runner import evaluate, summarise
         from benchmarks.tables import show
-        from llmroute_env.scenarios import configure
 
-        config = configure(self.scenario, split=self.split, **self.environment.fields)
+        problem = self.environment.problem()
+        config = problem.config(self.split)
         evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
-        row = {**summarise(evaluation, self.scenario), "agent": self.agent}
+        row = {**summarise(evaluation, problem.title), "agent": self.agent}
         if self.json:
             print(json_format.dumps(row))
         else:
@@ -61,16 +59,19 @@ class Evaluate:
 class EpisodeChoice:
     """One episode: `env.reset(seed=SEED)` of a scenario."""
 
-    scenario: str = "unpredictable-1"
-    """Name of a scenario."""
     environment: Environment = UNCHANGED
-    """What differs from the scenario."""
-    split: str = "test"
-    """Part of the arrivals that the episode is cut from: train, validation, test or all."""
+    """On what."""
+    split: str | None = None
+    """Part of the arrivals that the episode is cut from: train, validation, test (usual) or all."""
     seed: int = 0
     """Of the episode and of the router."""
     steps: int | None = None
     """Stop after so many requests; by default the episode runs to its end."""
+
+    @property
+    def title(self) -> str:
+        """The scenario, or the name of a problem of one's own."""
+        return self.environment.problem().title
 
     def record(self, agent_name: str) -> tuple[EnvConfig, Recording]:
         """The episode, routed by the agent of that name or run directory."""
@@ -79,9 +80,8 @@ class EpisodeChoice:
         from agents.base import for_agent
         from agents.loading import load
         from llmroute_env.recording.recording import play
-        from llmroute_env.scenarios import configure
 
-        config = configure(self.scenario, split=self.split, **self.environment.fields)
+        config = self.environment.problem().config(self.split)
         agent = load(agent_name, config)
         config = for_agent(config, agent)
         agent.begin(1, np.random.default_rng(self.seed))
@@ -106,7 +106,7 @@ class Record:
 
         check_writable(self.out)
         config, recording = self.episode.record(self.agent)
-        notes = {"agent": self.agent, "scenario": self.episode.scenario}
+        notes = {"agent": self.agent, "scenario": self.episode.title}
         write_card(card_of(recording, config, self.episode.seed, **notes), self.out)
         print(f"{self.out}: {len(recording.actions):,} steps, sha256 {recording.sha256}")
         return 0
@@ -161,7 +161,7 @@ class Timeline:
 
         check_writable(self.out)
         config, recording = self.episode.record(self.agent)
-        title = f"{self.agent} on {self.episode.scenario}, seed {self.episode.seed}"
+        title = f"{self.agent} on {self.episode.title}, seed {self.episode.seed}"
         trace = timeline(recording.completions, config, title)
         write_timeline(trace, self.out)
         batches = sum(event["ph"] == "X" for event in trace["traceEvents"])

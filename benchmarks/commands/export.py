@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.commands.options import UNCHANGED, Environment
+
 
 @dataclass(frozen=True)
 class Export:
@@ -19,6 +21,8 @@ class Export:
     """The file to write."""
     gpus: int | None = None
     """For how many GPUs, if the router decides pairs; as many as it was trained for by default."""
+    environment: Environment = UNCHANGED
+    """For what the router is checked and sized; as it was trained by default."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -28,10 +32,14 @@ class Export:
         from agents.serving.export import export
         from llmroute_env.recording.files import check_writable
         from llmroute_env.scenarios import configure
-        from llmroute_env.specs import Pool
+        from llmroute_env.specs import Pool, require
 
         check_writable(self.out)
-        cluster = None if self.gpus is None else configure("stable", pools=(Pool(self.gpus),))
+        cluster = self.environment.problem().config() if self.environment.given else None
+        if self.gpus is not None:
+            accepted = "without an environment, which says it"
+            require(cluster is None, "gpus", self.gpus, accepted)
+            cluster = configure("stable", pools=(Pool(self.gpus),))
         agent = load_trained(self.agent, cluster)
         export(agent, self.out)
         size_bytes = self.out.stat().st_size

@@ -3,27 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 if TYPE_CHECKING:
     from benchmarks.suites.workers import Workers
+    from llmroute_env.config import EnvConfig
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An environment as commands take it: a scenario, or a family, and the fields that differ."""
+
+    scenario: str
+    fields: dict[str, Any]
+    title: str
+
+    def config(self, split: str | None = None) -> EnvConfig:
+        """The environment; on the test split unless `split` or the problem names one."""
+        from llmroute_env.scenarios import configure
+
+        chosen = split or self.fields.get("split", "test")
+        return configure(self.scenario, **(self.fields | {"split": chosen}))
 
 
 @dataclass(frozen=True)
 class EnvOptions:
-    """What differs from the scenario."""
+    """The environment: a scenario and what differs from it, --env < --load, ... < --set."""
 
+    scenario: str | None = None
+    """Name of a scenario; unpredictable-1 unless the problem names one."""
+    env: Path | None = None
+    """A problem of your own, a .toml file: scenario, any field of EnvConfig, profile, trace."""
+    trace: tuple[str, ...] = ()
+    """Arrivals: a file that `trace info` reads, or a bundled name; at its own rate without --load,
+    split by time into train, validation and test."""
+    cv: float | None = None
+    """Of a trace of calls per minute: cv of the gaps; calls are spread uniformly if left out."""
     load: float | None = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
     profile: str | None = None
     """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
+    set: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
+    """KEY=VALUE ..., any field of EnvConfig as in TOML: window_s=60 deadline.deadline_s=0.5."""
 
     @property
-    def fields(self) -> dict[str, Any]:
-        """The fields of EnvConfig that were given."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+    def given(self) -> bool:
+        """Whether anything was said about the environment."""
+        return self != UNCHANGED
+
+    def problem(self, usual: str = "unpredictable-1") -> Problem:
+        """What the options describe, in the scenario `usual` if they name none.
+
+        Raises:
+            ConfigError: an unknown key, or a value that a field does not accept.
+        """
+        from agents.settings.families import FAMILIES, configurations
+        from llmroute_env.problem import arguments, assign, overlaid, read_tables
+
+        tables = {} if self.env is None else read_tables(self.env)
+        named = {name: getattr(self, name) for name in ("scenario", "cv", "load", "profile")}
+        flags = {name: value for name, value in named.items() if value is not None}
+        flags |= {"trace": list(self.trace)} if self.trace else {}
+        tables = assign(overlaid(tables, flags), [text for texts in self.set for text in texts])
+        tables = {"scenario": usual} | tables
+        family = tables["scenario"] in list(FAMILIES)
+        base = configurations(tables["scenario"], {})[0] if family else None
+        fields = arguments(tables, base)
+        scenario = fields.pop("scenario")
+        return Problem(scenario, fields, scenario if self.env is None else self.env.stem)
 
 
 Environment = tyro.conf.OmitArgPrefixes[EnvOptions]

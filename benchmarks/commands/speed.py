@@ -10,6 +10,8 @@ from typing import Any
 
 import tyro
 
+from benchmarks.commands.options import UNCHANGED, Environment
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -75,6 +77,8 @@ class Decisions:
 
     router: tyro.conf.Positional[str]
     """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    environment: Environment = UNCHANGED
+    """On what; by default on test episodes of what it was trained on."""
     json: bool = False
     """Print one JSON object as the last line."""
 
@@ -83,15 +87,16 @@ class Decisions:
         from benchmarks.speed.decisions import measure_decisions
         from benchmarks.speed.tables import show_decisions
 
-        put_out(measure_decisions(self.router), self.json, show_decisions)
+        config = self.environment.problem().config() if self.environment.given else None
+        put_out(measure_decisions(self.router, config), self.json, show_decisions)
 
 
 @dataclass(frozen=True)
 class Training:
     """Time how soon learners exceed the tuned heuristic; takes minutes."""
 
-    scenario: tyro.conf.Positional[str]
-    """Name of a scenario."""
+    environment: Environment = UNCHANGED
+    """On what."""
     limit: float = 600.0
     """Seconds after which a learner is given up."""
     json: bool = False
@@ -102,7 +107,9 @@ class Training:
         from benchmarks.speed.tables import show_training
         from benchmarks.speed.training import measure_training
 
-        put_out(measure_training(self.scenario, self.limit), self.json, show_training)
+        problem = self.environment.problem()
+        figures = measure_training(problem.scenario, self.limit, problem.fields)
+        put_out(figures, self.json, show_training)
 
 
 def put_out(figures: Any, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -45,11 +45,8 @@ class Train:
 
     algorithm: tyro.conf.Positional[str]
     """Which learner: rollout-pi, ddqn, ddqn-paper, ..."""
-    scenario: str | None = None
-    """Name of a scenario, or of a family of them: `any`, for the generalist; the default is
-    `any` for that one and `unpredictable-1` for all others."""
     environment: Environment = UNCHANGED
-    """What differs from the scenario."""
+    """On what. Its scenario may be a family of them: `any`, which is usual for the generalist."""
     seed: int = 0
     """Of everything random."""
     timesteps: int | None = None
@@ -97,28 +94,17 @@ class Train:
     def plan(self) -> Plan:
         """The training that the options describe."""
         from agents.runs.plan import Plan
+        from agents.settings.presets import usual_scenario
 
+        problem = self.environment.problem(usual_scenario(self.algorithm))
         return Plan(
-            directory=self.directory,
-            scenario=self.resolved_scenario,
-            fields=self.environment.fields,
+            directory=self.out or Path("runs") / problem.title / f"{self.algorithm}-{self.seed}",
+            scenario=problem.scenario,
+            fields=problem.fields,
             seed=self.seed,
             decisions=self.timesteps,
             algorithm=self.algorithm,
         )
-
-    @property
-    def resolved_scenario(self) -> str:
-        """The scenario, or the algorithm's usual one."""
-        from agents.settings.presets import usual_scenario
-
-        return self.scenario or usual_scenario(self.algorithm)
-
-    @property
-    def directory(self) -> Path:
-        """Where the run is kept."""
-        name = f"{self.algorithm}-{self.seed}"
-        return self.out or Path("runs") / self.resolved_scenario / name
 
 
 @dataclass(frozen=True)
@@ -127,10 +113,8 @@ class Tune:
 
     algorithm: tyro.conf.Positional[str]
     """Which learner: ddqn, rollout-pi, ..."""
-    scenario: str = "unpredictable-1"
-    """Name of a scenario."""
     environment: Environment = UNCHANGED
-    """What differs from the scenario."""
+    """On what."""
     trials: int = 20
     """In all: the same command goes on with what is missing."""
     timesteps: int | None = None
@@ -146,12 +130,13 @@ class Tune:
         """Search and print the best settings."""
         from benchmarks.study import StudyPlan, tune
 
-        out = self.out or Path("runs/tune") / f"{self.scenario}-{self.algorithm}"
+        problem = self.environment.problem()
+        out = self.out or Path("runs/tune") / f"{problem.title}-{self.algorithm}"
         plan = StudyPlan(
             directory=out,
             algorithm=self.algorithm,
-            scenario=self.scenario,
-            fields=self.environment.fields,
+            scenario=problem.scenario,
+            fields=problem.fields,
             trials=self.trials,
             timesteps=self.timesteps,
             seed=self.seed,

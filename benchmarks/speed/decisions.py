@@ -19,6 +19,7 @@ from agents.serving.ways import one_thread, ways_to_decide
 from agents.settings.families import configurations
 from benchmarks.evaluation.runner import episode_seeds
 from llmroute_env.config import EnvConfig
+from llmroute_env.recording.serialization import from_plain
 from llmroute_env.simulation.simulation import Simulation
 
 DECISIONS = 20_000
@@ -55,15 +56,20 @@ class Way:
         return taken_us
 
 
-def measure_decisions(name: str, decisions: int = DECISIONS) -> dict[str, Any]:
+def measure_decisions(
+    name: str, config: EnvConfig | None = None, decisions: int = DECISIONS
+) -> dict[str, Any]:
     """p50 and p99 in microseconds of each way, as `llmroute speed decisions --json` prints them.
 
-    Each way answers for the same observations, which the router itself visits in test episodes of
-    the scenario that it was trained on, of a family in the first one, one at a time.
+    Each way answers for the same observations, one at a time, which the router itself visits in
+    episodes of `config`; by default those are test episodes of what it was trained on, of a family
+    its first scenario.
     """
-    agent = load_trained(name)
-    fields = {**agent.card.fields, "split": "test"}
-    config = for_agent(configurations(agent.card.scenario, fields)[0], agent)
+    agent = load_trained(name, config)
+    if config is None:
+        fields = {**from_plain(dict(agent.card.fields), "fields"), "split": "test"}
+        config = configurations(agent.card.scenario, fields)[0]
+    config = for_agent(config, agent)
     rows = visited(agent, config, decisions)
     ways = {way: Way(decide, 1) for way, decide in ways_to_decide(agent, config).items()}
     ways["compiled loop"] = Way(CompiledRouter(agent, config).act, LOOP)

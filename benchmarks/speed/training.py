@@ -110,14 +110,18 @@ class RaceOverError(Exception):
     """A race is over before the training is."""
 
 
-def measure_training(scenario: str, limit_s: float) -> dict[str, Any]:
-    """Times by learner, as `llmroute speed training --json` prints them.
+def measure_training(
+    scenario: str, limit_s: float, fields: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Times by learner, as `llmroute speed training --json` prints them; `fields` of EnvConfig.
 
     None stands for never: neither within the budget of the training nor within `limit_s`.
     """
-    targets = tuned_scores(configure(scenario))
+    own = dict(fields or {})
+    targets = tuned_scores(configure(scenario, **own))
+    contenders = {n: replace(c, fields=own | c.fields) for n, c in CONTENDERS.items()}
     with one_core():
-        races = {name: race(c, scenario, targets, limit_s) for name, c in CONTENDERS.items()}
+        races = {name: race(c, scenario, targets, limit_s) for name, c in contenders.items()}
     return {
         "scenario": scenario,
         "heuristics": targets,

@@ -32,7 +32,7 @@ from benchmarks.suites.measure_looseness import MeasureLooseness
 from benchmarks.suites.suite import FOLLOWED, TUNED, UNTUNED, Suite
 from benchmarks.suites.workers import Workers, run_cells
 from llmroute_env.recording.files import alone, write_atomically
-from llmroute_env.recording.serialization import to_plain
+from llmroute_env.recording.serialization import anywhere, to_plain
 from llmroute_env.specs import ConfigError, require
 
 SEVERAL_SEEDS = {"main", "static", "several-seeds", "testing"}
@@ -102,6 +102,7 @@ def write_suite(suite: Suite, out: Path) -> None:
 
 def is_part(held: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether `wanted` only adds seeds, routers or entries: all rows that are there remain."""
+    held, wanted = anywhere(held), anywhere(wanted)
     before, after = held["suite"], wanted["suite"]
     grows = before["seeds"] <= after["seeds"] and all(
         set(before[name]) <= set(after[name]) for name in ("agents", "entries")
@@ -120,7 +121,7 @@ def definition(suite: Suite) -> dict[str, Any]:
     settings = {**dataclasses.asdict(suite), "entries": list(suite.entries)}
     for name in ("agents", "main_only", "rollout_on"):
         settings[name] = list(settings[name])
-    configs = {id: to_plain(ENTRIES[id].config("test")) for id in suite.entries}
+    configs = {entry.id: to_plain(entry.config("test")) for entry in suite.resolved_entries}
     return {"suite": settings, "test_configs": configs}
 
 
@@ -173,8 +174,7 @@ def plan(suite: Suite, out: Path) -> Work:
         prepare.append(MeasureLooseness(INSTANCES, suite.seed))
     evaluate: list[EvaluateRouter] = []
     brought = [path.name for path in sorted((out / "given").glob("*"))]
-    for id in suite.entries:
-        entry = ENTRIES[id]
+    for entry in suite.resolved_entries:
         if entry.bounded:
             prepare.append(Bound(entry, episodes_of(suite, entry), suite.seed))
         for agent in (*(entry.only or suite.agents), *entry.also):
@@ -206,7 +206,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         return [], []
     if agent in TUNED or agent in FOLLOWED:
         control = FOLLOWED.get(agent, agent)
-        source = ENTRIES[entry.tuned_on or entry.id]
+        source = ENTRIES[entry.tuned_on] if entry.tuned_on else entry
         window_s = source.tuning_window_s or suite.tuning_window_s
         cell = TuneControl(source, control, suite.tuning_episodes, window_s)
         most = suite.rollout_episodes if agent in FOLLOWED else base.episodes

@@ -87,7 +87,8 @@ class EvaluateRouter:
         """The router, built anew or loaded from the files in `inputs`."""
         if not self.given:
             # Built for what it was tuned on: a shift is one of what a router believes, too.
-            believed = ENTRIES[self.entry.tuned_on or self.entry.id].config("test")
+            tuned_on = self.entry.tuned_on
+            believed = (ENTRIES[tuned_on] if tuned_on else self.entry).config("test")
             return tuned_controls.make(self.agent, believed, tuned and tuned["setting"])
         from agents.loading import load
 

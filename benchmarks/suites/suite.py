@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agents.heuristics.tuning import STRONGEST
 from agents.settings.presets import ABLATIONS
+from benchmarks.suites.entries.entry import OWN, Entry
 from benchmarks.suites.entries.every import ENTRIES, tagged
+from llmroute_env.recording.serialization import to_plain
+from llmroute_env.scenarios import configure
 from llmroute_env.specs import ConfigError, require
 
 UNTUNED = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")
@@ -43,6 +48,7 @@ class Suite:
         rollout_episodes: of theirs: the first so many.
         tuning_episodes: validation episodes per setting of a control, `tuning_window_s` long.
         timesteps: decisions of a training; None for the algorithm's own.
+        problem: of one's own, in place of the entries: `scenario`, and `fields` as plain data.
     """
 
     name: str
@@ -58,6 +64,28 @@ class Suite:
     tuning_episodes: int = 24
     tuning_window_s: float = 10.0
     timesteps: int | None = None
+    problem: Mapping[str, Any] | None = None
+
+    @property
+    def resolved_entries(self) -> tuple[Entry, ...]:
+        """The entries themselves."""
+        if self.problem is not None:
+            return (Entry.of_problem(self.problem),)
+        return tuple(ENTRIES[id] for id in self.entries)
+
+    def on(self, scenario: str, fields: Mapping[str, Any]) -> Suite:
+        """The suite's routers on one problem of one's own, in place of its entries.
+
+        Raises:
+            ConfigError: fields that every entry has its own values of.
+        """
+        for name in ("split", "observation", "action"):
+            accepted = "no value: routers and splits have their own"
+            require(name not in fields, name, fields.get(name), accepted)
+        config = configure(scenario, **fields)
+        plain = {name: to_plain(getattr(config, name), name) for name in fields}
+        problem = {"scenario": scenario, "fields": plain}
+        return replace(self, entries=(OWN,), rollout_on=(OWN,), problem=problem)
 
     def restricted(self, entries: tuple[str, ...]) -> Suite:
         """The suite with only these of its entries; all if none is named."""

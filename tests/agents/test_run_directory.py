@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from agents.runs.card import (
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
 from agents.settings.presets import PRESETS
+from benchmarks.cli import parse
 from llmroute_env import EnvConfig, Pool, configure, profiles
 
 OPT = profiles.load("opt-a100")
@@ -68,14 +71,19 @@ def test_what_is_loaded_acts_as_what_was_written(tmp_path: Path, algorithm: str)
         ({}, ""),
         ({"load": 2.0}, " --load 2.0"),
         ({"profile": "opt-h100", "load": 2}, " --profile opt-h100 --load 2"),
-        ({"load": (1.0, 2.0)}, None),
+        ({"load": (1.0, 2.0)}, " --set 'load=[1.0, 2.0]'"),
         ({"profile": OPT}, None),
-        ({"window_s": 9.0}, None),
+        ({"window_s": 9.0}, " --set window_s=9.0"),
+        ({"shed_expired": False, "window_s": inf}, " --set shed_expired=false --set window_s=inf"),
     ],
 )
 def test_a_card_says_what_trains_the_router_again(fields: dict[str, object], said: str | None):
     command = Plan(Path("nowhere"), "stable", fields, decisions=8).card().command
     rest = "--seed 0 --timesteps 8"
+    if said is not None:
+        assert parse(shlex.split(command or "")[1:]).plan().config("train") == configure(
+            "stable", **fields, split="train", observation=PRESETS["ddqn"].observation
+        )
     assert command == (
         said if said is None else f"llmroute train ddqn --scenario stable{said} {rest}"
     )

@@ -251,14 +251,10 @@ def test_plain_data_names_the_file_and_refuses_other_content(
     monkeypatch.chdir(elsewhere)
     assert config_sha256(read_config(plain)) == config_sha256(config)
     (elsewhere / "own.csv").write_text(ROWS + "200.0\n")
-    with pytest.raises(
-        ConfigError, match=r"own\.csv: its content has changed: got sha256"
-    ):
+    with pytest.raises(ConfigError, match=r"own\.csv: its content has changed: got sha256"):
         read_config(plain)
     os.remove(elsewhere / "own.csv")
-    with pytest.raises(
-        ConfigError, match=r"own\.csv', which is not there; .* the sha256"
-    ):
+    with pytest.raises(ConfigError, match=r"own\.csv', which is not there; .* the sha256"):
         read_config(plain)
 
 

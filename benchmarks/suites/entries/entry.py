@@ -8,8 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.recording.serialization import config_sha256, from_plain
 from llmroute_env.scenarios import configure
+
+OWN = "own"
+"""Id of the entry of a problem of one's own."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Entry:
     def config(self, split: str) -> EnvConfig:
         """The environment on one split of its arrivals."""
         return configure(self.scenario, split=split, **self.fields)
+
+    @classmethod
+    def of_problem(cls, problem: Mapping[str, Any]) -> Entry:
+        """The entry of a problem of one's own: `scenario`, and `fields` as plain data."""
+        fields = from_plain(dict(problem["fields"]), "problem")
+        return cls(OWN, problem["scenario"], frozenset({"main", OWN}), fields)
 
     @cached_property
     def test_sha256(self) -> str:

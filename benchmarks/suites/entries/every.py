@@ -136,7 +136,7 @@ def training_entry(entry: Entry, algorithm: str) -> Entry:
     """What a router that meets `entry` is trained on: another entry, or the algorithm's family."""
     family = SCENARIO.get(algorithm)
     if family is None:
-        return ENTRIES[entry.trained_on or entry.id]
+        return ENTRIES[entry.trained_on] if entry.trained_on else entry
     return Entry(family, family, frozenset({"main"}))
 
 

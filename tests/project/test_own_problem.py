@@ -1,0 +1,190 @@
+"""A problem of one's own, from the command line alone: trained on, compared, recorded, moved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.runs.card import read_card
+from benchmarks.cli import main
+from benchmarks.evaluation.row_files import read_rows
+from llmroute_env import LLMRouteEnv, load_problem
+from llmroute_env.recording.serialization import config_sha256, read_config
+
+PROBLEM = """
+scenario = "stable"
+trace = "own.csv"
+profile = "gpu.toml"
+window_s = 2
+shed_expired = false
+deadline.deadline_s = 0.5
+"""
+PROFILE = 'name = "mine"\nextends = "opt-h100"\nmodels = [{name = "opt-1.3b", base_s = 0.02}]\n'
+HERE = ("--env", "problem.toml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a problem, its profile and its trace: 20 requests/s for 200 s."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "problem.toml").write_text(PROBLEM)
+    (folder / "gpu.toml").write_text(PROFILE)
+    arrivals = np.sort(np.random.default_rng(0).uniform(0, 200, 4000))
+    (folder / "own.csv").write_text("arrival_s\n" + "".join(f"{t:.6f}\n" for t in arrivals))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def moved(folder: Path, *names: str) -> Path:
+    """Another folder with only the trace and what is named."""
+    other = folder.parent / f"elsewhere-{names[0]}"
+    other.mkdir()
+    shutil.copy(folder / "own.csv", other)
+    for name in names:
+        (shutil.copytree if (folder / name).is_dir() else shutil.copy)(folder / name, other / name)
+    return other
+
+
+def change_trace(path: Path) -> None:
+    path.write_text(path.read_text() + "201.0\n")
+
+
+def last_row(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    """The run directory of a short training on the problem."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        options = ("--timesteps", "2048", "--no-reference", "--out", "run")
+        assert main(["train", "ddqn", *HERE, *options]) == 0
+    return folder / "run"
+
+
+def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "opt-125m", *HERE, "--episodes", "2", "--json"]) == 0
+    row = last_row(capsys)
+    assert row["scenario"] == "problem"
+    assert row["requests"] == pytest.approx(2 * 2 * 20, rel=0.4)
+    words = ("--scenario", "stable", "--trace", "own.csv", "--profile", "gpu.toml")
+    sets = ("--set", "window_s=2", "shed_expired=false", "--set", "deadline.deadline_s=0.5")
+    assert main(["evaluate", "opt-125m", *words, *sets, "--episodes", "2", "--json"]) == 0
+    assert last_row(capsys) == row | {"scenario": "stable"}
+    assert main(["evaluate", "opt-125m", *HERE, "--load", "2", "--episodes", "2", "--json"]) == 0
+    assert last_row(capsys)["requests"] > 2 * row["requests"]
+
+
+def test_splits_share_no_request(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = ("--set", "window_s=inf")
+    requests = {}
+    for split in ("train", "validation", "test", "all"):
+        options = ("--split", split, "--episodes", "1", "--json")
+        assert main(["evaluate", "opt-125m", *HERE, *options, *whole]) == 0
+        requests[split] = last_row(capsys)["requests"]
+    assert requests["all"] == 4000
+    assert requests["train"] + requests["validation"] + requests["test"] == 4000
+    assert requests["train"] == pytest.approx(2400, abs=100)
+
+
+def test_train_keeps_the_content_and_resume_refuses_another(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = read_card(run).fields
+    assert fields["profile"]["models"][1]["batch_latency_s"][0] == pytest.approx(0.020638)
+    assert fields["workload"]["paths"] == ["own.csv"]
+    other = moved(run.parent, "run")
+    shutil.copy("problem.toml", other)
+    shutil.copy("gpu.toml", other)
+    options = ("--no-reference", "--resume", "--timesteps", "2048", "--out", str(other / "run"))
+    there = ("--env", str(other / "problem.toml"))
+    assert main(["train", "ddqn", *there, *options]) == 0
+    (other / "gpu.toml").write_text(PROFILE.replace("0.02", "0.03"))
+    assert main(["train", "ddqn", *there, *options]) == 2
+    assert "fields: got " in capsys.readouterr().err
+    shutil.copy("gpu.toml", other)
+    change_trace(other / "own.csv")
+    assert main(["train", "ddqn", *there, *options]) == 2
+
+
+def test_a_trained_router_is_evaluated_without_its_trace(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        options = ("--scenario", "stable", "--profile", "opt-h100", "--episodes", "1", "--json")
+        assert main(["evaluate", "run", *options]) == 0
+    assert 0 < last_row(capsys)["utility_of_peak"]["mean"] <= 1
+
+
+def test_record_and_replay_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["record", "largest-feasible", *HERE, "--out", "card.json"]) == 0
+    card = json.loads(Path("card.json").read_text())
+    own = LLMRouteEnv(**load_problem("problem.toml"), split="test").config
+    assert config_sha256(own) == config_sha256(read_config(card["config"]))
+    monkeypatch.chdir(moved(folder, "card.json"))
+    assert main(["replay", "card.json"]) == 0
+    assert "identical" in capsys.readouterr().out
+    change_trace(Path("own.csv"))
+    assert main(["replay", "card.json"]) == 2
+    assert "trace own.csv: its content has changed: got sha256" in capsys.readouterr().err
+
+
+def test_timeline_and_export(run: Path) -> None:
+    assert main(["timeline", "largest-feasible", *HERE, "--out", "timeline.json"]) == 0
+    pytest.importorskip("onnx")
+    assert main(["export", "run", *HERE, "--out", "router.onnx"]) == 0
+    assert main(["evaluate", "router.onnx", *HERE, "--episodes", "1"]) == 0
+
+
+def test_tune_refuses_another_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    options = ("--trials", "1", "--timesteps", "2048", "--out", "study")
+    assert main(["tune", "ddqn", *HERE, *options]) == 0
+    assert main(["tune", "ddqn", *HERE, *options]) == 0
+    capsys.readouterr()
+    assert main(["tune", "ddqn", *HERE, "--load", "8", *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "fields: got " in said.err
+    assert "or another --out" in said.err
+
+
+def test_bench_and_validate_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--episodes", "2", "--timesteps", "2048", "--workers", "0", "--out", "bench")
+    assert main(["bench", "testing", *HERE, *options]) == 0
+    rows = read_rows(Path("bench"))
+    assert {row["entry"] for row in rows} == {"own"}
+    assert {row["agent"] for row in rows} == {"random", "opt-6.7b", "largest-feasible", "ddqn"}
+    assert Path("bench/report.html").exists()
+    assert main(["bench", "testing", *HERE, "--load", "3", *options]) == 2
+    assert "which holds another suite" in capsys.readouterr().err
+    monkeypatch.chdir(moved(folder, "bench"))
+    assert main(["validate", "bench", "--workers", "0"]) == 0
+    assert "confirmed" in capsys.readouterr().out
+    change_trace(Path("own.csv"))
+    assert main(["validate", "bench", "--workers", "0"]) == 2
+    assert "its content has changed" in capsys.readouterr().err
+
+
+def test_a_card_of_a_profile_file_is_replayed_without_it(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    options = ("--scenario", "stable", "--set", "window_s=1", "--out", "profile-card.json")
+    assert main(["record", "largest-feasible", "--profile", "gpu.toml", *options]) == 0
+    monkeypatch.chdir(moved(folder, "profile-card.json"))
+    assert main(["replay", "profile-card.json"]) == 0
