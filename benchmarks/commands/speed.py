@@ -17,6 +17,8 @@ from benchmarks.commands.options import UNCHANGED, Environment
 class Rates:
     """Measure how fast the environment is, beside CartPole's, in one run."""
 
+    environment: Environment = UNCHANGED
+    """Which."""
     json: bool = False
     """Print one JSON object as the last line."""
     rounds: int = 5
@@ -29,7 +31,9 @@ class Rates:
         from benchmarks.speed.rates import Effort, measure
         from benchmarks.speed.tables import show_rates
 
-        put_out(measure(Effort(self.rounds, self.seconds)), self.json, show_rates)
+        problem = self.environment.problem()
+        figures = measure(Effort(self.rounds, self.seconds), problem.scenario, **problem.fields)
+        put_out(figures, self.json, show_rates)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ import llmroute_env  # noqa: F401 - registers the ids
 from agents.compiled import policies as compiled_policies
 from agents.runs.plan import Plan
 from agents.training.training import train
+from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import State
+from llmroute_env.problem import USUAL
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 
@@ -48,22 +50,31 @@ class Effort:
     train_decisions: int = 200_000
 
 
-def measure(effort: Effort) -> dict[str, Any]:
-    """All figures, as `llmroute speed rates --json` prints them."""
-    pairs = {"single": compare(single("LLMRoute-v0"), single("CartPole-v1"), effort)}
+def measure(effort: Effort, scenario: str = USUAL, **fields: Any) -> dict[str, Any]:
+    """All figures, as `llmroute speed rates --json` prints them.
+
+    `scenario` and `fields` of EnvConfig make the environment, but for `heuristic_requests_per_s`,
+    which is of `stable` unless something is said, and the times of the first step.
+    """
+    own: dict[str, Any] = {"scenario": scenario, **fields}
+    usual = not fields and scenario == USUAL
+    walked = configure("stable") if usual else configure(scenario, **fields)
+    pairs = {"single": compare(single("LLMRoute-v0", **own), single("CartPole-v1"), effort)}
     for envs in ENVS:
-        ours, theirs = vector("LLMRoute-v0", envs), vector("CartPole-v1", envs)
+        ours, theirs = vector("LLMRoute-v0", envs, **own), vector("CartPole-v1", envs)
         pairs[str(envs)] = compare(ours, theirs, effort)
     return {
         "env_steps_per_s": {name: pair[0] for name, pair in pairs.items()},
         "cartpole_steps_per_s": {name: pair[1] for name, pair in pairs.items()},
         "ratio": {name: pair[2] for name, pair in pairs.items()},
-        "two_threads": {str(envs): gain_of_two_threads(envs, effort) for envs in SHARED},
+        "two_threads": {str(envs): gain_of_two_threads(envs, effort, own) for envs in SHARED},
         "heuristic_requests_per_s": statistics.median(
-            rate(heuristic(), effort.seconds) for _ in range(effort.rounds)
+            rate(heuristic(walked), effort.seconds) for _ in range(effort.rounds)
         ),
-        "train_steps_per_s": {name: training_rate(name, effort) for name in LEARNERS},
-        "bytes_per_env": bytes_per_env(),
+        "train_steps_per_s": {
+            name: training_rate(name, effort, scenario, fields) for name in LEARNERS
+        },
+        "bytes_per_env": bytes_per_env(configure(scenario, **fields)),
         "compile_s": compile_times(),
         "import_s": import_time(),
     }
@@ -88,15 +99,15 @@ def compare(ours: Stepper, theirs: Stepper, effort: Effort) -> tuple[float, floa
     return mine, other, statistics.median(a / b for a, b in pairs)
 
 
-def gain_of_two_threads(envs: int, effort: Effort) -> float:
-    """Steps/s with two threads over those with one."""
-    two, one = (vector("LLMRoute-v0", envs, threads=threads) for threads in (2, 1))
+def gain_of_two_threads(envs: int, effort: Effort, own: Mapping[str, Any]) -> float:
+    """Steps/s with two threads over those with one, in the environment `own`."""
+    two, one = (vector("LLMRoute-v0", envs, threads=threads, **own) for threads in (2, 1))
     return compare(two, one, effort)[2]
 
 
-def single(name: str) -> Stepper:
+def single(name: str, **options: Any) -> Stepper:
     """100 steps of one env through `gymnasium.make`, random actions drawn beforehand."""
-    env = gymnasium.make(name)
+    env = gymnasium.make(name, **options)
     env.reset(seed=0)
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(100)]
@@ -127,9 +138,8 @@ def vector(name: str, envs: int, **options: Any) -> Stepper:
     return steps
 
 
-def heuristic(envs: int = 64) -> Stepper:
-    """Whole episodes of `stable` at load 1 under largest-feasible, compiled into the loop."""
-    config = configure("stable")
+def heuristic(config: EnvConfig, envs: int = 64) -> Stepper:
+    """Whole episodes under largest-feasible, compiled into the loop."""
     policy = compiled_policies.largest_feasible(config, 0.2)
     simulation = Simulation(config, envs, logs_completions=False)
     everyone = np.ones(envs, np.bool_)
@@ -143,10 +153,18 @@ def heuristic(envs: int = 64) -> Stepper:
     return steps
 
 
-def training_rate(algorithm: str, effort: Effort) -> float | None:
+def training_rate(
+    algorithm: str, effort: Effort, scenario: str, fields: Mapping[str, Any]
+) -> float | None:
     """Decisions per second of a whole training run, validations included; None if not installed."""
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(Path(folder) / "run", decisions=effort.train_decisions, algorithm=algorithm)
+        plan = Plan(
+            Path(folder) / "run",
+            scenario,
+            fields,
+            decisions=effort.train_decisions,
+            algorithm=algorithm,
+        )
         start_s = time.perf_counter()
         try:
             result = train(plan, shows_progress=False)
@@ -155,9 +173,9 @@ def training_rate(algorithm: str, effort: Effort) -> float | None:
         return result.decisions / (time.perf_counter() - start_s)
 
 
-def bytes_per_env() -> int:
+def bytes_per_env(config: EnvConfig) -> int:
     """Memory in use per env, after a while: what slots never used are not touched."""
-    simulation = Simulation(configure("unpredictable-1"), 64)
+    simulation = Simulation(config, 64)
     simulation.begin(np.arange(64, dtype=np.uint64))
     rng = np.random.default_rng(0)
     for _ in range(2000):

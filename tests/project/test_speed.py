@@ -35,11 +35,13 @@ def test_rates_and_their_ratio(monkeypatch: pytest.MonkeyPatch):
 
 def test_memory_in_use_is_far_below_what_the_queues_could_hold():
     simulation = rates.Simulation(rates.configure("unpredictable-1"))
-    assert 1000 < rates.bytes_per_env() < simulation.state.nbytes / 2
+    assert (
+        1000 < rates.bytes_per_env(rates.configure("unpredictable-1")) < simulation.state.nbytes / 2
+    )
 
 
 def test_a_compiled_heuristic_routes_whole_episodes():
-    routed = rates.heuristic(envs=2)()
+    routed = rates.heuristic(rates.configure("stable"), envs=2)()
     assert 2 * 0.9 * 30 * 227 < routed < 2 * 1.1 * 30 * 227
 
 
