@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import tomllib
 import typing
@@ -64,7 +65,7 @@ def read_tables(path: str | Path) -> dict[str, Any]:
         tables["profile"] = str(folder / profile)
     if "trace" in tables:
         tables["trace"] = [
-            str(folder / name) if (folder / name).is_file() else name
+            str(folder / name) if os.path.isfile(folder / name) else name
             for name in names_of(tables["trace"])
         ]
     return tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ class TraceFile:
     def found(self, path: str) -> Path:
         """Where a file is: where it was, or in the folder that one is in."""
         places = [Path(path)] + [Path(Path(path).name)] * (self.sha256 != "")
-        here = next((place for place in places if place.is_file()), None)
+        here = next((place for place in places if os.path.isfile(place)), None)
         if here is None:
             recorded = f", with the sha256 {self.sha256}" if self.sha256 else ""
             accepted = f"an existing file{recorded}, or one of {', '.join(catalog.NAMES)}"

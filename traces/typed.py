@@ -18,7 +18,15 @@ import numpy as np
 
 from traces.errors import InputError
 
-SCALARS = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+MOST = 2**53
+"""Of an integer: beyond it, numbers of JSON and floats are no longer told apart."""
+
+SCALARS = {
+    bool: "true or false",
+    int: "an integer of at most 2**53",
+    float: "a number",
+    str: "a text",
+}
 
 
 @cache
@@ -80,6 +88,8 @@ def fit(value: Any, hint: Any) -> Any:
 
 def is_scalar(value: Any, kind: type[Any]) -> bool:
     """Whether a value is a flag, an integer, a number or a text: one rule for all fields."""
+    if kind is int and isinstance(value, int) and abs(value) > MOST:
+        return False
     if kind is not float or not isinstance(value, int):
         return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     try:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces import catalog, operations
-from traces.errors import TraceError
+from traces.errors import TraceError, require
 from traces.lengths import as_measured, has_lengths
 from traces.processes import arrivals, modulated, regimes
 from traces.processes.regimes import Regimes
@@ -28,6 +28,22 @@ SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
 """Shares of the time span: train, validation, test, one after the other."""
 
 SPLIT_NAMES = ("train", "validation", "test")
+
+
+CVS, LENGTHS_S = (1e-3, 1e3), (1e-3, 1e6)
+"""What gaps can be drawn with, and how long a minute, a second or a bin of a source may become."""
+
+
+def check_cv(cv: float) -> None:
+    """Raise a TraceError unless gaps can have this coefficient of variation."""
+    low, high = CVS
+    require(low <= cv <= high, "cv", cv, f"{low:g} to {high:g}")
+
+
+def check_length(name: str, length_s: float) -> None:
+    """Raise a TraceError unless so much time can be given another length."""
+    low, high = LENGTHS_S
+    require(low <= length_s <= high, name, length_s, f"{low:g} to {high:g} seconds")
 
 
 class Workload(Protocol):
@@ -63,6 +79,7 @@ class GammaArrivals:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_cv(self.cv)
 
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests at a constant rate, without lengths."""
@@ -87,6 +104,11 @@ class CountsReplay:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_cv(self.cv)
+        check_length("minute_s", self.minute_s)
+        require(self.functions >= 1, "functions", self.functions, ">= 1")
+        valid = 0 <= self.min_count_cv < np.inf
+        require(valid, "min_count_cv", self.min_count_cv, "a finite number >= 0")
 
     def minute_counts(self) -> NDArray[np.int64]:
         """Per-minute totals of the chosen functions."""
@@ -104,6 +126,8 @@ class CountsReplay:
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """The calls of the chosen functions as requests, without lengths."""
         counts = self.minute_counts()
+        accepted = "a lower one, that some function reaches"
+        require(bool(counts.any()), "min_count_cv", self.min_count_cv, accepted)
         scaled = counts * (rate_per_s * self.minute_s / counts.mean())
         times = arrivals.counts_to_arrivals(scaled, self.minute_s, self.cv, rng)
         return of_times(times, len(counts) * self.minute_s, self)
@@ -125,6 +149,8 @@ class RegimeSwitching:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_length("bin_s", self.bin_s)
+        check_length("minute_s", self.minute_s)
 
     def fitted(self) -> Regimes:
         """The regimes of the source."""
@@ -132,6 +158,7 @@ class RegimeSwitching:
 
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests whose rate switches between the fitted regimes, without lengths."""
+        arrivals.check_rate(rate_per_s, self.span_s)
         found = self.fitted()
         rates = [rate_per_s * rate / found.mean for rate in found.rates]
         bin_s = self.bin_s * self.minute_s / 60.0
@@ -160,10 +187,12 @@ class TraceReplay:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_length("second_s", self.second_s)
 
     def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
         """Requests of the source with their own lengths, which their copies share."""
         trace = operations.rescale_time(catalog.load(self.source), self.second_s)
+        arrivals.check_rate(rate_per_s, trace.span_s)
         return operations.rescale_rate(trace, rate_per_s, rng)
 
 

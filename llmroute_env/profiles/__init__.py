@@ -114,7 +114,9 @@ def tables(name: str) -> dict[str, Any]:
 def _read(name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(_text(name))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"profile {name!r}: {error}; accepted: a TOML file") from error
 
 
