@@ -8,7 +8,7 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -24,10 +24,15 @@ DIFFERENT = 1
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Run a router on held-out episodes; episode i of a seed is the same for every router."""
+    """Run routers on held-out episodes; episode i of a seed is the same for every router.
 
-    agent: tyro.conf.Positional[str]
-    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    A heuristic has the setting that is best on validation episodes: those of the scenarios come
+    with the package, those of a problem of your own are found once. NAME=VALUE sets another.
+    """
+
+    agent: tyro.conf.Positional[tuple[str, ...]]
+    """Heuristics, pretrained:NAME (an unknown one lists all), run directories or ONNX files;
+    several are compared with the first."""
     environment: Environment = UNCHANGED
     """On what."""
     episodes: int = 32
@@ -36,23 +41,52 @@ class Evaluate:
     """Of the episodes."""
     split: str | None = None
     """Part of the arrivals that episodes are cut from: train, validation, test (usual) or all."""
+    tuned: Path = Path("runs/tuned")
+    """Folder of the settings that were found for problems of your own."""
     json: bool = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
-        """Run the router and print a table or JSON."""
-        from agents.loading import load
-        from benchmarks.evaluation.runner import evaluate, summarise
-        from benchmarks.tables import show
+        """Run the routers and print a table or JSON."""
+        from benchmarks.evaluation.runner import differences, evaluate, summarise
+        from benchmarks.evaluation.settings import choose
+        from llmroute_env.specs import require
 
+        require(bool(self.agent), "agent", self.agent, "at least one router")
         problem = self.environment.problem()
         config = problem.config(self.split)
-        evaluation = evaluate(load(self.agent, config), config, self.episodes, self.seed)
-        row = {**summarise(evaluation, problem.title), "agent": self.agent}
+        routers = [choose(name, config, self.tuned) for name in self.agent]
+        found = [evaluate(router.agent, config, self.episodes, self.seed) for router in routers]
+        rows = [
+            summarise(evaluation, problem.title)
+            | {"agent": name, "setting": router.setting, "setting_from": router.source}
+            for name, router, evaluation in zip(self.agent, routers, found, strict=True)
+        ]
+        paired = [
+            {"agent": name, "minus": self.agent[0], "utility_of_peak": difference._asdict()}
+            for name, difference in zip(self.agent[1:], differences(found), strict=True)
+        ]
         if self.json:
-            print(json_format.dumps(row))
+            print(
+                json_format.dumps({"routers": rows, "differences": paired} if paired else rows[0])
+            )
         else:
-            show([row])
+            said = [router.words(name) for name, router in zip(self.agent, routers, strict=True)]
+            print_comparison(rows, paired, [words for words in said if words is not None])
+
+
+def print_comparison(
+    rows: list[dict[str, Any]], paired: list[dict[str, Any]], said: list[str]
+) -> None:
+    """A table of routers, their settings, and how they differ from the first."""
+    from benchmarks.tables import show
+
+    show(rows)
+    for line in said:
+        print(line)
+    for row in paired:
+        mean, low, high = row["utility_of_peak"].values()
+        print(f"{row['agent']} - {row['minus']}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
 
 
 @dataclass(frozen=True)
@@ -78,11 +112,11 @@ class EpisodeChoice:
         import numpy as np
 
         from agents.base import for_agent
-        from agents.loading import load
+        from benchmarks.evaluation.settings import make
         from llmroute_env.recording.recording import play
 
         config = self.environment.problem().config(self.split)
-        agent = load(agent_name, config)
+        agent = make(agent_name, config)
         config = for_agent(config, agent)
         agent.begin(1, np.random.default_rng(self.seed))
         return config, play(config, self.seed, agent.act, self.steps)
@@ -93,7 +127,8 @@ class Record:
     """Write a run card: one episode of a router, which `llmroute replay` plays again."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    """A heuristic, NAME or NAME=VALUE, pretrained:NAME (an unknown one lists all), a run directory
+    or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("run-card.json")
@@ -148,7 +183,8 @@ class Timeline:
     """Write an episode as a trace for ui.perfetto.dev."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic, pretrained:NAME (an unknown one lists all), a run directory or an ONNX file."""
+    """A heuristic, NAME or NAME=VALUE, pretrained:NAME (an unknown one lists all), a run directory
+    or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("timeline.json")

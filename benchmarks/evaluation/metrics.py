@@ -12,6 +12,9 @@ from llmroute_env.dynamics.state import LATE, Records
 WINDOW_S = 1.0
 """Length of the windows whose utility is compared with its peak; ours, the paper states none."""
 
+WINDOWS_S = (1.0, 5.0, 10.0)
+"""Lengths by which `evaluate` reports windows near the peak."""
+
 THRESHOLDS = (0.96, 0.98, 0.99)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,14 @@ from agents.base import Agent, for_agent
 from agents.compiled.policies import RunsCompiled, walk_all
 from agents.heuristics.lookahead import SeesState
 from benchmarks.evaluation.intervals import Interval, independent_windows
-from benchmarks.evaluation.metrics import THRESHOLDS, WINDOW_S, latencies_s, windows_near_peak
-from benchmarks.evaluation.stats import bootstrap_mean
+from benchmarks.evaluation.metrics import (
+    THRESHOLDS,
+    WINDOW_S,
+    WINDOWS_S,
+    latencies_s,
+    windows_near_peak,
+)
+from benchmarks.evaluation.stats import bootstrap_mean, paired_difference
 from benchmarks.evaluation.windows import tape_windows_s
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import COMPLETION, Records, allocate_log
@@ -129,8 +135,7 @@ def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]
 def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
     """The evaluation as one JSON-ready object: means over episodes, quantiles over requests."""
     runs = evaluation.episodes
-    windows = [windows_near_peak(r.completions, evaluation.config, WINDOW_S) for r in runs]
-    whole = max(sum(counts["windows"] for counts in windows), 1)
+    windows = {f"{length_s:g}": near_peak(evaluation, length_s) for length_s in WINDOWS_S}
     latency_s = np.concatenate([latencies_s(r.completions) for r in runs])
     p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]) if len(latency_s) else (None, None)
     requests = int(evaluation.values("requests").sum())
@@ -146,12 +151,29 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         "rejected": float(evaluation.values("rejected").sum() / requests),
         "shed": float(evaluation.values("shed").sum() / requests),
         "share": _mean_share(evaluation),
-        "windows_at_least": {
-            str(t): sum(counts[str(t)] for counts in windows) / whole for t in THRESHOLDS
-        },
+        "windows_at_least": windows[f"{WINDOW_S:g}"],
+        "windows": windows,
         "p50_s": None if p50_s is None else float(p50_s),
         "p99_s": None if p99_s is None else float(p99_s),
     }
+
+
+def near_peak(evaluation: Evaluation, window_s: float) -> dict[str, float]:
+    """Share of the windows of all episodes that reach each of THRESHOLDS."""
+    config = evaluation.config
+    counts = [windows_near_peak(r.completions, config, window_s) for r in evaluation.episodes]
+    whole = max(sum(count["windows"] for count in counts), 1)
+    return {str(t): sum(count[str(t)] for count in counts) / whole for t in THRESHOLDS}
+
+
+def differences(evaluations: Sequence[Evaluation]) -> list[Interval]:
+    """Utility of peak of each evaluation minus that of the first, paired by episode."""
+    first, *others = evaluations
+    rng = np.random.default_rng(first.seed)
+    theirs, windows_s = first.values("utility_of_peak"), first.windows_s
+    return [
+        paired_difference(own.values("utility_of_peak"), theirs, rng, windows_s) for own in others
+    ]
 
 
 def _mean_share(evaluation: Evaluation) -> dict[str, float]:

@@ -14,6 +14,9 @@ from llmroute_env.specs import require
 
 BEST_SINGLE = "best-single"
 
+FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
+"""Controls that look ahead, and the tuned control that they follow."""
+
 
 @dataclass(frozen=True)
 class Tuned:

@@ -24,12 +24,13 @@ from agents.heuristics.table import CONTROLS
 from agents.loading import is_heuristic, run_of, shipped
 from agents.settings.presets import SETTINGS
 from benchmarks.evaluation.row_files import ROWS, SUITE
+from benchmarks.evaluation.tuned_controls import FOLLOWED
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
 from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.measure_looseness import MeasureLooseness
-from benchmarks.suites.suite import FOLLOWED, TUNED, UNTUNED, Suite
+from benchmarks.suites.suite import TUNED, UNTUNED, Suite
 from benchmarks.suites.workers import Workers, run_cells
 from llmroute_env.recording.files import alone, write_atomically
 from llmroute_env.recording.serialization import anywhere, to_plain

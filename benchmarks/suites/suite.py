@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.heuristics.tuning import STRONGEST
 from agents.settings.presets import ABLATIONS
+from benchmarks.evaluation.tuned_controls import FOLLOWED
 from benchmarks.suites.entries.entry import OWN, Entry
 from benchmarks.suites.entries.every import ENTRIES, tagged
 from llmroute_env.recording.serialization import to_plain
@@ -26,8 +27,6 @@ TUNED = (
     "steep-pair",
 )
 """Controls whose setting is found on validation episodes."""
-FOLLOWED = {"rollout": "largest-feasible", "hindsight": "priced-pair"}
-"""Controls that look ahead, and the tuned control that they follow."""
 LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 

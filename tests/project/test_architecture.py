@@ -28,7 +28,7 @@ BENCHMARKS = (
     ("report.paper.static",),
     ("report.paper.summary",),
     ("report",),
-    ("demo", "latency", "pretrained", "problem_table", "reference_levels", "study"),
+    ("demo", "latency", "pretrained", "problem_table", "reference_levels", "study", "tuned"),
     ("commands",),
     ("cli",),
 )

@@ -27,7 +27,16 @@ KEYS = {
     "windows_at_least",
     "p50_s",
     "p99_s",
+    "setting",
+    "setting_from",
+    "windows",
 }
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where settings that are found for other problems are kept."""
+    monkeypatch.chdir(tmp_path)
 
 
 def words(commands: dict, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -234,5 +243,6 @@ def test_help_imports_neither_numba_nor_torch():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('numba', 'torch', 'gymnasium', 'matplotlib') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

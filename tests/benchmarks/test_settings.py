@@ -1,0 +1,135 @@
+"""Heuristics at their best: settings that the harness found, and which one an evaluation used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.heuristics.table import TUNABLE
+from benchmarks.cli import main
+from benchmarks.evaluation import settings
+from benchmarks.evaluation.metrics import windows_near_peak
+from benchmarks.evaluation.runner import evaluate
+from benchmarks.evaluation.settings import EPISODES, WINDOW_S, choose, fingerprint, shipped
+from benchmarks.evaluation.tuned_controls import FOLLOWED, tune
+from llmroute_env import SCENARIOS, ConfigError, configure
+
+FEW = ("--scenario", "stable", "--set", "window_s=2", "load=2", "--episodes", "3", "--json")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_a_setting_of_every_heuristic(name: str) -> None:
+    key = fingerprint(SCENARIOS[name].config)
+    assert key in shipped(), "a scenario changed: run `python -m benchmarks.tuned`"
+    for control in TUNABLE:
+        found = shipped()[key][control]
+        assert (found["episodes_each"], found["window_s"]) == (EPISODES, WINDOW_S)
+        best = max(found["scores"], key=lambda pair: pair[1])
+        assert [found["setting"], found["validation_score"]] == best
+        assert [value for value, _ in found["scores"]] == list(TUNABLE[control].grid)
+
+
+@pytest.mark.parametrize("control", ["largest-feasible", "priced-pair"])
+def test_the_harness_finds_what_is_kept(control: str) -> None:
+    config = SCENARIOS["stable"].config
+    again = tune(control, config, EPISODES, WINDOW_S).to_json()
+    kept = shipped()[fingerprint(config)][control]
+    assert again["setting"] == kept["setting"]
+    assert np.allclose(again["scores"], kept["scores"], rtol=0, atol=1e-9)
+
+
+def test_a_name_has_the_setting_of_its_scenario_and_a_value_another() -> None:
+    for scenario in ("stable", "unpredictable-1"):
+        config = configure(scenario, split="test")
+        kept = shipped()[fingerprint(config)]["largest-feasible"]["setting"]
+        found = choose("largest-feasible", config, Path("none"))
+        assert (found.setting, found.source) == (kept, f"tuned for {scenario}")
+        assert found.agent.margin == kept
+    given = choose("largest-feasible=0.45", config, Path("none"))
+    assert (given.agent.margin, given.setting, given.source) == (0.45, 0.45, "as given")
+    assert given.words("largest-feasible=0.45") == "largest-feasible: margin 0.45, as given"
+    assert choose("opt-1.3b", config, Path("none")).setting is None
+    assert not Path("none").exists()
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_who_looks_ahead_follows_the_tuned_one(name: str) -> None:
+    config = configure("stable")
+    kept = shipped()[fingerprint(config)][FOLLOWED[name]]["setting"]
+    assert choose(name, config, Path("none")).setting == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("largest-feasible=much", "agent: got 'largest-feasible=much'; accepted: NAME=VALUE with"),
+        ("largest-feasible=", "agent: got 'largest-feasible='; accepted: NAME=VALUE with"),
+        ("largest-feasible=2", "largest-feasible margin: got 2.0; accepted: a share"),
+        ("largest-feasible=nan", "largest-feasible margin: got nan; accepted: a share"),
+        ("opt-125m=1", "setting: got 1.0; accepted: none for 'opt-125m'"),
+        ("nix=1", "agent: got 'nix=1'; accepted: a run directory"),
+    ],
+)
+def test_bad_settings_are_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choose(name, configure("stable"), Path("none"))
+
+
+def test_a_problem_of_ones_own_is_tuned_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(settings, "EPISODES", 2)
+    config = configure("stable", load=9.0, window_s=1.0)
+    first = choose("largest-feasible", config, tmp_path / "tuned")
+    assert "largest-feasible: tuned on validation episodes, once for" in capsys.readouterr().err
+    path = tmp_path / "tuned" / f"{fingerprint(config)[:16]}.json"
+    assert first.setting == json.loads(path.read_text())["largest-feasible"]["setting"]
+    assert first.setting == tune("largest-feasible", config, 2, WINDOW_S).setting
+    assert choose("largest-feasible", config, tmp_path / "tuned").setting == first.setting
+    assert capsys.readouterr().err == ""
+    choose("priced-pair", config, tmp_path / "tuned")
+    assert json.loads(path.read_text()).keys() == {"largest-feasible", "priced-pair"}
+
+
+def test_several_routers_are_compared_on_the_same_episodes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("opt-1.3b", "largest-feasible=0.2", "largest-feasible=0.5", "opt-125m")
+    assert main(["evaluate", *names, *FEW]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["agent"] for row in told["routers"]] == list(names)
+    assert [row["setting"] for row in told["routers"]] == [None, 0.2, 0.5, None]
+    assert len({row["requests"] for row in told["routers"]}) == 1
+    first = told["routers"][0]["utility_of_peak"]["mean"]
+    for row, difference in zip(told["routers"][1:], told["differences"], strict=True):
+        assert (difference["agent"], difference["minus"]) == (row["agent"], "opt-1.3b")
+        paired = difference["utility_of_peak"]
+        assert paired["mean"] == pytest.approx(row["utility_of_peak"]["mean"] - first)
+        assert paired["ci_low"] <= paired["mean"] <= paired["ci_high"]
+    assert main(["evaluate", *names[:2], *FEW[:-1]]) == 0
+    printed = capsys.readouterr().out
+    assert "largest-feasible: margin 0.2, as given" in printed
+    assert "largest-feasible=0.2 - opt-1.3b: " in printed
+    assert main(["evaluate", *FEW]) == 2
+    assert "agent: got (); accepted: at least one router" in capsys.readouterr().err
+
+
+def test_windows_of_three_lengths_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--scenario", "stable", "--episodes", "2", "--set", "load=2", "--json")
+    assert main(["evaluate", "largest-feasible=0.3", *options]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["windows"].keys() == {"1", "5", "10"}
+    assert told["windows"]["1"] == told["windows_at_least"]
+    config = configure("stable", load=2, split="test")
+    run = evaluate(choose("largest-feasible=0.3", config, Path("none")).agent, config, 2, 0)
+    counts = [windows_near_peak(e.completions, run.config, 5.0) for e in run.episodes]
+    share = sum(c["0.96"] for c in counts) / sum(c["windows"] for c in counts)
+    assert told["windows"]["5"]["0.96"] == share
