@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.state import State
@@ -17,6 +18,7 @@ from llmroute_env.rendering.renderer import (
     Renderer,
     check_mode,
 )
+from llmroute_env.route_spec import RouteSpec
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation, as_integer
 
@@ -73,6 +75,8 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         "render_fps": RENDER_FPS,
     }
 
+    _spec: RouteSpec | None = None
+
     def __init__(
         self, scenario: str = "unpredictable-1", render_mode: str | None = None, **fields: Any
     ) -> None:
@@ -92,6 +96,15 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         self.action_space = spaces.Discrete(self.config.actions)
         self._seeded = self._pending = False
         self._all = np.ones(1, np.bool_)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What `gymnasium.make` was told; its `to_json` keeps fields of every type."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = None if spec is None else RouteSpec.of(spec)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
+from llmroute_env.recording.serialization import from_plain
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
 from traces.tasks import AbruptMix
-from traces.typed import nearest
+from traces.typed import conform, nearest
 from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 
 
@@ -150,12 +152,16 @@ def rate_spread(name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def configure(name: str, **fields: Any) -> EnvConfig:
+def configure(name: str, plain: Mapping[str, Any] | None = None, **fields: Any) -> EnvConfig:
     """The configuration of scenario `name` with some fields of EnvConfig replaced.
+
+    `plain` are further fields as plain data (serialization.to_plain), as from JSON.
 
     Raises:
         ConfigError: unknown scenario or field, or a value that a field does not accept.
     """
+    if plain is not None:
+        fields = from_plain(conform(plain, dict[str, Any], "plain", ConfigError), "plain") | fields
     known = [field.name for field in dataclasses.fields(EnvConfig)]
     for field in fields:
         if field not in known:

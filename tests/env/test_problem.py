@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from llmroute_env import (
     SCENARIOS,
@@ -264,3 +265,23 @@ def test_a_changed_trace_is_written_in_full(tmp_path: Path) -> None:
     plain = to_plain(configure("stable", workload=part, load=None))
     assert plain["workload"]["$type"] == "Trace"
     assert "zlib" in plain["workload"]["arrival_s"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"load": (1.0, 4.0)},
+        {"deadline": Deadline(0.3), "window_s": float("inf")},
+        {"pools": (Pool(2),), "scenario": "soft", "render_mode": "ansi"},
+        {"mix": TaskMix((1.0, 0.0, 0.0, 0.0)), "max_batch": {"opt-6.7b": 4}},
+    ],
+)
+def test_a_specification_as_json_makes_the_environment_again(fields: dict[str, Any]) -> None:
+    env = gymnasium.make("LLMRoute-v0", **fields)
+    assert env.spec is not None
+    assert env.spec.kwargs == fields
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    configs = [e.unwrapped.config for e in (env, again)]  # type: ignore[attr-defined]
+    assert configs[0] == configs[1]
+    assert again.render_mode == env.render_mode

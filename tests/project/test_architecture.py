@@ -11,6 +11,7 @@ ROOMS = ("traces", "llmroute_env", "agents", "benchmarks")
 FACES_GYMNASIUM = {
     "llmroute_env/__init__.py",
     "llmroute_env/env.py",
+    "llmroute_env/route_spec.py",
     "llmroute_env/vector_env.py",
     "llmroute_env/rendering/renderer.py",
 }
@@ -61,7 +62,8 @@ FLOORS = {
         "dynamics profiles",
         "config",
         "simulation",
-        "recording rendering scenarios",
+        "recording rendering",
+        "route_spec scenarios",
         "problem",
         "env vector_env",
     ),

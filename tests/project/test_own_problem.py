@@ -84,6 +84,23 @@ def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     assert last_row(capsys)["requests"] > 2 * row["requests"]
 
 
+def test_heuristics_are_tuned_to_it_once(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.evaluation.settings.EPISODES", 2)
+    names = ("largest-feasible", "opt-125m", "priced-pair=0.01")
+    arguments = ("evaluate", *names, *HERE, "--episodes", "2", "--json")
+    assert main(list(arguments)) == 0
+    first, *_, given = last_row(capsys)["routers"]
+    (kept,) = (folder / "runs" / "tuned").glob("*.json")
+    tuned = json.loads(kept.read_text())["largest-feasible"]
+    assert (first["setting"], tuned["episodes_each"]) == (tuned["setting"], 2)
+    assert first["setting_from"] == f"tuned on the validation split, runs/tuned/{kept.name}"
+    assert (given["setting"], given["setting_from"]) == (0.01, "as given")
+    assert main(list(arguments)) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_splits_share_no_request(capsys: pytest.CaptureFixture[str]) -> None:
     whole = ("--set", "window_s=inf")
     requests = {}
