@@ -13,8 +13,8 @@ from shlex import quote
 from typing import Any
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.problem import described, kinds_of
 from llmroute_env.specs import Deadline, Pool, RequestClass
+from llmroute_env.toml_values import described, kinds_of
 from traces.tasks import Mix
 from traces.typed import hints_of
 from traces.workloads import Workload

@@ -22,7 +22,7 @@ from llmroute_env.recording.files import alone, write_atomically
 from llmroute_env.recording.serialization import anywhere, to_plain
 from llmroute_env.specs import require
 from traces.errors import InputError
-from traces.typed import shown
+from traces.typed import differing, shown
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -156,8 +156,9 @@ def write_definition(plan: StudyPlan) -> None:
         held = json.loads(path.read_bytes())
         for name, value in anywhere(wanted).items():
             before = anywhere(held.get(name))
-            accepted = f"{shown(before)}, as in {path}, or another --out"
-            require(before == value, name, value, accepted)
+            where, got, accepted = differing(name, value, before)
+            accepted = f"{shown(accepted)}, as in {path}, or another --out"
+            require(before == value, where, got, accepted)
         return
     begun = (plan.directory / JOURNAL).exists()
     accepted = f"another --out: that study has no {STUDY}, which says what it is of"

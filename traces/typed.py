@@ -181,3 +181,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`nearest: X; ` for a name that is almost one of `known`, as messages say it; else nothing."""
     found = difflib.get_close_matches(name, list(known), 1)
     return f"nearest: {found[0]}; " if found else ""
+
+
+def differing(where: str, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
+    """Where two values of plain data that are not equal differ first, and what stands there."""
+    pairs: list[tuple[str, Any, Any]] = []
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        pairs = [(f"{where}.{key}", ours.get(key), theirs.get(key)) for key in {**theirs, **ours}]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = [(f"{where}[{i}]", *pair) for i, pair in enumerate(zip(ours, theirs, strict=True))]
+    found = next((pair for pair in pairs if pair[1] != pair[2]), None)
+    return (where, ours, theirs) if found is None else differing(*found)

@@ -26,7 +26,7 @@ from llmroute_env.dynamics.compiled import compilations
 from llmroute_env.recording.files import alone
 from llmroute_env.recording.serialization import anywhere
 from llmroute_env.specs import ConfigError
-from traces.typed import shown
+from traces.typed import differing, shown
 
 LATER = ("tasks", "config_sha256")
 """Entries of a run card that older ones lack."""
@@ -222,8 +222,9 @@ def check_same(saved: Card, planned: Card, path: Path) -> None:
             continue
         if ours[name] != value:
             edited = "; has its profile been edited?" if name == "config_sha256" else ""
-            got, accepted = shown(ours[name]), shown(value)
-            raise CheckpointError(f"{name}: got {got}; accepted: {accepted}, as in {path}{edited}")
+            where, got, accepted = differing(name, ours[name], value)
+            said = f"got {shown(got)}; accepted: {shown(accepted)}, as in {path}{edited}"
+            raise CheckpointError(f"{where}: {said}")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ FLOORS = {
         "config",
         "simulation",
         "recording rendering",
-        "route_spec scenarios",
+        "route_spec scenarios toml_values",
         "problem",
         "env vector_env",
     ),

@@ -127,10 +127,12 @@ def test_train_keeps_the_content_and_resume_refuses_another(
     assert main(["train", "ddqn", *there, *options]) == 0
     (other / "gpu.toml").write_text(PROFILE.replace("0.02", "0.03"))
     assert main(["train", "ddqn", *there, *options]) == 2
-    assert "fields: got " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "fields.profile.models[1].batch_latency_s[0]: got 0.030638; accepted: 0.02063" in said
     shutil.copy("gpu.toml", other)
     change_trace(other / "own.csv")
     assert main(["train", "ddqn", *there, *options]) == 2
+    assert "fields.workload.sha256: got " in capsys.readouterr().err
 
 
 def test_a_trained_router_is_evaluated_without_its_trace(
@@ -175,7 +177,7 @@ def test_tune_refuses_another_problem(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["tune", "ddqn", *HERE, "--load", "8", *options]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "fields: got " in said.err
+    assert "fields.load: got 8.0; accepted: None, of the study in study" in said.err
     assert "or another --out" in said.err
 
 

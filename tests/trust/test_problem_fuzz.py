@@ -12,9 +12,10 @@ import pytest
 
 from benchmarks.problem_table import EXAMPLES
 from llmroute_env import ConfigError, EnvConfig, configure, load_problem
-from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables, toml
+from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables
 from llmroute_env.recording.serialization import config_sha256
 from llmroute_env.simulation.tape import workload_trace
+from llmroute_env.toml_values import toml
 from traces.typed import MISFIT, fit, hints_of
 
 INPUTS, MANY = 3000, 200_000

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.commands.episodes import EpisodeChoice, Record, Replay
+from benchmarks.commands.options import EnvOptions
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv
 from llmroute_env.dynamics.state import COMPLETION
 from llmroute_env.recording import run_card
@@ -201,7 +202,7 @@ def test_damaged_cards_are_refused(tmp_path: Path):
 
 def test_the_commands_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "cards" / "card.json"
-    choice = EpisodeChoice(scenario="overload", seed=2, steps=200)
+    choice = EpisodeChoice(EnvOptions("overload"), seed=2, steps=200)
     assert Record("random", choice, path).run() == 0
     assert Replay(path).run() == 0
     assert "identical: 200 steps" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.commands.episodes import EpisodeChoice, Timeline
+from benchmarks.commands.options import EnvOptions
 from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
 from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play
@@ -123,7 +124,7 @@ def test_an_empty_timeline_is_still_one():
 
 def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "t.json"
-    choice = EpisodeChoice(scenario="overload", seed=2, steps=300)
+    choice = EpisodeChoice(EnvOptions("overload"), seed=2, steps=300)
     assert Timeline("largest-feasible", choice, out).run() == 0
     assert "ui.perfetto.dev" in capsys.readouterr().out
     assert of_phase(json.loads(out.read_text())["traceEvents"], "X")
