@@ -164,7 +164,7 @@ REFUSED = {
         "workload.type=PoisonArrivals",
         "workload.type: got 'PoisonArrivals'; nearest: PoissonArrivals; ",
     ),
-    "scenario": ("scenario=stabel", "scenario: 'stabel' is unknown; nearest: stable"),
+    "scenario": ("scenario=stabl", "scenario: 'stabl' is unknown; nearest: stable"),
     "no flag": ("shed_expired=off", "shed_expired: got 'off'; accepted: true or false"),
     "no limit": ('max_batch."opt-6.7b"=2.9', "max_batch.opt-6.7b: got 2.9; accepted: an integer"),
     "flag": ("queue_capacity=true", "queue_capacity: got True; accepted: an integer"),
