@@ -13,7 +13,7 @@ import numpy as np
 
 from traces import catalog
 from traces.errors import TraceError, require
-from traces.tasks import TASKS, Mix, TaskMix
+from traces.tasks import TASKS, Mix
 from traces.trace import Trace
 from traces.typed import check_fields
 
@@ -27,8 +27,8 @@ class TraceFile:
             per minute.
         cv: of calls per minute: coefficient of variation of the gaps; None spreads the calls of a
             minute over it uniformly.
-        mix: how tasks are drawn; None: the tasks that the file names, and where it names none, so
-            that every request has the first one, equal shares.
+        mix: how tasks are drawn; None: the tasks that the file names, and where it names none,
+            those that the environment's mix gives.
         tasks: names of those that are drawn.
         seed: of the drawn tasks.
         sha256: of the files' content; empty for whatever they hold.
@@ -75,10 +75,10 @@ class TraceFile:
         return FileTrace(**fields, file=file, opened=trace.provenance.operations)
 
     def with_tasks(self, trace: Trace) -> Trace:
-        """The trace with tasks that are drawn, unless it has its own and no mix is given."""
-        if self.mix is None and trace.task.any():
+        """The trace with tasks that are drawn by the mix, if one is given."""
+        mix = self.mix
+        if mix is None:
             return trace
-        mix = self.mix or TaskMix((1.0,) * len(self.tasks))
         accepted = f"one weight per task, {len(self.tasks)}"
         require(mix.tasks == len(self.tasks), "mix", mix, accepted)
         rng = np.random.default_rng((self.seed, zlib.crc32(b"tasks")))
@@ -86,6 +86,7 @@ class TraceFile:
             trace,
             task=mix.sample(trace.arrival_s, rng),
             tasks=self.tasks,
+            has_tasks=True,
             provenance=trace.provenance.then(f"tasks drawn by {mix!r}, seed {self.seed}"),
         )
 

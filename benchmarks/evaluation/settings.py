@@ -62,7 +62,7 @@ def choose(text: str, config: EnvConfig, folder: Path) -> Chosen:
     """
     if text not in TUNABLE and text not in FOLLOWED:
         name, _, value = text.partition("=")
-        setting = number(text, value) if value and is_heuristic(name) else None
+        setting = number(text, value) if value and is_heuristic(name, config) else None
         return Chosen(make(text, config), setting, None if setting is None else "as given")
     setting, source = best_setting(FOLLOWED.get(text, text), config, folder)
     return Chosen(controls.make(text, config, setting), setting, source)
@@ -75,7 +75,7 @@ def make(text: str, config: EnvConfig) -> Agent:
         ConfigError: no router of that name, or a value that is no setting of it.
     """
     name, given, value = text.partition("=")
-    if given and is_heuristic(name):
+    if given and is_heuristic(name, config):
         return controls.make(name, config, number(text, value))
     return load(text, config)
 
