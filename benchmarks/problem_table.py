@@ -39,6 +39,8 @@ EXAMPLES = {
     "workload_seed": "workload_seed = 1",
     "classes": 'classes = [{name = "free"}, {name = "paying", weight = 5}]',
     "class_mix": "class_mix = {free = 9, paying = 1}",
+    "service": 'service = "static"',
+    "reject": "reject = true",
 }
 """A line of TOML for every field of EnvConfig."""
 
