@@ -22,8 +22,8 @@ def dedicated(profile: Profile) -> tuple[Pool, ...]:
     return (Pool(2, (largest.name,)), *(Pool(1, (model.name,)) for model in others))
 
 
-APART = ("stable", "paper", "priority")
-"""Scenarios that are no members of `any` as they are: other loads, other rules, other users."""
+APART = ("stable", "paper", "priority", "admission")
+"""Scenarios that are no members of `any` as they are: other loads, rules, users or actions."""
 
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (

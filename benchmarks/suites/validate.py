@@ -123,4 +123,12 @@ def differences(
     one, other = without_times(saved), without_times(again)
     later = {name for name in ADDED_LATER if name not in one}
     names = [name for name in {**one, **other} if name not in {*IGNORED, *later}]
-    return [(n, one.get(n), other.get(n)) for n in names if one.get(n) != other.get(n)]
+    pairs = [(name, one.get(name), known_then(one.get(name), other.get(name))) for name in names]
+    return [(name, before, now) for name, before, now in pairs if before != now]
+
+
+def known_then(saved: object, again: object) -> object:
+    """`again` without entries of a mapping that `saved` has not: other window lengths, say."""
+    if isinstance(saved, Mapping) and isinstance(again, Mapping) and saved.keys() <= again.keys():
+        return {key: again[key] for key in saved}
+    return again

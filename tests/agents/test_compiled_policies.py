@@ -132,7 +132,7 @@ def test_values_of_actions_are_those_of_separate_rollouts(horizon_s: float) -> N
     before = simulation.state.copy()
     s = simulation.state
     try_actions(Trial(base, simulation.world, 2, horizon_s), 1, values)
-    for array, old in zip(s, before, strict=True):
+    for array, old in zip(s.arrays, before.arrays, strict=True):
         assert np.array_equal(array[:2], old[:2])
     until_s = before.envs[1]["now_s"] + horizon_s
     for action in range(3):

@@ -1,6 +1,5 @@
 """Profiles: those that ship, and files of one's own."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,6 @@ def test_a_profile_that_extends_another_changes_only_what_it_says():
     for new, old in zip(fast.models, base.models, strict=True):
         assert (new.name, new.accuracy, new.parameters) == (old.name, old.accuracy, old.parameters)
         assert max(new.batch_latency_s) < max(old.batch_latency_s)
-
-
-def test_a_file_is_read_again_once_it_has_changed(tmp_path: Path):
-    path = tmp_path / "own.toml"
-    text = 'name = "{}"\nextends = "opt-a100"\nmodels = []\n'
-    path.write_text(text.format("before"))
-    assert profiles.load(str(path)).name == "before"
-    path.write_text(text.format("after"))
-    os.utime(path, ns=(1, 1))
-    assert profiles.load(str(path)).name == "after"
-    assert profiles.load(str(path)) is profiles.load(str(path))
 
 
 def test_every_scenario_runs_on_the_gpus_of_another_profile():

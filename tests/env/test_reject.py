@@ -8,6 +8,7 @@ import pytest
 
 from agents.heuristics.models import make
 from agents.runs.card import load_agent
+from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
 from agents.training.training import train
 from benchmarks.evaluation.metrics import policy_map
@@ -84,7 +85,7 @@ def test_learners_take_it_as_an_action(tmp_path):
     assert agent.actions == 4
     found = evaluate(agent, CONFIG, 2, 1)
     assert found.values("requests").min() > 0
-    with pytest.raises(ConfigError, match="4 actions"):
+    with pytest.raises(CheckpointError, match="4 actions"):
         load_agent(tmp_path / "run", replace(CONFIG, reject=False))
 
 
