@@ -51,8 +51,8 @@ def test_an_interrupted_study_goes_on(trained: list, tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fields": {"load": 8.0}}, "config_sha256: got"),
-        ({"fields": {"profile": "opt-h100"}}, "config_sha256: got"),
+        ({"fields": {"load": 8.0}}, "fields.load: got 8.0; accepted: None"),
+        ({"fields": {"profile": "opt-h100"}}, "fields.profile: got 'opt-h100'"),
         ({"timesteps": 2000}, "timesteps: got 2000; accepted: 1000, as in .*, or another --out"),
         ({"seed": 1}, "seed: got 1; accepted: 0"),
         ({"algorithm": "ddqn-paper"}, "algorithm: got 'ddqn-paper'"),

@@ -105,7 +105,7 @@ def test_a_map_of_decisions_counts_it_for_no_model():
 
 def test_it_must_be_true_or_false():
     for value in ("off", 1, None):
-        with pytest.raises(ConfigError, match=r"reject: got .*; accepted: True or False"):
+        with pytest.raises(ConfigError, match=r"reject: got .*; accepted: true or false"):
             configure("overload", reject=value)
 
 

@@ -22,7 +22,7 @@ def test_decisions_are_timed_by_every_way(
     json_wanted: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     small = decisions.measure_decisions
-    monkeypatch.setattr(decisions, "measure_decisions", lambda name: small(name, 1000))
+    monkeypatch.setattr(decisions, "measure_decisions", lambda *of: small(*of, decisions=1000))
     options = ["--json"] if json_wanted else []
     assert main(["speed", "decisions", "pretrained:unpredictable", *options]) == 0
     printed = capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_learners_race_to_the_same_score(
         "hopeless": Contender("ddqn-paper", {**small, "envs": 4}, 2_000),
     }
     monkeypatch.setattr(training, "CONTENDERS", contenders)
-    assert main(["speed", "training", "stable", "--limit", "20", "--json"]) == 0
+    assert main(["speed", "training", "--scenario", "stable", "--limit", "20", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["learners"].keys() == contenders.keys()
     hopeless = figures["learners"]["hopeless"]

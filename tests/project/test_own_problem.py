@@ -80,7 +80,8 @@ def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     sets = ("--set", "window_s=2", "shed_expired=false", "--set", "deadline.deadline_s=0.5")
     assert main(["evaluate", "opt-125m", *words, *sets, "--episodes", "2", "--json"]) == 0
     assert last_row(capsys) == row | {"scenario": "stable"}
-    assert main(["evaluate", "opt-125m", *HERE, "--load", "2", "--episodes", "2", "--json"]) == 0
+    loaded = ("--load", "2", "--set", "window_s=inf")
+    assert main(["evaluate", "opt-125m", *HERE, *loaded, "--episodes", "2", "--json"]) == 0
     assert last_row(capsys)["requests"] > 2 * row["requests"]
 
 
@@ -177,7 +178,7 @@ def test_tune_refuses_another_problem(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["tune", "ddqn", *HERE, "--load", "8", *options]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "fields.load: got 8.0; accepted: None, of the study in study" in said.err
+    assert "fields.load: got 8.0; accepted: None, as in study/study.json" in said.err
     assert "or another --out" in said.err
 
 

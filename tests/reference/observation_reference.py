@@ -76,7 +76,8 @@ class Watched(Service):
             totals.routed += 1
             totals.peak += peak
         action = self.case.actions[request.number]
-        self.routed_to[action[1] if isinstance(action, tuple) else action] += 1
+        if not isinstance(action, str):
+            self.routed_to[action[1] if isinstance(action, tuple) else action] += 1
 
     def end_step(self) -> float:
         step = self.steps[-1]

@@ -46,8 +46,9 @@ def environment(case: Case, due: list[float], rng: Random) -> LLMRouteEnv:
     if rng.random() < 0.7:
         load = rng.choice((0.3, 1.0, 7.0))
         fields["load"] = rng.choice((load, (load, 5.0 * load)))
-        span_s = fields["workload"].span_s
-        fields["window_s"] = rng.choice((0.2, 0.7, 2.0)) * span_s
+        # At the lowest load the trace lasts longest, and no window may be longer than that.
+        longest_s = len(case.arrivals_s) / load_1_per_s(case, due[0]) / load
+        fields["window_s"] = rng.choice((0.1, 0.7, 1.0)) * longest_s
     return LLMRouteEnv("stable", **fields)
 
 
@@ -96,7 +97,7 @@ def play_one(
     observation, _ = env.reset(seed=seed)
     rows, played = [observation], Episode([], [], [], True, False)
     for action, step in zip(cut.actions, watched.steps, strict=True):
-        observation, reward, over, _, info = env.step(number_of(action, watched.models))
+        observation, reward, over, _, info = env.step(number_of(action, case))
         rows.append(observation)
         played.completions.append(env.simulation.completions.copy())
         assert (info["utility_in_time"], info["utility_late"]) == (step.in_time, step.late)
