@@ -141,13 +141,13 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     gpus, deadline_s = rules.gpus, s.envs[e].deadline_s
     for m in range(rules.models):
         full = gpus * cluster.largest_limit[m]
+        waits, runs = waiting_for_model(world, e, m), running_by_model(world, e, m)
         if backlog >= 0:
-            row[backlog + m] = log_backlog(cluster, waiting_for_model(world, e, m))
+            row[backlog + m] = log_backlog(cluster, waits)
         if running >= 0:
-            row[running + m] = running_by_model(world, e, m) / full
+            row[running + m] = runs / full
         if batch >= 0:
-            held = waiting_for_model(world, e, m) + running_by_model(world, e, m)
-            row[batch + m] = min(held / full, 10_000.0)
+            row[batch + m] = min((waits + runs) / full, 10_000.0)
         if slacks >= 0:
             gpu = choose_gpu(world, e, m)
             latency_s = predicted_latency_s(world, e, gpu, m)
