@@ -23,7 +23,7 @@ from agents.compiled.networks import (
     no_network,
     perceptron,
 )
-from agents.compiled.rules import ROOT, STEEP, PairRule, Price, best_pair, leave_out
+from agents.compiled.rules import ROOT, STEEP, PairRule, Price, best_pair, leave_out, most_feasible
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
@@ -142,7 +142,7 @@ COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
 def decide(policy: CompiledPolicy, world: World, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
     if policy.kind == LARGEST_FEASIBLE:
-        return most_feasible(policy, world, e)
+        return feasible_now(policy, world, e)
     if policy.kind == PRICED_PAIR:
         encode_for_pairs(world, e, policy.network.observation)
     else:
@@ -178,7 +178,7 @@ def most_worth(policy: CompiledPolicy) -> int:
 
 
 @compiled
-def most_feasible(policy: CompiledPolicy, world: World, e: int) -> int:
+def feasible_now(policy: CompiledPolicy, world: World, e: int) -> int:
     """The first model in `order` whose slack reaches the margin, else that with the most slack."""
     s = world.state
     hopeful, most = policy.order[0], np.float32(-np.inf)
@@ -195,15 +195,9 @@ def most_feasible(policy: CompiledPolicy, world: World, e: int) -> int:
 
 @compiled
 def feasible_observed(policy: CompiledPolicy) -> int:
-    """As `most_feasible`, from the observation at hand, which holds the slack of every model."""
+    """As `feasible_now`, from the observation at hand, which holds the slack of every model."""
     observation = policy.network.observation
-    hopeful = policy.order[0]
-    for model in policy.order:
-        if observation[policy.slack + model] >= policy.margin:
-            return int(model)
-        if observation[policy.slack + model] > observation[policy.slack + hopeful]:
-            hopeful = model
-    return int(hopeful)
+    return most_feasible(observation, policy.slack, policy.margin, policy.order)
 
 
 @compiled

@@ -54,6 +54,36 @@ def price_at(price: Price, load: float) -> float:
 
 
 @compiled
+def most_feasible(
+    row: NDArray[np.float32], slack: int, margin: np.float32, order: NDArray[np.int64]
+) -> int:
+    """The first model in `order` whose slack in the observation reaches `margin`, else the most.
+
+    The slacks of the models begin at column `slack`; of equals the first in `order` is taken.
+    """
+    hopeful = order[0]
+    for model in order:
+        if row[slack + model] >= margin:
+            return int(model)
+        if row[slack + model] > row[slack + hopeful]:
+            hopeful = model
+    return int(hopeful)
+
+
+@compiled
+def most_feasible_of_rows(
+    rows: NDArray[np.float32],
+    slack: int,
+    margin: np.float32,
+    order: NDArray[np.int64],
+    actions: NDArray[np.int64],
+) -> None:
+    """Write `most_feasible` of every row into `actions`."""
+    for e in range(len(rows)):
+        actions[e] = most_feasible(rows[e], slack, margin, order)
+
+
+@compiled
 def kind_of(row: NDArray[np.float32], columns: PairColumns) -> int:
     """Class and task of the pending request in the observation `row`: a row of `utilities`."""
     task, user_class = 0, 0

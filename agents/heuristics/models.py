@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.base import Actions, Agent, Observations, read_in
 from agents.columns import column, largest_first
+from agents.compiled.rules import most_feasible_of_rows
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES
 from llmroute_env.specs import ConfigError, require
@@ -160,22 +161,13 @@ class LargestFeasible(Heuristic):
 
     def act(self, observations: Observations) -> Actions:
         """The model for every row of `observations`, shape (E, F) -> (E,)."""
-        slack = observations[:, self.slack : self.slack + self.models]
-        return most_feasible(slack, self.margin, self.order)
+        return feasible(observations, self.slack, self.margin, self.order)
 
 
-def most_feasible(
-    slack: NDArray[np.float32], margin: float | np.float32, order: NDArray[np.int64]
-) -> Actions:
-    """The first model in `order` whose slack reaches `margin`, else that with the most slack.
-
-    `slack` has one row per decision and one column per model.
-    """
-    ordered = slack[:, order]
-    feasible = ordered >= margin
-    # argmax finds the first, that is the largest, feasible model.
-    rank = np.where(feasible.any(axis=1), feasible.argmax(axis=1), ordered.argmax(axis=1))
-    actions: Actions = order[rank]
+def feasible(rows: Observations, slack: int, margin: float, order: NDArray[np.int64]) -> Actions:
+    """`most_feasible` of every row, shape (B, F) -> (B,)."""
+    actions = np.empty(len(rows), np.int64)
+    most_feasible_of_rows(rows, slack, np.float32(margin), order, actions)
     return actions
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agents.columns import PairColumns
 from agents.compiled.networks import Layer, tie_of
 from agents.compiled.rules import PairRule, Price, leave_out_of_rows
-from agents.heuristics.models import most_feasible
+from agents.heuristics.models import feasible
 from agents.heuristics.pairs import choose_pairs
 
 
@@ -196,9 +196,7 @@ class GuardedNetwork(Guard):
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the heuristic does: heuristics.models.LargestFeasible."""
-        first, order = int(self.slack), self.order.numpy()
-        slack = observations[:, first : first + len(order)]
-        return most_feasible(slack, float(self.margin), order)
+        return feasible(observations, int(self.slack), float(self.margin), self.order.numpy())
 
 
 class GuardedPairs(Guard):

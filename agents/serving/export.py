@@ -71,7 +71,7 @@ class Decision(nn.Module):
 
 
 class Feasible(nn.Module):
-    """What a guarded network begins with, in torch: heuristics.models.most_feasible."""
+    """What a guarded network begins with, in torch: compiled.rules.most_feasible."""
 
     margin: Tensor
     order: Tensor
