@@ -223,9 +223,11 @@ def _queue(
 
 def _arrivals(canvas: Canvas, scene: Scene) -> None:
     canvas.text((SIDE_LEFT, 112), "Arrival rate, requests/s", 15)
-    now = f"now {scene.rate_estimate_per_s:,.0f}, " if scene.pending else ""
-    recent = f"{now}peak {scene.rates_per_s.max():,.0f}"
-    canvas.text((SIDE_RIGHT, 112), recent, 14, SOFT_INK, "rm")
+    now = [f"now {scene.recent_rate_per_s:,.0f}"] if scene.pending else []
+    # A bar that begins before the episode does is too low.
+    whole = scene.now_s * len(scene.rates_per_s) >= scene.rate_span_s
+    peak = [f"peak {scene.rates_per_s.max():,.0f}"] if whole else []
+    canvas.text((SIDE_RIGHT, 112), ", ".join(now + peak), 14, SOFT_INK, "rm")
     left, top, right, bottom = SIDE_LEFT + 100, 134, SIDE_RIGHT, 234
     most = 1.15 * max(float(scene.rates_per_s.max()), scene.load_1_per_s)
     width = (right - left) / len(scene.rates_per_s)

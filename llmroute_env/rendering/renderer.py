@@ -115,13 +115,13 @@ class Renderer:
 def text(scene: Scene, simulation: Simulation) -> str:
     """The scene as plain text, for terminals and logs."""
     config = simulation.config
-    load = scene.rate_estimate_per_s / scene.load_1_per_s
+    load = scene.recent_rate_per_s / scene.load_1_per_s
     columns = [f"{column.name:>16.16}" for column in scene.columns]
     shares = [f"{100 * column.share:>14.1f} %" for column in scene.columns]
     lines = [
         describe(config),
         _clock(scene),
-        f"arrivals {scene.rate_estimate_per_s:,.1f}/s ({load:.2f} x load 1)",
+        f"arrivals {scene.recent_rate_per_s:,.1f}/s ({load:.2f} x load 1)",
         f"utility {scene.utility:,.2f} of a peak of {scene.peak_utility:,.2f}; "
         + ", ".join(f"{name} {100 * share:.1f} %" for name, share in scene.outcomes.items()),
         "",

@@ -72,6 +72,8 @@ class Scene:
             there are several; empty when the episode is over.
         outcomes: shares of the routed requests by name, `in flight` included.
         rates_per_s: arrival rate in RATE_BINS bins of the last `rate_span_s` seconds.
+        recent_rate_per_s: arrival rate before the last request, forgetting as routers' estimates
+            do, of the time since the episode began.
     """
 
     now_s: float
@@ -85,7 +87,7 @@ class Scene:
     peak_utility: float
     rates_per_s: NDArray[np.float64]
     rate_span_s: float
-    rate_estimate_per_s: float
+    recent_rate_per_s: float
     load_1_per_s: float
     load: float
 
@@ -106,7 +108,7 @@ def capture(simulation: Simulation, e: int = 0) -> Scene:
         peak_utility=float(env["peak_utility"]),
         rates_per_s=_rates_per_s(simulation, e, span_s),
         rate_span_s=span_s,
-        rate_estimate_per_s=float(env["slow_rate_per_s"]),
+        recent_rate_per_s=recent_rate_per_s(simulation, e),
         load_1_per_s=float(simulation.cluster.rules[0]["load_1_per_s"]),
         load=float(env["load"]),
     )
@@ -215,6 +217,19 @@ def rate_span_s(simulation: Simulation, e: int) -> float:
     env = simulation.state.envs[e]
     mean_per_s = len(simulation.tape.arrival_s) / simulation.trace.span_s / float(env["stretch"])
     return float(10.0 ** max(1, math.ceil(math.log10(20.0 / mean_per_s))))
+
+
+def recent_rate_per_s(simulation: Simulation, e: int) -> float:
+    """The long estimate of the arrival rate as a mean over what it has seen.
+
+    The estimate itself begins at 0, as if nothing had come before the episode, and counts the
+    request that it is made at, which is there whatever the rate.
+    """
+    env, window_s = simulation.state.envs[e], simulation.config.rate_windows_s[1]
+    # After the last request nothing was estimated any more.
+    seen_s = float(env["now_s"] - (env["elapsed_s"] if env["over"] else 0.0))
+    share = -math.expm1(-seen_s / window_s)
+    return float((env["slow_rate_per_s"] - 1.0 / window_s) / share) if share > 0.0 else 0.0
 
 
 def _rates_per_s(simulation: Simulation, e: int, span_s: float) -> NDArray[np.float64]:

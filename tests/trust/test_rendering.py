@@ -23,6 +23,7 @@ from llmroute_env.rendering.scene import (
     common_prefix,
     describe,
     groups,
+    recent_rate_per_s,
 )
 from traces.workloads import PoissonArrivals
 
@@ -91,6 +92,31 @@ def test_a_scene_counts_every_request():
     for row in scene.rows:
         for queue in row.queues:
             assert (np.diff(queue.slack) >= 0).all(), "the oldest has the least time left"
+
+
+def test_the_rate_is_right_from_the_beginning_on():
+    # 49 instead of 900 was shown after 0.15 s: the estimate had not seen its 2 s yet.
+    rates = {}
+    for steps in (0, 1, 135, 1800, 9000):
+        env = played(steps, None, window_s=12.0)
+        rates[steps] = capture(env.simulation).recent_rate_per_s
+        now_s = float(env.simulation.state.envs["now_s"][0])
+        assert rates[steps] <= steps / now_s * 1.2, "a single request is no rate"
+    load_per_s = 4.0 * env.config.load_1_per_s
+    assert rates[0] == 0.0
+    for steps in (135, 1800, 9000):
+        assert rates[steps] == pytest.approx(load_per_s, rel=0.15)
+
+
+def test_at_the_end_the_rate_is_that_of_the_last_request():
+    env = LLMRouteEnv("stable", window_s=5.0)
+    env.reset(seed=0)
+    before = after = 0.0
+    over = False
+    while not over:
+        before, over = after, env.step(0)[2]
+        after = recent_rate_per_s(env.simulation, 0)
+    assert after == before > 0
 
 
 def test_urgency_shows():
