@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks.commands import bench, episodes, export, latency, speed, train
+from benchmarks.commands import bench, episodes, export, latency, speed, train, watch
 from benchmarks.commands.trace import convert, info, make
 from traces.errors import InputError
 
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Any] = {
     "demo": train.Demo,
     "train": train.Train,
     "evaluate": episodes.Evaluate,
+    "watch": watch.Watch,
     "bench": bench.Bench,
     "report": bench.Report,
     "validate": bench.Validate,
@@ -66,7 +67,7 @@ EXTRAS = {
     "sb3": ("sb3_contrib", "stable_baselines3"),
     "ray": ("ray",),
     "tune": ("optuna",),
-    "render": ("moviepy", "pygame"),
+    "render": ("PIL", "imageio_ffmpeg", "moviepy", "pygame"),
 }
 """Extras of this package, with the modules that come with them."""
 

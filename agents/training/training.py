@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from agents.interruption import interruption
 from agents.learners.learner import make_learner
 from agents.routers.networks import Router
 from agents.runs import checkpoint
@@ -225,26 +222,3 @@ def check_same(saved: Card, planned: Card, path: Path) -> None:
             where, got, accepted = differing(name, ours[name], value)
             said = f"got {shown(got)}; accepted: {shown(accepted)}, as in {path}{edited}"
             raise CheckpointError(f"{where}: {said}")
-
-
-@contextmanager
-def interruption() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag, so that a round is finished and saved.
-
-    A second one raises. Outside the main thread, where signals cannot be caught, none is noted.
-    """
-    raised: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    usual = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        raised.append(True)
-        signal.signal(signal.SIGINT, usual)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(raised)
-    finally:
-        signal.signal(signal.SIGINT, usual)

@@ -70,10 +70,10 @@ class Table:
         return min(0.38 * self.row_height, 20)
 
 
-def background(scene: Scene, config: EnvConfig) -> Canvas:
+def background(scene: Scene, config: EnvConfig, title: str) -> Canvas:
     """All that does not change during an episode."""
     canvas = Canvas()
-    canvas.text((MARGIN, 36), "LLMRoute", 24)
+    canvas.text((MARGIN, 36), fit(title, SIDE_LEFT - 2 * MARGIN, 24), 24)
     canvas.text((MARGIN, 66), describe(config), 15, SOFT_INK)
     canvas.line([(MARGIN, 88), (SIDE_RIGHT, 88)], RULE)
     _table_head(canvas, scene)

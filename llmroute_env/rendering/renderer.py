@@ -51,14 +51,20 @@ def check_mode(mode: str | None, accepted: tuple[str, ...] = RENDER_MODES) -> No
 class Renderer:
     """Shows the envs of a simulation; holds no history, so any step may be left out."""
 
-    def __init__(self, mode: str, simulation: Simulation) -> None:
-        """`mode` is one of RENDER_MODES, already checked."""
+    def __init__(self, mode: str, simulation: Simulation, title: str = "LLMRoute") -> None:
+        """`mode` is one of RENDER_MODES, already checked; `title` heads pictures."""
         self.mode = mode
         self.simulation = simulation
+        self.title = title
         self._background: Canvas | None = None
         self._window: Any = None
         self._clock: Any = None
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether its window was closed; it never opens again."""
+        return self._closed
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is on the screen: copies of an env draw and show anew."""
@@ -80,7 +86,7 @@ class Renderer:
 
         scene, config = capture(self.simulation, e), self.simulation.config
         if self._background is None:
-            self._background = picture.background(scene, config)
+            self._background = picture.background(scene, config, self.title)
         canvas = Canvas(self._background)
         picture.draw(scene, config, canvas)
         return canvas.pixels()
@@ -92,7 +98,7 @@ class Renderer:
             return
         if self._window is None:
             pygame.display.init()
-            pygame.display.set_caption("LLMRoute")
+            pygame.display.set_caption(self.title)
             self._window = pygame.display.set_mode((1280, 720))
             self._clock = pygame.time.Clock()
         frame = self.picture(0)

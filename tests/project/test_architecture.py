@@ -19,7 +19,7 @@ MEASURES_MODELS = "benchmarks/latency.py"
 BENCHMARKS = (
     ("drawing", "evaluation"),
     ("tables",),
-    ("bounds", "figures", "speed", "suites.entries"),
+    ("bounds", "figures", "speed", "suites.entries", "watching"),
     ("suites",),
     ("report.data", "report.page"),
     ("report.text", "report.svg"),
@@ -96,7 +96,7 @@ FLOORS = {
         "renderer",
     ),
     "agents": (
-        "base columns settings",
+        "base columns interruption settings",
         "compiled",
         "heuristics",
         "routers",

@@ -130,6 +130,22 @@ REFUSALS = {
         ["record", "random", "--out", "Makefile/card.json"],
         "out: got 'Makefile/card.json'; accepted: a file in a folder that can be written to",
     ),
+    "no video": (
+        ["watch", "random", "--out", "x.avi"],
+        "accepted: a name that ends in .mp4 or .gif",
+    ),
+    "no place for a video": (
+        ["watch", "random", "--out", "Makefile/x.gif"],
+        "out: got 'Makefile/x.gif'; accepted: a file in a folder that can be written to",
+    ),
+    "GIF too fast": (
+        ["watch", "random", "--out", "x.gif", "--fps", "30", "--speed", "2"],
+        "fps times speed: got 60.0; accepted: at most 50 frames per second in a GIF",
+    ),
+    "no time": (["watch", "random", "--seconds", "0"], "seconds: got 0.0; accepted: a number > 0"),
+    "no speed": (["watch", "random", "--speed", "inf"], "speed: got inf; accepted: a number > 0"),
+    "fps of no video": (["watch", "random", "--fps", "3"], "fps: got 3.0; accepted: with --out"),
+    "nobody to watch": (["watch", "nix"], "agent: got 'nix'; accepted: a run directory, or one of"),
     "no demo": (["demo", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
 }
 
@@ -157,6 +173,10 @@ def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+OUTLESS = {"evaluate", "watch"}
+"""Commands that take no --out, or have one here."""
+
+
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
     [
@@ -166,13 +186,15 @@ def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("tensorboard", "train", ("demo",)),
         ("scipy", "train", ("bench", "testing", "--workers", "0")),
         ("matplotlib", "train", ("trace", "plot", "azure-conv")),
+        ("PIL", "render", ("watch", "random", "--out", "x.gif")),
+        ("imageio_ffmpeg", "render", ("watch", "random", "--out", "x.mp4")),
         ("optuna", "tune", ("tune", "ddqn", "--timesteps", "9")),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
     module: str, extra: str, arguments: tuple[str, ...], tmp_path: Path
 ):
-    out = ("--out", str(tmp_path / "out")) if arguments[0] != "evaluate" else ()
+    out = ("--out", str(tmp_path / "out")) if arguments[0] not in OUTLESS else ()
     done = without(module, *arguments, *out)
     assert done.returncode == 2, done.stderr
     assert f"pip install 'llmroute[{extra}]'`" in done.stderr.splitlines()[-1]

@@ -1,0 +1,1 @@
+"""An episode as one looks at it: live, or as a video."""
