@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks.commands import bench, episodes, export, latency, speed, train, watch
+from benchmarks.commands import bench, episodes, export, latency, listing, speed, train, watch
 from benchmarks.commands.trace import convert, info, make
 from traces.errors import InputError
 
@@ -41,6 +41,7 @@ TRACE = {
 }
 
 COMMANDS: dict[str, Any] = {
+    "list": listing.List,
     "demo": train.Demo,
     "train": train.Train,
     "evaluate": episodes.Evaluate,
@@ -140,7 +141,31 @@ def parse(arguments: Sequence[str] | None) -> Any:
         args=arguments,
         prog="llmroute",
         description="Learned best-effort LLM routing: train, evaluate and compare routers.",
-        config=(tyro.conf.FlagCreatePairsOff,),
+        config=CONFIG,
+        registry=READING,
+    )
+
+
+CONFIG = (
+    tyro.conf.FlagCreatePairsOff,
+    # Whoever wants None leaves the option out.
+    tyro.conf.DisallowNone,
+    tyro.conf.PositionalMetavarFromFieldName,
+)
+READING = tyro.constructors.ConstructorRegistry()
+
+
+@READING.primitive_rule
+def read_text(kind: tyro.constructors.PrimitiveTypeInfo) -> Any:
+    """How texts are read: as tyro does, but help calls them NAME."""
+    if kind.type is not str:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
     )
 
 

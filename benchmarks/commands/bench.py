@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, USUAL, Environment, Options, workers_of
+from benchmarks.commands.options import UNCHANGED, USUAL, Environment, Options, Said, workers_of
 
 REFUTED = 1
 """Exit code of a validation that does not confirm the figures."""
@@ -28,23 +28,23 @@ class Bench:
 
     suite: tyro.conf.Positional[str]
     """Name of a suite: testing, heuristics, standard, learning, ablation, generalist or paper."""
-    out: Path | None = None
+    out: Said[Path | None] = None
     """Directory of its rows; runs/bench/SUITE by default."""
-    agent: tuple[Path, ...] = ()
+    agent: Said[tuple[Path, ...]] = ()
     """Run directories of your own routers, or pretrained:NAME, compared as well."""
-    seeds: int | None = None
+    seeds: Said[int | None] = None
     """Training seeds, instead of the suite's."""
-    episodes: int | None = None
+    episodes: Said[int | None] = None
     """Test episodes, instead of the suite's."""
-    timesteps: int | None = None
+    timesteps: Said[int | None] = None
     """Decisions of each training, instead of the suite's."""
-    entries: tuple[str, ...] = ()
+    entries: Said[tuple[str, ...]] = ()
     """Only these entries of the suite."""
     environment: Environment = UNCHANGED
     """In place of the suite's entries: its routers on a problem of your own."""
     work: Options = USUAL
     """Who does the work."""
-    rows_only: bool = False
+    rows_only: Said[bool] = False
     """Write no report at the end."""
 
     def run(self) -> int:
@@ -75,9 +75,9 @@ class Report:
 
     directory: tyro.conf.Positional[Path]
     """A directory that `llmroute bench` wrote."""
-    out: Path | None = None
+    out: Said[Path | None] = None
     """Where to; the directory itself by default."""
-    compact: Path | None = None
+    compact: Said[Path | None] = None
     """Write instead a short form into this folder: Markdown and a few figures, below 1 MB."""
 
     def run(self) -> int:
@@ -100,13 +100,13 @@ class Validate:
 
     directory: tyro.conf.Positional[Path]
     """A directory that `llmroute bench` wrote."""
-    cells: int | None = None
+    cells: Said[int | None] = None
     """So many cells, drawn at random, instead of all."""
     seed: int = 0
     """Of the draw."""
     work: Options = USUAL
     """Who does the work."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment, Said
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
@@ -30,20 +30,23 @@ class Evaluate:
     with the package, those of a problem of your own are found once. NAME=VALUE sets another.
     """
 
-    agent: tyro.conf.Positional[tuple[str, ...]]
-    """Heuristics, pretrained:NAME (an unknown one lists all), run directories or ONNX files;
-    several are compared with the first."""
+    agent: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="AGENT ...", help_behavior_hint="(required)"),
+    ]
+    """Names that `llmroute list agents` says, run directories or ONNX files; several are compared
+    with the first."""
     environment: Environment = UNCHANGED
     """On what."""
     episodes: int = 32
     """How many episodes."""
     seed: int = 0
     """Of the episodes."""
-    split: str | None = None
+    split: Said[str | None] = None
     """Part of the arrivals that episodes are cut from: train, validation, test (usual) or all."""
     tuned: Path = Path("runs/tuned")
     """Folder of the settings that were found for problems of your own."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
@@ -95,11 +98,11 @@ class EpisodeChoice:
 
     environment: Environment = UNCHANGED
     """On what."""
-    split: str | None = None
+    split: Said[str | None] = None
     """Part of the arrivals that the episode is cut from: train, validation, test (usual) or all."""
     seed: int = 0
     """Of the episode and of the router."""
-    steps: int | None = None
+    steps: Said[int | None] = None
     """Stop after so many requests; by default the episode runs to its end."""
 
     @property
@@ -127,8 +130,7 @@ class Record:
     """Write a run card: one episode of a router, which `llmroute replay` plays again."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic, NAME or NAME=VALUE, pretrained:NAME (an unknown one lists all), a run directory
-    or an ONNX file."""
+    """A name that `llmroute list agents` says, or NAME=VALUE, a run directory or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("run-card.json")
@@ -153,7 +155,7 @@ class Replay:
 
     card: tyro.conf.Positional[Path]
     """A file that `llmroute record` wrote."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> int:
@@ -183,8 +185,7 @@ class Timeline:
     """Write an episode as a trace for ui.perfetto.dev."""
 
     agent: tyro.conf.Positional[str]
-    """A heuristic, NAME or NAME=VALUE, pretrained:NAME (an unknown one lists all), a run directory
-    or an ONNX file."""
+    """A name that `llmroute list agents` says, or NAME=VALUE, a run directory or an ONNX file."""
     episode: tyro.conf.OmitArgPrefixes[EpisodeChoice] = EpisodeChoice()
     """Which episode."""
     out: Path = Path("timeline.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment, Said
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,14 @@ class Export:
     """Write a trained router as an ONNX model: observation to action, heuristic guard included."""
 
     agent: tyro.conf.Positional[str]
-    """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    """A run directory, or a shipped router: `llmroute list agents` says those pretrained."""
     out: Path = Path("router.onnx")
     """The file to write."""
-    gpus: int | None = None
+    gpus: Said[int | None] = None
     """For how many GPUs, if the router decides pairs; as many as it was trained for by default."""
     environment: Environment = UNCHANGED
     """For what the router is checked and sized; as it was trained by default."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:

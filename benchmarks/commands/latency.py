@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.commands.options import Said
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -12,7 +14,7 @@ class Latency:
 
     profile: str = "opt-a100"
     """Its models' shapes, tasks, accuracies and tokens per request: one that is shipped."""
-    models: tuple[str, ...] = ()
+    models: Said[tuple[str, ...]] = ()
     """Only these of them."""
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     """Batch sizes."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
 if TYPE_CHECKING:
     from benchmarks.suites.workers import Workers
     from llmroute_env.config import EnvConfig
+
+Value = TypeVar("Value")
+Said = Annotated[Value, tyro.conf.arg(help_behavior_hint="")]
+"""Of an option whose help says what happens without it."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,26 @@ class Problem:
 class EnvOptions:
     """The environment: a scenario and what differs from it, --env < --load, ... < --set."""
 
-    scenario: str | None = None
-    """Name of a scenario; unpredictable-1 unless the problem names one."""
-    env: Path | None = None
+    scenario: Said[str | None] = None
+    """One that `llmroute list scenarios` says; unpredictable-1 unless the problem names one."""
+    env: Said[Path | None] = None
     """A problem of your own, a .toml file: scenario, any field of EnvConfig, profile, trace."""
-    trace: tuple[str, ...] = ()
-    """Arrivals: a file that `trace info` reads, or a bundled name; at its own rate without --load,
-    split by time into train, validation and test."""
-    cv: float | None = None
+    trace: Said[tuple[str, ...]] = ()
+    """Arrivals: a file that `trace info` reads, or a name that `llmroute list traces` says; at its
+    own rate without --load, split by time into train, validation and test."""
+    cv: Said[float | None] = None
     """Of a trace of calls per minute: cv of the gaps; calls are spread uniformly if left out."""
-    load: float | None = None
+    load: Said[float | None] = None
     """Mean arrival rate in units of load 1, instead of the scenario's."""
-    profile: str | None = None
-    """Latencies and accuracies: opt-a100 unless named, opt-h100 or a .toml file."""
-    set: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
-    """KEY=VALUE ..., any field of EnvConfig as in TOML: window_s=60 deadline.deadline_s=0.5."""
+    profile: Said[str | None] = None
+    """Latencies and accuracies, opt-a100 unless named: one that `llmroute list profiles` says, or a
+    .toml file."""
+    set: Annotated[
+        tuple[tuple[str, ...], ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="KEY=VALUE ..."),
+    ] = ()
+    """Any field of EnvConfig as in TOML: window_s=60 deadline.deadline_s=0.5."""
 
     @property
     def given(self) -> bool:
@@ -88,7 +97,7 @@ class WorkerOptions:
     """local: a pool of processes; ray: a Ray cluster."""
     workers: int = 2
     """Processes side by side; 0 for this process itself."""
-    ray_address: str | None = None
+    ray_address: Said[str | None] = None
     """Of a running Ray cluster; a local one is started if there is none."""
 
 

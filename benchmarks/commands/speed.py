@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment, Said
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Rates:
 
     environment: Environment = UNCHANGED
     """Which."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
     rounds: int = 5
     """Alternations of the two sides."""
@@ -58,7 +58,7 @@ class Scaling:
 class Day:
     """Evaluate a day of Azure Functions load at 1000 requests/s."""
 
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
@@ -80,10 +80,10 @@ class Decisions:
     """Time single decisions of a trained router, by every way in which it can be asked."""
 
     router: tyro.conf.Positional[str]
-    """A run directory, or a shipped router: pretrained:NAME (an unknown one lists them)."""
+    """A run directory, or a shipped router: `llmroute list agents` says those pretrained."""
     environment: Environment = UNCHANGED
     """On what; by default on test episodes of what it was trained on."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:
@@ -103,7 +103,7 @@ class Training:
     """On what."""
     limit: float = 600.0
     """Seconds after which a learner is given up."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> None:

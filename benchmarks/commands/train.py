@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment, Said
 
 if TYPE_CHECKING:
     from agents.runs.plan import Plan
@@ -27,7 +27,7 @@ class Demo:
     """Folder for logs, weights, table and figures; the next free name if it exists."""
     seed: int = 0
     """Of the training and of the episodes."""
-    timesteps: int | None = None
+    timesteps: Said[int | None] = None
     """Decisions to train for; the default takes about a minute."""
     episodes: int = 32
     """Held-out episodes of 30 s on which everybody is compared."""
@@ -44,20 +44,20 @@ class Train:
     """Train a router; Ctrl-C leaves a checkpoint from which --resume continues."""
 
     algorithm: tyro.conf.Positional[str]
-    """Which learner: rollout-pi, ddqn, ddqn-paper, ..."""
+    """Which learner: rollout-pi, ddqn, or another that `llmroute list learners` says."""
     environment: Environment = UNCHANGED
     """On what. Its scenario may be a family of them: `any`, which is usual for the generalist."""
     seed: int = 0
     """Of everything random."""
-    timesteps: int | None = None
+    timesteps: Said[int | None] = None
     """Decisions to train for; the default is the algorithm's own."""
-    out: Path | None = None
+    out: Said[Path | None] = None
     """Run directory; runs/SCENARIO/ALGORITHM-SEED by default."""
-    resume: bool = False
+    resume: Said[bool] = False
     """Continue the run in the directory from its last checkpoint."""
-    reference: bool = True
-    """Compare scores in TensorBoard with the bound and the better of two tuned heuristics, which
-    are found once for all runs in the same folder; --no-reference trains without."""
+    reference: Said[bool] = True
+    """Without the levels that TensorBoard compares scores with: the bound and the better of two
+    tuned heuristics, found once for all runs in the same folder."""
 
     def run(self) -> int:
         """Train and print the score; 130 if it was interrupted."""
@@ -112,18 +112,18 @@ class Tune:
     """Search an algorithm's settings with Optuna on validation episodes; can be interrupted."""
 
     algorithm: tyro.conf.Positional[str]
-    """Which learner: ddqn, rollout-pi, ..."""
+    """Which learner: ddqn, rollout-pi, or another that `llmroute list learners` says."""
     environment: Environment = UNCHANGED
     """On what."""
     trials: int = 20
     """In all: the same command goes on with what is missing."""
-    timesteps: int | None = None
+    timesteps: Said[int | None] = None
     """Decisions of each training; the default is the algorithm's own."""
     seed: int = 0
     """Of the search and of every training."""
-    out: Path | None = None
+    out: Said[Path | None] = None
     """Directory of the journal and the trials; runs/tune/SCENARIO-ALGORITHM by default."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> int:

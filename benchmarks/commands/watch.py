@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment
+from benchmarks.commands.options import UNCHANGED, Environment, Said
 
 if TYPE_CHECKING:
     from benchmarks.watching.episode import Episode
@@ -31,27 +31,26 @@ class Watch:
     """
 
     agent: tyro.conf.Positional[str]
-    """A heuristic, NAME or NAME=VALUE, pretrained:NAME (an unknown one lists all), a run directory
-    or an ONNX file."""
+    """A name that `llmroute list agents` says, or NAME=VALUE, a run directory or an ONNX file."""
     environment: Environment = UNCHANGED
     """On what."""
-    split: str | None = None
+    split: Said[str | None] = None
     """Part of the arrivals that the episode is cut from: train, validation, test (usual) or all."""
     seed: int = 0
     """Of the episode and of the router."""
-    seconds: float | None = None
+    seconds: Said[float | None] = None
     """Simulated time to show; by default 10 s in a video, live the whole episode."""
     speed: float = 1.0
     """Simulated seconds per second."""
-    out: Path | None = None
+    out: Said[Path | None] = None
     """Video to write instead, .mp4 or .gif; a GIF takes 1 MB of memory a frame."""
-    fps: float | None = None
+    fps: Said[float | None] = None
     """Frames per simulated second of a video; by default 30 in an .mp4, 10 in a .gif."""
-    terminal: bool = False
+    terminal: Said[bool] = False
     """Text in the terminal, even if there could be a window."""
     tuned: Path = Path("runs/tuned")
     """Folder of the settings that were found for problems of your own."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
 
     def run(self) -> int:

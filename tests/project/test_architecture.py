@@ -66,6 +66,7 @@ FLOORS = {
         "route_spec scenarios toml_values",
         "problem",
         "env vector_env",
+        "__main__",
     ),
     "llmroute_env.dynamics": (
         "compiled features state",

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.loading import load
+from agents.settings.families import configurations
 from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
+from benchmarks.commands.listing import LISTS
 from benchmarks.speed.day import Day
 from llmroute_env.scenarios import configure
 
@@ -54,6 +57,45 @@ def test_help_on_every_level(command: tuple[str, ...], capsys: pytest.CaptureFix
         main([*command, "--help"])
     assert stop.value.code == 0
     assert "usage: llmroute" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
+def test_help_speaks_of_options_and_not_of_python(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    printed = capsys.readouterr().out
+    for word in ("STR", "{None}", "default: None", "default: )", "default: True", "default: False"):
+        assert word not in printed
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_there_is_a_list_of_every_kind_of_name(kind: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["list", kind]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["list", kind, "--json"]) == 0
+    words = json.loads(capsys.readouterr().out)
+    assert [line.split()[0] for line in lines] == list(words)
+    assert all(words.values())
+
+
+def test_names_of_lists_are_accepted_where_they_are_wanted():
+    for name in LISTS["scenarios"]():
+        assert configurations(name, {})
+    for name in LISTS["profiles"]():
+        assert configure("stable", profile=name)
+    for name in LISTS["agents"]():
+        scenario = {"pretrained:paper": "paper"}.get(name, "unpredictable-1")
+        assert load(name, configure(scenario)).name
+
+
+def test_the_package_says_where_to_go():
+    root = Path(__file__).parents[2]
+    arguments = [sys.executable, "-m", "llmroute_env"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=root)
+    assert done.stdout.startswith(f"llmroute {version('llmroute')}: ")
+    assert "llmroute --help" in done.stdout
 
 
 @pytest.mark.parametrize("group", [name for name, c in COMMANDS.items() if isinstance(c, Group)])

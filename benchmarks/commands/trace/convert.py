@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from benchmarks.commands.options import Said
 from benchmarks.commands.trace.sources import Sources, open_sources, warn_of
 from traces import lengths, operations, storage
 from traces.errors import require
@@ -24,25 +25,25 @@ class Convert:
     """File of any known format, name of a bundled trace, or several days of MAF 2019."""
     out: Path
     """File to write, .npz or .csv."""
-    strict: bool = False
+    strict: Said[bool] = False
     """Fail on the first row that would be dropped, with file and line."""
-    only_trigger: tuple[str, ...] = ()
+    only_trigger: Said[tuple[str, ...]] = ()
     """Of MAF 2019: only functions with one of these triggers."""
-    without_trigger: tuple[str, ...] = ()
+    without_trigger: Said[tuple[str, ...]] = ()
     """Of MAF 2019: no functions with one of these triggers, such as timer."""
-    cv: float | None = None
+    cv: Said[float | None] = None
     """Of calls per minute: cv of the gaps; exact counts, uniform within minutes, if left out."""
     start: float = 0.0
     """Cut to the requests from here on, seconds."""
-    end: float | None = None
+    end: Said[float | None] = None
     """Cut to the requests before this, seconds."""
-    rate: float | None = None
+    rate: Said[float | None] = None
     """Thin or multiply the requests to this many per second."""
     stretch: float = 1.0
     """Make time longer by this factor."""
-    fold: float | None = None
+    fold: Said[float | None] = None
     """Take time modulo this many seconds."""
-    sample_lengths: bool = False
+    sample_lengths: Said[bool] = False
     """Draw lengths from the bundled conversations; those that a trace lacks always come there."""
     context: int = 2048
     """Tokens that prompt and output may have together."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.commands.options import Said
 from benchmarks.commands.trace.sources import Sources, name_of, open_sources, warn_of
 from traces import lengths, operations, statistics
 from traces.counts import CountTable
@@ -27,9 +28,9 @@ class Info:
 
     sources: Sources
     """File of any known format, name of a bundled trace, or several days of MAF 2019."""
-    json: bool = False
+    json: Said[bool] = False
     """Print one JSON object as the last line."""
-    strict: bool = False
+    strict: Said[bool] = False
     """Fail on the first row that would be dropped, with file and line."""
 
     def run(self) -> None:
@@ -118,7 +119,7 @@ class Plot:
     """File of any known format, name of a bundled trace, or several days of MAF 2019."""
     out: Path = Path("trace.png")
     """Picture to write: png, svg or pdf."""
-    cv: float | None = None
+    cv: Said[float | None] = None
     """Of calls per minute: cv of the gaps; exact counts, uniform within minutes, if left out."""
 
     def run(self) -> None:

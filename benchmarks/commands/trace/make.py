@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.commands.options import Said
 from benchmarks.commands.trace.sources import open_sources, warn_of
 from traces import lengths, storage
 from traces.errors import TraceError, require
@@ -41,7 +42,7 @@ class Make:
     """Of mmpp: mean seconds in a regime."""
     swing: float = 0.8
     """Of diurnal: how far the rate moves from its mean, 0 to 1."""
-    like: str | None = None
+    like: Said[str | None] = None
     """MAF 2019 file or bundled name to learn rate profile, burstiness and skew from."""
     days: int = 1
     """Of `like`: how many times the length of the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from traces.readers.read import Reading
     from traces.readers.reports import ReadReport
 
-Sources = tyro.conf.Positional[tuple[str, ...]]
+Sources = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="(required)"),
+]
 
 
 def open_sources(sources: tuple[str, ...], strict: bool = False, merge: bool = False) -> Reading:
