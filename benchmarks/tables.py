@@ -21,20 +21,22 @@ COLUMNS = (
     "p50 / p99\nms",
     "share of models\n%",
 )
-NARROWEST = 112
-"""Columns of text that the table takes; piped output has no width of its own."""
+WIDEST = 10_000
+"""Columns of text where the output is no terminal, which has a width: as many as it takes."""
+
+BLOCK = 20
+"""Columns of text of a figure's name."""
 
 
 def show(rows: Sequence[Row], title: str | None = None) -> None:
-    """Print reports (runner.summarise), in their order, as a table."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("router", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(row["agent"], *cells(row))
-    console = Console()
-    Console(width=max(console.width, NARROWEST)).print(table)
+    """Print reports (runner.summarise), in their order: a table, or where it is too wide blocks."""
+    console, whole = Console(), table(rows, title)
+    # With both given, they hold for a terminal that cannot say its own as well.
+    wide = Console(width=WIDEST, height=console.height)
+    if not console.is_terminal or wide.measure(whole).maximum <= console.width:
+        wide.print(whole)
+    else:
+        print(blocks(rows, title))
     models = ", ".join(rows[0]["share"])
     episodes = worth_text(rows[0]["episodes"], rows[0]["independent_episodes"])
     print(
@@ -43,6 +45,27 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
         "windows: seconds with at least 99 % of peak; dropped: rejected by a full queue, or shed\n"
         f"because hopelessly late; models: {models}"
     )
+
+
+def table(rows: Sequence[Row], title: str | None) -> Table:
+    """Reports as a table: a row for each."""
+    found = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    found.add_column("router", no_wrap=True)
+    for name in COLUMNS:
+        found.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        found.add_row(row["agent"], *cells(row))
+    return found
+
+
+def blocks(rows: Sequence[Row], title: str | None) -> str:
+    """Reports one under the other, a line for each figure."""
+    names = [name.replace("\n", " ") for name in COLUMNS]
+    lines = [] if title is None else [title]
+    for row in rows:
+        lines.append(row["agent"])
+        lines += [f"  {name:{BLOCK}} {text}" for name, text in zip(names, cells(row), strict=True)]
+    return "\n".join([*lines, ""])
 
 
 def cells(row: Row) -> tuple[str, ...]:
