@@ -194,8 +194,10 @@ def weights_of(router: Router) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in router.state_dict().items()}
 
 
-def check_begins(plan: Plan, resume: bool) -> None:
+def check_begins(plan: Plan, resume: bool, how: str = "resume=True") -> None:
     """Raise what `train` would about the run directory, before anything that takes long.
+
+    `how` is what whoever asks has to say to resume.
 
     Raises:
         ConfigError: it holds a run already.
@@ -205,8 +207,7 @@ def check_begins(plan: Plan, resume: bool) -> None:
     if resume:
         check_same(read_card(plan.directory), plan.card(), path)
     elif path.exists():
-        accepted = "a new one, or resume=True (--resume)"
-        raise ConfigError(f"directory: {path} exists; accepted: {accepted}")
+        raise ConfigError(f"directory: {path} exists; accepted: a new one, or {how}")
     else:
         plan.directory.mkdir(parents=True, exist_ok=True)
 

@@ -67,7 +67,7 @@ class Train:
         from agents.training.training import check_begins, train
 
         plan, reference = self.plan(), None
-        check_begins(plan, self.resume)
+        check_begins(plan, self.resume, how="--resume")
         if self.reference:
             from benchmarks.reference_levels import reference_of
 

@@ -170,7 +170,7 @@ def test_a_run_is_never_overwritten_nor_continued_as_another(tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match="is not a run directory"):
         train(plan, resume=True, shows_progress=False)
     train(plan, shows_progress=False)
-    with pytest.raises(ConfigError, match="exists; accepted: a new one, or resume=True"):
+    with pytest.raises(ConfigError, match=r"exists; accepted: a new one, or resume=True$"):
         train(plan, shows_progress=False)
     with pytest.raises(CheckpointError, match="seed: got 5; accepted: 0, as in"):
         train(dataclasses.replace(plan, seed=5), resume=True, shows_progress=False)

@@ -272,6 +272,16 @@ def test_output_that_cannot_be_kept_is_no_crash():
     assert (done.returncode, done.stderr) == (2, "llmroute: output: No space left on device\n")
 
 
+def test_an_existing_run_is_refused_with_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "config.json").touch()
+    assert main(["train", "ddqn", "--out", str(tmp_path)]) == 2
+    where = tmp_path / "config.json"
+    accepted = "a new one, or --resume"
+    assert capsys.readouterr().err == f"llmroute: directory: {where} exists; accepted: {accepted}\n"
+
+
 def test_it_says_its_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"llmroute {version('llmroute')}\n"
