@@ -37,6 +37,7 @@ class OnnxRouter:
         self.action = written["action"]
         self.models: tuple[str, ...] = tuple(json.loads(written["models"]))
         self.actions, self.columns = int(written["actions"]), int(written["columns"])
+        self.gpus = int(written["gpus"]) if "gpus" in written else None
         # Files of older versions do not name them.
         self.names = {n: tuple(json.loads(written.get(n, "[]"))) for n in ("tasks", "classes")}
 
@@ -51,6 +52,11 @@ class OnnxRouter:
     def check_fit(self, config: EnvConfig) -> None:
         """Raise a CheckpointError unless it can route for `config`: pairs are those of its GPUs."""
         config = for_agent(config, self)
+        if self.gpus not in (None, config.gpus) and self.actions != config.actions:
+            raise CheckpointError(
+                f"gpus: got {config.gpus}; accepted by {self.path}: {self.gpus}, "
+                f"as with pools=[{{gpus={self.gpus}}}]"
+            )
         ours = config.model_names, config.actions, config.layout.width
         theirs = self.models, self.actions, self.columns
         if ours != theirs:

@@ -167,8 +167,13 @@ def test_a_router_over_pairs_is_exported_for_the_gpus_it_was_loaded_for(tmp_path
     model = onnx.load(tmp_path / "router.onnx")
     written = {entry.key: entry.value for entry in model.metadata_props}
     assert (written["action"], written["gpus"], written["actions"]) == ("gpu-model", "6", "18")
-    with pytest.raises(CheckpointError, match="models, actions, columns: got"):
+    accepted = r"router.onnx: 6, as with pools=\[\{gpus=6\}\]"
+    with pytest.raises(CheckpointError, match=f"gpus: got 4; accepted by .*{accepted}"):
         load(str(tmp_path / "router.onnx"), CONFIG)
+    one = profiles.load("opt-a100")
+    few = configure("stable", profile=replace(one, models=one.models[:2]), pools=(Pool(6),))
+    with pytest.raises(CheckpointError, match="models, actions, columns: got"):
+        load(str(tmp_path / "router.onnx"), few)
 
 
 def test_the_file_says_what_it_is(tmp_path: Path):
@@ -203,6 +208,21 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         rows.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
         del rows[-1]["agent"]
     assert rows[0] == rows[1]
+
+
+def test_what_was_exported_for_other_gpus_is_evaluated_on_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, eight = str(tmp_path / "router.onnx"), ("--set", "pools=[{gpus=8}]")
+    assert main(["export", "pretrained:generalist", "--out", path, *eight]) == 0
+    rows = []
+    for name in (path, "pretrained:generalist"):
+        assert main(["evaluate", name, "--episodes", "1", "--json", *eight]) == 0
+        rows.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+        del rows[-1]["agent"]
+    assert rows[0] == rows[1]
+    assert main(["evaluate", path]) == 2
+    assert "gpus: got 4; accepted by" in capsys.readouterr().err
 
 
 REFUSED = {
