@@ -43,11 +43,11 @@ class Episode:
 
     @property
     def next_s(self) -> float:
-        """When the next decision is; the end counts as now, after it there is none: inf."""
+        """When the next decision is; after the last the end is at once, and then nothing: inf."""
         env, tape = self.simulation.state.envs[0], self.simulation.tape
         following = env["first"] + env["decision"] + 1
         if following >= env["end"]:
-            return math.inf if env["over"] else -math.inf
+            return math.inf if env["over"] else float(env["now_s"])
         return float((tape.arrival_s[following] - env["tape_start_s"]) * env["stretch"])
 
 

@@ -118,17 +118,24 @@ def has_display() -> bool:
 
 
 def show_live(screen: Screen, episode: Episode, speed: float) -> int:
-    """Show an episode moment by moment, each at its time; returns how many were shown."""
-    due_s, shown = time.perf_counter(), 0
-    per_s = (screen.frames_per_s or PLAIN_PER_S) / speed
-    for _ in episode.moments(per_s):
-        if screen.frames_per_s is not None:
-            now_s = time.perf_counter()
-            # Compiling takes half a minute: afterwards it goes on, it does not race.
-            due_s = due_s if now_s - due_s < HURRIES_S else now_s
-            time.sleep(max(due_s - now_s, 0.0))
-            due_s += 1 / screen.frames_per_s
+    """Show an episode moment by moment, each at its time; returns how many were shown.
+
+    Moments for which it is too late are left out, but never the last.
+    """
+    length_s = 1 / (screen.frames_per_s or PLAIN_PER_S)
+    due_s, shown, is_shown = time.perf_counter(), 0, False
+    for _ in episode.moments(1 / length_s / speed):
+        late_s = 0.0 if screen.frames_per_s is None else time.perf_counter() - due_s
+        # Compiling takes half a minute: afterwards it goes on, it does not race.
+        due_s += late_s if late_s > HURRIES_S else 0.0
+        is_shown = not length_s < late_s <= HURRIES_S
+        if is_shown:
+            time.sleep(max(-late_s, 0.0))
+            shown += 1
+            if not screen.show():
+                return shown
+        due_s += length_s
+    if not is_shown:
+        screen.show()
         shown += 1
-        if not screen.show():
-            break
     return shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
@@ -116,17 +116,31 @@ def write_mp4(path: Path, frames: Iterator[Frame], shown_per_s: float) -> None:
     )
     writer.send(None)
     sent = 0
-    with closing(writer), suppress(OSError):
+    with closing(writer):
         for frame in chain([first], frames):
-            writer.send(frame)
+            try:
+                writer.send(frame)
+            except OSError:
+                sent = -1
+                break
             sent += 1
     # Also what fails only when the file is closed, which nobody else tells.
-    found, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
-    require(found == sent, "out", path.name.removeprefix(DRAFT), "a file that can be written whole")
+    whole = sent > 0 and frames_in(path) == sent
+    require(whole, "out", path.name.removeprefix(DRAFT), "a file that can be written whole")
+
+
+def frames_in(path: Path) -> int | None:
+    """How many frames a video has; None if it is no video."""
+    import imageio_ffmpeg
+
+    try:
+        return int(imageio_ffmpeg.count_frames_and_secs(str(path))[0])
+    except RuntimeError:
+        return None
 
 
 def write_gif(path: Path, frames: Iterator[Frame], shown_per_s: float) -> None:
-    """Endless, in the colours of the pictures: they have fewer than the 256 of a GIF."""
+    """Endless, in the colours of the pictures, which seldom have more than the 256 of a GIF."""
     images = gif_images(frames, shown_per_s)
     next(images).save(path, save_all=True, append_images=images, loop=0, disposal=1)
 

@@ -110,6 +110,24 @@ def test_a_video_that_fails_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("limit_bytes", [100, 100_000])
+def test_a_video_that_has_no_room_is_refused(tmp_path: Path, limit_bytes: int):
+    program = (
+        "import resource, sys\nimport numpy as np\nfrom pathlib import Path\n"
+        "from benchmarks.watching.video import Video\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))\n"
+        "rng = np.random.default_rng(0)\n"
+        "noise = (rng.integers(0, 256, (720, 1280, 3), np.uint8) for _ in range(4))\n"
+        "Video(Path(sys.argv[1])).write(noise)"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path / "x.mp4")]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    accepted = "out: got 'x.mp4'; accepted: a file that can be written whole"
+    assert accepted in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_writes_a_gif(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "x.gif"
     words = ["watch", "priced-pair", "--out", str(out), "--seconds", "0.5", "--json"]
@@ -152,6 +170,56 @@ def test_a_terminal_is_redrawn_in_place(monkeypatch: pytest.MonkeyPatch):
         assert screens.show_live(screen, screen.episode, 1.0) == 2
     assert "\x1b[1A" in terminal.getvalue(), "the cursor goes up again"
     assert "in time" in terminal.getvalue()
+
+
+class Slow:
+    """A screen of 50 moments a second on which showing one takes 45 ms, by a clock of its own."""
+
+    frames_per_s = 50.0
+
+    def __init__(self, watched: Episode) -> None:
+        self.watched, self.clock_s, self.shown_s = watched, 0.0, []
+
+    def perf_counter(self) -> float:
+        return self.clock_s
+
+    def sleep(self, seconds: float) -> None:
+        self.clock_s += seconds
+
+    def show(self) -> bool:
+        self.shown_s.append((self.clock_s, float(self.watched.simulation.state.envs["now_s"][0])))
+        self.clock_s += 0.045
+        return True
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 4.0])
+def test_a_slow_screen_leaves_moments_out_and_keeps_the_time(
+    monkeypatch: pytest.MonkeyPatch, speed: float
+):
+    watched = episode(2.0)
+    slow = Slow(watched)
+    monkeypatch.setattr(screens, "time", slow)
+    assert screens.show_live(slow, watched, speed) == len(slow.shown_s) < 50 * 2.0 / speed
+    for clock_s, now_s in slow.shown_s[1:]:
+        assert now_s / speed == pytest.approx(clock_s, abs=0.05)
+    assert slow.shown_s[-1][1] > 1.98
+
+
+def test_after_a_stop_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
+    watched = episode(2.0)
+    slow = Slow(watched)
+    monkeypatch.setattr(screens, "time", slow)
+    act, acted = watched.agent.act, []
+
+    def compiles_first(observations: np.ndarray) -> np.ndarray:
+        slow.clock_s += 0.0 if acted else 30.0
+        acted.append(True)
+        return act(observations)
+
+    watched.agent.act = compiles_first
+    screens.show_live(slow, watched, 1.0)
+    for clock_s, now_s in slow.shown_s[1:]:
+        assert now_s == pytest.approx(clock_s - 30.0, abs=0.1)
 
 
 def test_a_window_is_watched_until_it_is_closed(monkeypatch: pytest.MonkeyPatch):
