@@ -127,5 +127,5 @@ def test_what_is_compiled_for_it_is_not_kept_on_disk():
 
 
 def test_an_unknown_service_model_is_refused():
-    with pytest.raises(ConfigError, match="service: got 'continous'; accepted: static"):
-        configure("stable", service="continous")
+    with pytest.raises(ConfigError, match="service: got 'batching'; accepted: static"):
+        configure("stable", service="batching")
