@@ -50,7 +50,18 @@ RECIPE = "pretrained:paper"
 """The paper's own recipe, which has no heuristic to begin with."""
 
 
-@pytest.mark.parametrize("name", [name for name in shipped() if name != RECIPE])
+FAMILIAR = "pretrained:unpredictable"
+"""The one that most users try; the others take half a minute together."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == FAMILIAR else pytest.mark.verify)
+        for name in shipped()
+        if name != RECIPE
+    ],
+)
 def test_shipped_routers_beat_a_tuned_heuristic(name: str):
     agent = load_trained(name)
     seeds = episode_seeds(11, EPISODES)

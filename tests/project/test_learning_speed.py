@@ -115,6 +115,7 @@ def test_learners_race_to_the_same_score(
     assert hopeless["spent_s"] > 0
 
 
+@pytest.mark.verify
 def test_the_heuristic_to_beat_is_tuned_on_the_same_episodes():
     scores = training.tuned_scores(configure("overload"))
     config = replace(configure("overload", split="validation"), window_s=10.0)
