@@ -114,9 +114,11 @@ def stacked(found: Mapping[str, Mapping[str, Interval]]) -> dict[tuple[str, str]
 
 def limits(gained: Sequence[Interval]) -> tuple[float, float]:
     """Ends of an axis that shows the gains."""
-    right = 1.1 * max(*map(highest, gained), 0.004)
-    lows = [lowest(value) for value in gained]
-    # A few routers far below must not squeeze what the others differ by, nor all be out of sight.
+    lows, highs = [lowest(value) for value in gained], [highest(value) for value in gained]
+    means = [value.mean for value in gained]
+    # A few routers far below, or with wide intervals, must not squeeze what the others differ by,
+    # nor all be out of sight.
+    right = 1.1 * max(*means, min(2 * float(np.median(highs)), max(highs)), 0.004)
     return max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows)))), right
 
 
