@@ -32,7 +32,7 @@ verify: .venv
 	$(BIN)/python -m pytest -q -m verify $(ALONE)
 
 pretrained: .venv/.train
-	$(BIN)/python -m benchmarks.pretrained
+	$(BIN)/python -m benchmarks.shipping.pretrained
 
 lint: .venv
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Heuristics at their best: the settings that the harness found for a problem, and where.
 
-Those of the scenarios are kept with the package (`python -m benchmarks.tuned`); for a problem of
-one's own they are found once, on its validation split, and kept in a folder beside the runs.
+Those of the scenarios are kept with the package (`python -m benchmarks.shipping.tuned`); for a
+problem of one's own they are found once, on its validation split, and kept beside the runs.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from agents.runs.card import CARD, WEIGHTS, load_agent
 from agents.serving.export import export
 from agents.settings.families import configurations
 from agents.settings.presets import PRESETS
-from benchmarks import pretrained
 from benchmarks.cli import main, parse
 from benchmarks.commands.train import Train
 from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.shipping import pretrained
 from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure
 from llmroute_env.simulation.simulation import Simulation

@@ -28,7 +28,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_has_a_setting_of_every_heuristic(name: str) -> None:
     key = fingerprint(SCENARIOS[name].config)
-    assert key in shipped(), "a scenario changed: run `python -m benchmarks.tuned`"
+    assert key in shipped(), "a scenario changed: run `python -m benchmarks.shipping.tuned`"
     for control in TUNABLE:
         found = shipped()[key][control]
         assert (found["episodes_each"], found["window_s"]) == (EPISODES, WINDOW_S)

@@ -29,7 +29,7 @@ BENCHMARKS = (
     ("report.paper.static",),
     ("report.paper.summary",),
     ("report",),
-    ("demo", "latency", "pretrained", "problem_table", "reference_levels", "study", "tuned"),
+    ("demo", "latency", "reference_levels", "shipping", "study"),
     ("commands",),
     ("cli",),
 )

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import parse
-from benchmarks.problem_table import DOCUMENT, EXAMPLES, assignment, generated, rows, toml_of
+from benchmarks.shipping.problem_table import (
+    DOCUMENT,
+    EXAMPLES,
+    assignment,
+    generated,
+    rows,
+    toml_of,
+)
 from llmroute_env import EnvConfig, configure
 from llmroute_env.problem import arguments
 from traces.typed import hints_of
@@ -20,7 +27,7 @@ def test_every_field_has_a_row() -> None:
 
 def test_the_document_has_the_table_of_today() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert generated() in text, "run `python -m benchmarks.problem_table`"
+    assert generated() in text, "run `python -m benchmarks.shipping.problem_table`"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

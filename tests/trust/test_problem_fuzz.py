@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.problem_table import EXAMPLES
+from benchmarks.shipping.problem_table import EXAMPLES
 from llmroute_env import ConfigError, EnvConfig, configure, load_problem
 from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables
 from llmroute_env.recording.serialization import config_sha256

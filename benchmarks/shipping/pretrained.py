@@ -1,4 +1,4 @@
-"""Trains the routers that the package ships: `python -m benchmarks.pretrained [NAME ...]`.
+"""Trains the routers that the package ships: `python -m benchmarks.shipping.pretrained [NAME ...]`.
 
 Each is what one `llmroute train` command yields, without its checkpoints and logs; minutes each.
 """

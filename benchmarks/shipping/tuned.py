@@ -1,4 +1,4 @@
-"""Finds the settings of all heuristics for all scenarios: `python -m benchmarks.tuned`."""
+"""Finds the settings of all heuristics for all scenarios: `python -m benchmarks.shipping.tuned`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What is made once and kept with the package: shipped routers, tuned settings, a table."""
