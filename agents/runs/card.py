@@ -38,6 +38,7 @@ from llmroute_env.problem import options_of
 from llmroute_env.recording.files import versions, write_atomically
 from llmroute_env.recording.serialization import to_plain
 from llmroute_env.specs import ConfigError
+from llmroute_env.toml_values import to_table, toml
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
@@ -91,8 +92,11 @@ class Card:
         if self.classes:
             usual = replace(usual, observation=self.settings.observation)
         said = options_of(self.fields)
-        if self.settings != usual or said is None:
+        if said is None:
             return None
+        own, theirs = dataclasses.asdict(self.settings), dataclasses.asdict(usual)
+        changes = [f"{n}={toml(to_table(v, n))}" for n, v in own.items() if v != theirs[n]]
+        said += ["--hyper", *changes] if changes else []
         chosen = "".join(f" {quote(word)}" for word in said)
         numbers = f"--seed {self.seed} --timesteps {self.decisions}"
         return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"

@@ -9,7 +9,7 @@ import json as json_format
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -47,6 +47,14 @@ class Train:
     """Which learner: rollout-pi, ddqn, or another that `llmroute list learners` says."""
     environment: Environment = UNCHANGED
     """On what. Its scenario may be a family of them: `any`, which is usual for the generalist."""
+    settings: Said[Path | None] = None
+    """Hyper-parameters that `llmroute tune` found: the best.json of its directory."""
+    hyper: Annotated[
+        tuple[tuple[str, ...], ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="KEY=VALUE ..."),
+    ] = ()
+    """Hyper-parameters as in TOML, over those: learning_rate=3e-4 hidden=[128,64]."""
     seed: int = 0
     """Of everything random."""
     timesteps: Said[int | None] = None
@@ -94,10 +102,11 @@ class Train:
     def plan(self) -> Plan:
         """The training that the options describe."""
         from agents.runs.plan import Plan
+        from agents.settings.changes import changed
         from agents.settings.presets import usual_scenario
 
         problem = self.environment.problem(usual_scenario(self.algorithm))
-        return Plan(
+        plan = Plan(
             directory=self.out or Path("runs") / problem.title / f"{self.algorithm}-{self.seed}",
             scenario=problem.scenario,
             fields=problem.fields,
@@ -105,6 +114,16 @@ class Train:
             decisions=self.timesteps,
             algorithm=self.algorithm,
         )
+        changes = self.changes()
+        return replace(plan, settings=changed(plan.resolved_settings, changes)) if changes else plan
+
+    def changes(self) -> dict[str, Any]:
+        """The hyper-parameters that differ from the algorithm's."""
+        from agents.settings.changes import best_of
+        from llmroute_env.problem import assign
+
+        found = {} if self.settings is None else best_of(self.settings, self.algorithm)
+        return assign(found, [text for texts in self.hyper for text in texts])
 
 
 @dataclass(frozen=True)

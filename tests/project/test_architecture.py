@@ -119,7 +119,7 @@ FLOORS = {
     "agents.settings": (
         "checks families order",
         "parts",
-        "own sb3",
+        "changes own sb3",
         "presets",
     ),
     "agents.routers": (
