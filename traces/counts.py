@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from traces.errors import TraceError, require
 from traces.processes.arrivals import Times, counts_to_arrivals
 from traces.tasks import TASKS, drawn, task_of_function
-from traces.trace import Provenance, Trace
+from traces.trace import Provenance, Trace, lock
 
 MOST_CALLS = 500_000_000
 """Most calls of one trace; more do not fit into memory. A day of MAF 2019 has twice as many."""
@@ -41,10 +41,7 @@ class CountTable:
     def __post_init__(self) -> None:
         rows = {len(self.counts), len(self.functions), len(self.triggers)}
         require(len(rows) == 1, "functions, triggers", rows, "one of each per row of counts")
-        # Tables are kept and shared, as traces are.
-        locked = self.counts.view()
-        locked.flags.writeable = False
-        object.__setattr__(self, "counts", locked)
+        lock(self, "counts")
 
     @property
     def total(self) -> NDArray[np.int64]:

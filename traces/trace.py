@@ -28,6 +28,19 @@ class Provenance:
         return dataclasses.replace(self, operations=(*self.operations, operation))
 
 
+def lock(record: object, *names: str) -> None:
+    """Make arrays of a frozen dataclass read-only, here but not for who holds them otherwise.
+
+    Traces and tables are kept and shared: a change of one would change what others simulate.
+    """
+    for name in names:
+        array = getattr(record, name)
+        if array.flags.writeable:
+            locked = array.view()
+            locked.flags.writeable = False
+            object.__setattr__(record, name, locked)
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """N requests within [0, span_s).
@@ -69,19 +82,7 @@ class Trace:
         if len(self) and not (self.task.min() >= 0 and self.task.max() < len(self.tasks)):
             found = f"{self.task.min()} to {self.task.max()}"
             raise TraceError(f"task: got {found}; accepted: 0 to {len(self.tasks) - 1}")
-        self._lock()
-
-    def _lock(self) -> None:
-        """Make the arrays read-only, here but not for who holds them otherwise.
-
-        Traces are kept and shared: a change of one would change what others simulate.
-        """
-        for name in ("arrival_s", "task", "prompt_tokens", "output_tokens"):
-            array = getattr(self, name)
-            if array.flags.writeable:
-                locked = array.view()
-                locked.flags.writeable = False
-                object.__setattr__(self, name, locked)
+        lock(self, "arrival_s", "task", "prompt_tokens", "output_tokens")
 
     def _check_times(self) -> None:
         bad = ~np.isfinite(self.arrival_s) | (self.arrival_s < 0) | (self.arrival_s > self.span_s)
