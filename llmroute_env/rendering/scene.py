@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.signals import seen
+from llmroute_env.dynamics.signals import Seen, seen
 from llmroute_env.dynamics.state import OUTCOMES, State
 from llmroute_env.simulation.simulation import Simulation
 
@@ -157,37 +157,37 @@ def _columns(simulation: Simulation, e: int) -> tuple[Column, ...]:
 
 def _rows(simulation: Simulation, e: int) -> tuple[Row, ...]:
     columns = groups(len(simulation.config.models), MOST_COLUMNS)
+    now = seen(simulation.state, e)
     rows = []
     for run in groups(simulation.config.gpus, MOST_ROWS):
         name = f"GPU {run[0]}" if len(run) == 1 else f"GPU {run[0]} to {run[-1]}"
-        batches = _batches(simulation, e, run, len(columns[0]))
-        queues = tuple(_queue(simulation, e, run, models) for models in columns)
+        batches = _batches(simulation.config, now, run, len(columns[0]))
+        queues = tuple(_queue(simulation, e, now, run, models) for models in columns)
         rows.append(Row(name, len(run), batches, queues))
     return tuple(rows)
 
 
-def _batches(simulation: Simulation, e: int, gpus: range, models: int) -> tuple[Batch, ...]:
-    now = seen(simulation.state, e)
+def _batches(config: EnvConfig, now: Seen, gpus: range, models: int) -> tuple[Batch, ...]:
     found = []
     for gpu in gpus:
         if now.running[gpu] > 0:
             start_s, finish_s = float(now.start_s[gpu]), float(now.finish_s[gpu])
             model, size = int(now.model[gpu]), int(now.running[gpu])
-            name = simulation.config.model_names[model]
+            name = config.model_names[model]
             times_s = now.now_s - start_s, finish_s - start_s
             found.append(Batch(model // models, name, size, *times_s))
     return tuple(found)
 
 
-def _queue(simulation: Simulation, e: int, gpus: range, models: range) -> Queue:
-    s, cluster = simulation.state, simulation.cluster
+def _queue(simulation: Simulation, e: int, now: Seen, gpus: range, models: range) -> Queue:
+    cluster = simulation.cluster
     at = np.ix_(np.array(gpus), np.array(models))
-    waiting = seen(s, e).waiting[at]
+    waiting = now.waiting[at]
     hosted = bool((cluster.batch_limit[cluster.pool_of][at] > 0).any())
     parts = [_cells(simulation, e, gpus[g], models[m]) for g, m in np.argwhere(waiting > 0)]
     cells = np.concatenate(parts) if parts else np.zeros((0, 3))
     cells = cells[np.argsort(cells[:, 0], kind="stable")][:MOST_CELLS]
-    slack_s = cells[:, 0] + cells[:, 1] - s.envs[e]["now_s"]
+    slack_s = cells[:, 0] + cells[:, 1] - now.now_s
     return Queue(hosted, int(waiting.sum()), cells[:, 2].astype(np.int64), _share(slack_s, cells))
 
 
