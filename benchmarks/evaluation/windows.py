@@ -17,11 +17,6 @@ def tape_windows_s(simulation: Simulation) -> NDArray[np.float64]:
     return np.stack([start_s, start_s + length_s], axis=1)
 
 
-def windows_of(config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """The same of the episodes of `seeds`, of which nothing is simulated."""
-    return tape_windows_s(begun(config, seeds))
-
-
 def begun(config: EnvConfig, seeds: NDArray[np.uint64]) -> Simulation:
     """The episodes of `seeds`, before their first decision."""
     simulation = Simulation(config, len(seeds), logs_completions=False)

@@ -9,7 +9,7 @@ import pytest
 
 import llmroute_env  # noqa: F401 - registers the ids
 from benchmarks.evaluation.runner import episode_seeds
-from benchmarks.evaluation.windows import windows_of
+from benchmarks.evaluation.windows import begun, tape_windows_s
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.tape import workload_trace
 
@@ -30,7 +30,7 @@ def test_the_load_of_a_split_is_not_that_of_the_trace(scenario: str):
 def test_one_window_in_six_of_azure_code_has_few_requests():
     config = configure("azure-code", split="test")
     trace, _ = workload_trace(config)
-    windows_s = windows_of(config, episode_seeds(0, 2000))
+    windows_s = tape_windows_s(begun(config, episode_seeds(0, 2000)))
     requests = np.diff(np.searchsorted(trace.arrival_s, windows_s), axis=1)
     assert (requests < 100).mean() == pytest.approx(1 / 6, abs=0.03)
     assert trace.span_s == pytest.approx(172, abs=0.5)

@@ -9,7 +9,7 @@ from agents.heuristics import models as heuristics
 from benchmarks.evaluation.intervals import Interval, independent_windows, worth_text
 from benchmarks.evaluation.runner import episode_seeds, evaluate, summarise
 from benchmarks.evaluation.stats import bootstrap_mean
-from benchmarks.evaluation.windows import windows_of
+from benchmarks.evaluation.windows import begun, tape_windows_s
 from benchmarks.tables import cells
 from llmroute_env import configure
 from llmroute_env.simulation.simulation import Simulation
@@ -80,7 +80,7 @@ def test_a_few_bad_episodes_do_not_make_an_interval_endless():
 def test_windows_are_where_the_simulator_cuts_them():
     config = configure("overload", split="test", window_s=5.0)
     seeds = episode_seeds(0, 6)
-    found = windows_of(config, seeds)
+    found = tape_windows_s(begun(config, seeds))
     evaluation = evaluate(heuristics.make("opt-125m", config), config, episodes=6, seed=0)
     np.testing.assert_array_equal(found, evaluation.windows_s)
     trace = Simulation(config).trace
