@@ -8,7 +8,7 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
@@ -51,14 +51,15 @@ class Evaluate:
 
     def run(self) -> None:
         """Run the routers and print a table or JSON."""
-        from benchmarks.evaluation.runner import differences, evaluate, summarise
-        from benchmarks.evaluation.settings import choose
+        from benchmarks.evaluation.runner import check_episodes, differences, evaluate, summarise
+        from benchmarks.evaluation.settings import choose_all
         from llmroute_env.specs import require
 
         require(bool(self.agent), "agent", self.agent, "at least one router")
+        check_episodes(self.episodes, self.seed)
         problem = self.environment.problem()
         config = problem.config(self.split)
-        routers = [choose(name, config, self.tuned) for name in self.agent]
+        routers = choose_all(self.agent, config, self.tuned)
         found = [evaluate(router.agent, config, self.episodes, self.seed) for router in routers]
         rows = [
             summarise(evaluation, problem.title)
@@ -104,25 +105,36 @@ class EpisodeChoice:
     """Of the episode and of the router."""
     steps: Said[int | None] = None
     """Stop after so many requests; by default the episode runs to its end."""
+    tuned: Path = Path("runs/tuned")
+    """Folder of the settings that were found for problems of your own."""
 
     @property
     def title(self) -> str:
         """The scenario, or the name of a problem of one's own."""
         return self.environment.problem().title
 
-    def record(self, agent_name: str) -> tuple[EnvConfig, Recording]:
-        """The episode, routed by the agent of that name or run directory."""
-        import numpy as np
+    def record(self, agent_name: str) -> Recorded:
+        """The episode, routed by what the user calls `agent_name`."""
+        from benchmarks.evaluation.settings import choose
+        from benchmarks.watching.episode import begin
+        from llmroute_env.recording.recording import check_steps, record
+        from llmroute_env.specs import require
 
-        from agents.base import for_agent
-        from benchmarks.evaluation.settings import make
-        from llmroute_env.recording.recording import play
-
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        check_steps(self.steps)
         config = self.environment.problem().config(self.split)
-        agent = make(agent_name, config)
-        config = for_agent(config, agent)
-        agent.begin(1, np.random.default_rng(self.seed))
-        return config, play(config, self.seed, agent.act, self.steps)
+        router = choose(agent_name, config, self.tuned)
+        simulation = begin(router.agent, config, self.seed)
+        recording = record(simulation, router.agent.act, self.steps)
+        return Recorded(simulation.config, recording, router.words(agent_name))
+
+
+class Recorded(NamedTuple):
+    """An episode, and the setting of the router as a line of text, if it has one."""
+
+    config: EnvConfig
+    recording: Recording
+    setting: str | None
 
 
 @dataclass(frozen=True)
@@ -142,10 +154,13 @@ class Record:
         from llmroute_env.recording.run_card import card_of, write_card
 
         check_writable(self.out)
-        config, recording = self.episode.record(self.agent)
+        config, recording, setting = self.episode.record(self.agent)
         notes = {"agent": self.agent, "scenario": self.episode.title}
+        notes |= {} if setting is None else {"setting": setting}
         write_card(card_of(recording, config, self.episode.seed, **notes), self.out)
         print(f"{self.out}: {len(recording.actions):,} steps, sha256 {recording.sha256}")
+        if setting is not None:
+            print(setting)
         return 0
 
 
@@ -197,11 +212,13 @@ class Timeline:
         from llmroute_env.recording.timeline import timeline, write_timeline
 
         check_writable(self.out)
-        config, recording = self.episode.record(self.agent)
+        config, recording, setting = self.episode.record(self.agent)
         title = f"{self.agent} on {self.episode.title}, seed {self.episode.seed}"
         trace = timeline(recording.completions, config, title)
         write_timeline(trace, self.out)
         batches = sum(event["ph"] == "X" for event in trace["traceEvents"])
         print(f"{self.out}: {len(recording.completions):,} requests in {batches:,} batches")
+        if setting is not None:
+            print(setting)
         print("open it at https://ui.perfetto.dev")
         return 0

@@ -89,6 +89,7 @@ class Watch:
         for name in ("seconds", "speed", "fps"):
             value = getattr(self, name)
             require(value is None or 0 < value < math.inf, name, value, "a number > 0")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.out is None:
             require(self.fps is None, "fps", self.fps, "with --out only, for a video")
         else:

@@ -74,14 +74,19 @@ def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
     return np.array([draw.generate_state(1, np.uint64)[0] for draw in draws], np.uint64)
 
 
+def check_episodes(episodes: int, seed: int) -> None:
+    """Raise a ConfigError unless there are so many episodes of that seed."""
+    require(episodes >= 1, "episodes", episodes, ">= 1")
+    require(seed >= 0, "seed", seed, ">= 0")
+
+
 def evaluate(agent: Agent, config: EnvConfig, episodes: int, seed: int) -> Evaluation:
     """Run `agent` on `episodes` episodes of `config`, with what the agent reads and decides.
 
     Raises:
         ConfigError: episodes or seed out of range.
     """
-    require(episodes >= 1, "episodes", episodes, ">= 1")
-    require(seed >= 0, "seed", seed, ">= 0")
+    check_episodes(episodes, seed)
     config = for_agent(config, agent)
     seeds = episode_seeds(seed, episodes)
     results: list[EpisodeResult] = []

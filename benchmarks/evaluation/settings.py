@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -60,10 +61,21 @@ def choose(text: str, config: EnvConfig, folder: Path) -> Chosen:
     Raises:
         ConfigError: no router of that name, or a value that is no setting of it.
     """
+    return choose_all((text,), config, folder)[0]
+
+
+def choose_all(texts: Sequence[str], config: EnvConfig, folder: Path) -> list[Chosen]:
+    """The routers that a user calls `texts`, as `choose`; none is tuned before all are known."""
+    made = [make(text, config) for text in texts]
+    return [at_best(*named, config, folder) for named in zip(texts, made, strict=True)]
+
+
+def at_best(text: str, made: Agent, config: EnvConfig, folder: Path) -> Chosen:
+    """The router `made` for its name; one that is tuned is made anew with its best setting."""
     if text not in TUNABLE and text not in FOLLOWED:
         name, _, value = text.partition("=")
         setting = number(text, value) if value and is_heuristic(name, config) else None
-        return Chosen(make(text, config), setting, None if setting is None else "as given")
+        return Chosen(made, setting, None if setting is None else "as given")
     setting, source = best_setting(FOLLOWED.get(text, text), config, folder)
     return Chosen(controls.make(text, config, setting), setting, source)
 

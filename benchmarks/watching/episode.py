@@ -12,8 +12,8 @@ import numpy as np
 from agents.base import Agent, for_agent
 from agents.heuristics.lookahead import SeesState
 from llmroute_env.config import EnvConfig
+from llmroute_env.recording.recording import begun
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import require
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ def begin(agent: Agent, config: EnvConfig, seed: int) -> Simulation:
     Raises:
         ConfigError: the seed is out of range.
     """
-    require(seed >= 0, "seed", seed, ">= 0")
-    simulation = Simulation(for_agent(config, agent))
-    # As gymnasium draws it.
-    simulation.begin(np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64))
+    simulation = begun(for_agent(config, agent), seed)
     if isinstance(agent, SeesState):
         agent.attach(simulation)
     agent.begin(1, np.random.default_rng(seed))

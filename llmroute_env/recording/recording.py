@@ -82,11 +82,30 @@ def play(config: EnvConfig, seed: int, choose: Choose, steps: int | None = None)
     Raises:
         ConfigError: a seed or a number of steps out of range.
     """
-    require(seed >= 0, "seed", seed, ">= 0")
+    check_steps(steps)
+    return record(begun(config, seed), choose, steps)
+
+
+def check_steps(steps: int | None) -> None:
+    """Raise a ConfigError unless an episode can be cut after so many."""
     require(steps is None or steps >= 1, "steps", steps, ">= 1, or None for the whole episode")
+
+
+def begun(config: EnvConfig, seed: int) -> Simulation:
+    """The episode of `env.reset(seed=seed)`, at its first request.
+
+    Raises:
+        ConfigError: the seed is out of range.
+    """
+    require(seed >= 0, "seed", seed, ">= 0")
     simulation = Simulation(config)
     # gymnasium.utils.seeding.np_random makes the same generator.
     simulation.begin(np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64))
+    return simulation
+
+
+def record(simulation: Simulation, choose: Choose, steps: int | None = None) -> Recording:
+    """The one episode that `simulation` is at the beginning of, routed by `choose`."""
     out = simulation.outputs
     actions, rows = list[int](), [out.observations[0].copy()]
     scalars, completions = list[tuple[float, float, bool, int]](), list[Records]()

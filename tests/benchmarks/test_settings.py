@@ -99,6 +99,70 @@ def test_a_problem_of_ones_own_is_tuned_once_and_kept(
     assert json.loads(path.read_text()).keys() == {"largest-feasible", "priced-pair"}
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("evaluate largest-feasible nix", "agent: got 'nix'; accepted: a run directory"),
+        ("evaluate largest-feasible --episodes 0", "episodes: got 0; accepted: >= 1"),
+        ("evaluate largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
+        ("record largest-feasible --steps 0", "steps: got 0; accepted: >= 1"),
+        ("record largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
+        ("timeline largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
+        ("watch largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
+        ("evaluate hindsight --set reject=true", "hindsight reject: got True; accepted: False"),
+        ("record hindsight --set reject=true", "hindsight reject: got True; accepted: False"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_tuned(
+    words: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(settings, "tune", None)
+    assert main([*words.split(), "--scenario", "stable", "--set", "load=9"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def recorded(capsys: pytest.CaptureFixture[str], name: str) -> tuple[dict, str]:
+    """The card of a short episode that a router has on a problem of its own, and what was said."""
+    options = ("--scenario", "stable", "--set", "window_s=0.5", "--out", "card.json")
+    assert main(["record", name, *options]) == 0
+    said = capsys.readouterr().out
+    assert main(["replay", "card.json"]) == 0
+    assert "identical" in capsys.readouterr().out
+    return json.loads(Path("card.json").read_text()), said
+
+
+@pytest.mark.parametrize("name", ["largest-feasible", *FOLLOWED])
+def test_record_timeline_and_watch_use_the_setting_of_evaluate(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(settings, "EPISODES", 1)
+    card, said = recorded(capsys, name)
+    (kept,) = Path("runs/tuned").glob("*.json")
+    setting = json.loads(kept.read_text())[FOLLOWED.get(name, name)]["setting"]
+    words = f" {setting:g}, tuned on the validation split, runs/tuned/{kept.name}"
+    assert said.splitlines()[-1] == card["setting"]
+    assert card["setting"].startswith(f"{name}: ")
+    assert card["setting"].endswith(words)
+    given, _ = recorded(capsys, f"{name}={setting}")
+    assert given["recording_sha256"] == card["recording_sha256"]
+    assert given["setting"].endswith(f" {setting:g}, as given")
+    options = ("--scenario", "stable", "--set", "window_s=0.5")
+    assert main(["timeline", name, *options, "--out", "timeline.json"]) == 0
+    assert card["setting"] in capsys.readouterr().out.splitlines()
+    assert main(["watch", name, *options, "--terminal", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (shown["setting"], shown["requests"]) == (setting, len(card["actions"]))
+
+
+def test_a_card_of_who_has_no_setting_names_none(capsys: pytest.CaptureFixture[str]) -> None:
+    card, said = recorded(capsys, "opt-125m")
+    assert "setting" not in card
+    assert len(said.splitlines()) == 1
+
+
 def test_several_routers_are_compared_on_the_same_episodes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
