@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from traces import catalog
 from traces.errors import TraceError, require
 from traces.tasks import TASKS, Mix
 from traces.trace import Trace
 from traces.typed import check_fields
+from traces.workloads import with_tasks
 
 
 @dataclass(frozen=True)
@@ -69,26 +67,19 @@ class TraceFile:
         timed = isinstance(reading.content, Trace)
         require(self.cv is None or not timed, "cv", self.cv, f"none: {name} has times of its own")
         require(self.cv is None or 0 < self.cv < math.inf, "cv", self.cv, "a finite number > 0")
-        trace = self.with_tasks(reading.trace(self.cv))
+        trace = self.mixed(reading.trace(self.cv))
         fields = {field.name: getattr(trace, field.name) for field in dataclasses.fields(Trace)}
         file = dataclasses.replace(self, sha256=found)
         return FileTrace(**fields, file=file, opened=trace.provenance.operations)
 
-    def with_tasks(self, trace: Trace) -> Trace:
-        """The trace with tasks that are drawn by the mix, if one is given."""
-        mix = self.mix
-        if mix is None:
+    def mixed(self, trace: Trace) -> Trace:
+        """The trace with tasks that are drawn by the mix, if one is given, whatever the file's."""
+        if self.mix is None:
             return trace
         accepted = f"one weight per task, {len(self.tasks)}"
-        require(mix.tasks == len(self.tasks), "mix", mix, accepted)
-        rng = np.random.default_rng((self.seed, zlib.crc32(b"tasks")))
-        return dataclasses.replace(
-            trace,
-            task=mix.sample(trace.arrival_s, rng),
-            tasks=self.tasks,
-            has_tasks=True,
-            provenance=trace.provenance.then(f"tasks drawn by {mix!r}, seed {self.seed}"),
-        )
+        require(self.mix.tasks == len(self.tasks), "mix", self.mix, accepted)
+        untold = dataclasses.replace(trace, has_tasks=False)
+        return with_tasks(untold, self.mix, self.tasks, self.seed)
 
     def found(self, path: str) -> Path:
         """Where a file is: where it was, or in the folder that one is in."""

@@ -230,6 +230,21 @@ def test_tasks_of_a_trace_are_drawn_by_a_mix_that_is_given(tmp_path: Path) -> No
     assert (fields["workload"].task == 2).all()
 
 
+def test_tasks_are_drawn_alike_with_the_file_and_with_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(ROWS)
+    mix = TaskMix((1.0, 2.0, 3.0, 4.0))
+    by_file = read_trace(tmp_path / "own.csv", mix=mix)
+    by_env = configure(
+        "stable", workload=read_trace(tmp_path / "own.csv"), load=None, mix=mix, split="all"
+    )
+    np.testing.assert_array_equal(by_file.task, Simulation(by_env).tape.task)
+    told = "arrival_s,task\n" + "".join(f"{0.05 * i:.2f},copa\n" for i in range(3000))
+    (tmp_path / "told.csv").write_text(told)
+    assert (read_trace(tmp_path / "told.csv").task == 3).all()
+    again = read_trace(tmp_path / "told.csv", mix=mix)
+    np.testing.assert_array_equal(again.task, by_file.task)
+
+
 def test_counts_become_arrivals_of_the_given_cv() -> None:
     calm, bursty = read_trace("maf2019-500fn"), read_trace("maf2019-500fn", cv=4.0)
     assert calm != bursty

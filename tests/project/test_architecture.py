@@ -46,8 +46,9 @@ FLOORS = {
         "counts operations storage",
         "statistics synthesis readers",
         "catalog",
-        "files lengths",
+        "lengths",
         "workloads",
+        "files",
     ),
     "traces.processes": ("arrivals regimes", "modulated"),
     "traces.readers": (
