@@ -212,7 +212,7 @@ def make_router(card: Card, gpus: int | None = None) -> Router:
     s, models = card.settings, len(card.models)
     if not s.reads_gpus_alike:
         network = QNetwork(card.columns, s.hidden, card.actions, s.dueling, seed=0)
-        order = list(range(card.actions))
+        order = list(range(models))
         return GuardedNetwork(network, 0.0, slack=0, rate=0, order=order) if s.guarded else network
     trained_for = card.actions // models
     classes = max(len(card.classes), 1)

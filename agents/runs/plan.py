@@ -61,6 +61,9 @@ class Plan:
         for name in (*self.resolved_settings.env_fields, "split"):
             accepted = "no value: the algorithm's settings and the training have their own"
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), accepted)
+        over_pairs = self.resolved_settings.reads_gpus_alike
+        if over_pairs and any(config.reject for config in self.configs("train")):
+            raise ConfigError(f"reject: got True; accepted: False by {self.algorithm}, over pairs")
 
     @property
     def resolved_settings(self) -> Settings:

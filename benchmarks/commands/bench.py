@@ -51,6 +51,7 @@ class Bench:
         """Run what is missing of the suite and write its report."""
         from benchmarks.report.report import write_report
         from benchmarks.suites.bench import bench
+        from benchmarks.suites.own import check_given, without_unable
         from benchmarks.suites.suite import suite
 
         changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
@@ -58,8 +59,9 @@ class Bench:
         chosen, name = suite(self.suite).restricted(self.entries), self.suite
         if self.environment.given:
             problem = self.environment.problem()
-            chosen = chosen.on(problem.scenario, problem.fields)
+            chosen = without_unable(chosen.on(problem.scenario, problem.fields))
             name = f"{self.suite}-{problem.title}"
+        check_given(self.agent, chosen)
         out = self.out or Path("runs/bench") / name
         ran = bench(replace(chosen, **given), out, workers_of(self.work), self.agent)
         print(f"{out}: {ran} cells were run")

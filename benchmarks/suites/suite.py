@@ -15,7 +15,9 @@ from llmroute_env.recording.serialization import to_plain
 from llmroute_env.scenarios import configure
 from llmroute_env.specs import ConfigError, require
 
-UNTUNED = ("random", "opt-125m", "opt-1.3b", "opt-6.7b")
+SINGLES = ("opt-125m", "opt-1.3b", "opt-6.7b")
+"""Each model of the shipped profiles alone; elsewhere, those of the problem stand for them."""
+UNTUNED = ("random", *SINGLES)
 TUNED = (
     "best-single",
     "static-mix",
@@ -75,6 +77,8 @@ class Suite:
     def on(self, scenario: str, fields: Mapping[str, Any]) -> Suite:
         """The suite's routers on one problem of one's own, in place of its entries.
 
+        Its own models stand for those of the shipped profiles.
+
         Raises:
             ConfigError: fields that every entry has its own values of.
         """
@@ -84,7 +88,8 @@ class Suite:
         config = configure(scenario, **fields)
         plain = {name: to_plain(getattr(config, name), name) for name in fields}
         problem = {"scenario": scenario, "fields": plain}
-        return replace(self, entries=(OWN,), rollout_on=(OWN,), problem=problem)
+        agents = hosted_alone(self.agents, config.model_names)
+        return replace(self, entries=(OWN,), agents=agents, rollout_on=(OWN,), problem=problem)
 
     def restricted(self, entries: tuple[str, ...]) -> Suite:
         """The suite with only these of its entries; all if none is named."""
@@ -92,6 +97,16 @@ class Suite:
             require(id in self.entries, "entries", id, ", ".join(self.entries))
         kept = tuple(id for id in self.entries if id in entries)
         return replace(self, entries=kept) if entries else self
+
+
+def hosted_alone(agents: tuple[str, ...], models: tuple[str, ...]) -> tuple[str, ...]:
+    """The routers of a suite; if it has a single model that is not hosted, every one that is."""
+    singles = [agent for agent in agents if agent in SINGLES]
+    if set(singles) <= set(models):
+        return agents
+    first = agents.index(singles[0])
+    rest = [agent for agent in agents[first:] if agent not in singles]
+    return (*agents[:first], *models, *rest)
 
 
 SUITES = {

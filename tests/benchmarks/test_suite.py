@@ -1,5 +1,6 @@
 """Suites are data: ids, splits and references hold together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from agents.settings.presets import SETTINGS
 from benchmarks.suites.bench import plan
 from benchmarks.suites.cells import TrainRouter
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
+from benchmarks.suites.own import without_unable
 from benchmarks.suites.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
 from llmroute_env.scenarios import SHIFTS, configure
@@ -64,6 +66,37 @@ def test_a_router_that_maximises_something_else_meets_what_counts():
     true = entry.config("test").models
     assert largest == true[-1].accuracy[0]
     assert smallest == pytest.approx(largest * (true[0].accuracy[0] / largest) ** 4)
+
+
+def test_models_of_a_problem_stand_for_those_of_the_suite(capsys: pytest.CaptureFixture[str]):
+    profile = configure("stable").resolved_profile
+    own = tuple(replace(model, name=f"mine-{i}") for i, model in enumerate(profile.models))
+    fields = {"profile": replace(profile, models=own)}
+    for name, before, after in (
+        ("testing", ("random",), ("largest-feasible", "ddqn")),
+        ("heuristics", ("random",), TUNED),
+        ("ablation", (), suite("ablation").agents),
+    ):
+        on = without_unable(suite(name).on("stable", fields))
+        models = ("mine-0", "mine-1", "mine-2") if before else ()
+        assert on.agents == (*before, *models, *after)
+        assert plan(on, Path("nowhere")).evaluate
+    assert without_unable(suite("testing").on("stable", {})).agents == suite("testing").agents
+    assert capsys.readouterr().err == ""
+
+
+def test_who_cannot_route_on_a_problem_is_left_out_before_any_work(
+    capsys: pytest.CaptureFixture[str],
+):
+    on = without_unable(suite("standard").on("stable", {"reject": True}))
+    left_out = {"hindsight", "ddqn-pairs", "rollout-pi"}
+    assert set(on.agents) == set(suite("standard").agents) - left_out
+    lines = capsys.readouterr().err.splitlines()
+    assert {line.partition(" is left out: ")[0] for line in lines} == left_out
+    assert all("reject: got True; accepted: False" in line for line in lines)
+    nobody = replace(suite("standard"), agents=("hindsight",)).on("stable", {"reject": True})
+    with pytest.raises(ConfigError, match="suite: got 'standard'; accepted: one with a router"):
+        without_unable(nobody)
 
 
 def test_a_generalist_is_trained_once_and_meets_what_it_never_saw():

@@ -76,9 +76,10 @@ def test_a_smaller_load_by_rejection_is_served_as_a_smaller_load():
     assert met.min() > busy.values("in_time").mean() / busy.values("requests").mean()
 
 
-def test_learners_take_it_as_an_action(tmp_path):
+@pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
+def test_learners_take_it_as_an_action(tmp_path, algorithm):
     plan = Plan(
-        tmp_path / "run", "admission", {"window_s": 2.0}, algorithm="ddqn-paper", decisions=2048
+        tmp_path / "run", "admission", {"window_s": 2.0}, algorithm=algorithm, decisions=2048
     )
     train(plan, shows_progress=False)
     agent = load_agent(tmp_path / "run", CONFIG)
@@ -91,7 +92,7 @@ def test_learners_take_it_as_an_action(tmp_path):
 
 def test_networks_over_pairs_refuse_it(tmp_path):
     with pytest.raises(ConfigError, match="reject: got True; accepted: False"):
-        train(Plan(tmp_path / "run", "admission", algorithm="ddqn-pairs", decisions=2048))
+        Plan(tmp_path / "run", "admission", algorithm="ddqn-pairs")
 
 
 def test_a_map_of_decisions_counts_it_for_no_model():

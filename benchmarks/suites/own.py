@@ -1,0 +1,55 @@
+"""A suite on a problem of one's own: who cannot route there is known before any work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from agents.heuristics import table as controls
+from agents.loading import load_trained
+from agents.settings.presets import SETTINGS
+from benchmarks.evaluation.tuned_controls import BEST_SINGLE
+from benchmarks.suites.entries.entry import Entry
+from benchmarks.suites.suite import Suite
+from llmroute_env.specs import ConfigError, require
+
+
+def without_unable(suite: Suite) -> Suite:
+    """The suite without routers that cannot route on its problem; says which, and why.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    (entry,) = suite.resolved_entries
+    refused = {agent: refusal(agent, entry) for agent in suite.agents}
+    for agent, reason in refused.items():
+        if reason is not None:
+            print(f"{agent} is left out: {reason}", file=sys.stderr)
+    able = tuple(agent for agent, reason in refused.items() if reason is None)
+    require(bool(able), "suite", suite.name, "one with a router that can route on the problem")
+    return replace(suite, agents=able)
+
+
+def refusal(agent: str, entry: Entry) -> str | None:
+    """Why a router of a suite cannot route on an entry; None if it can."""
+    try:
+        if agent in SETTINGS:
+            # Here, because it imports torch.
+            from agents.runs.plan import Plan
+
+            Plan(Path(), entry.scenario, entry.fields, algorithm=agent)
+        elif agent != BEST_SINGLE:
+            controls.make(agent, entry.config("test"))
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def check_given(given: Sequence[Path], suite: Suite) -> None:
+    """Raise a CheckpointError unless all these trained routers fit every entry of the suite."""
+    configs = [entry.config("test") for entry in suite.resolved_entries] if given else []
+    for config in configs:
+        for path in given:
+            load_trained(str(path), config)
