@@ -18,15 +18,13 @@ from agents.loading import load
 from agents.runs.plan import Plan
 from agents.settings.checks import USUAL
 from agents.training.training import train
-from benchmarks.evaluation.runner import Evaluation, evaluate, summarise
+from benchmarks.evaluation.runner import Evaluation, check_episodes, evaluate, summarise
 from benchmarks.evaluation.stats import paired_difference
 from benchmarks.figures import per_window, save_share_figure, save_utility_figure
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
-from llmroute_env.specs import require
 
-SCENARIO = "unpredictable-1"
 ALGORITHM = "rollout-pi"
 CONTENDERS = (*heuristics.HEURISTICS, *USUAL["gpu-model"])
 """Heuristics that the router is compared with, beside each model alone."""
@@ -34,20 +32,23 @@ CONTENDERS = (*heuristics.HEURISTICS, *USUAL["gpu-model"])
 TUNING_EPISODES = 24
 
 
-def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
+def demo(plan: Plan, episodes: int, title: str) -> None:
     """Train, evaluate against every heuristic on the same held-out episodes, draw.
 
+    The router is kept where `plan` says, the rest in the folder that holds it; `title` is what the
+    problem is called.
+
     Raises:
-        ConfigError: a number out of range.
+        ConfigError: a number out of range, or a problem for which some of them cannot route.
         KeyboardInterrupt: the training was interrupted; it has said how it goes on.
     """
-    require(episodes >= 1, "episodes", episodes, ">= 1")
-    out = free_name(out)
-    config = configure(SCENARIO, split="test")
-    print(f"1. Training {ALGORITHM} on {SCENARIO}: {config.load_1_per_s:.0f} requests/s is load 1")
+    check_episodes(episodes, plan.seed)
+    run, out, seed = plan.directory, plan.directory.parent, plan.seed
+    config = configure(plan.scenario, **plan.fields, split="test")
+    for name in names_of(config):
+        controls.make(name, config)
+    print(f"1. Training {ALGORITHM} on {title}: {config.load_1_per_s:.0f} requests/s is load 1")
     started_s = time.perf_counter()
-    run = out / ALGORITHM
-    plan = Plan(run, SCENARIO, seed=seed, decisions=timesteps, algorithm=ALGORITHM)
     if train(plan).interrupted:
         print(f"   interrupted; it goes on by `{plan.card().command} --out {run} --resume`")
         raise KeyboardInterrupt
@@ -59,12 +60,12 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
         agents.set_description(agent.name)
         evaluations.append(evaluate(agent, config, episodes, seed))
     evaluations.sort(key=lambda e: -e.values("utility_of_peak").mean())
-    rows = [summarise(e, SCENARIO) for e in evaluations]
-    show(rows, title=f"{SCENARIO}, {rows[0]['requests']:,} requests")
+    rows = [summarise(e, title) for e in evaluations]
+    show(rows, title=f"{title}, {rows[0]['requests']:,} requests")
     print(comparison(evaluations, seed))
     (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print("3. Drawing the liveliest of these episodes")
-    for path in draw(out, config, evaluations):
+    for path in draw(out, config, evaluations, title):
         print(f"   {path}")
     print(f"TensorBoard: {tensorboard_command(out)}, then open the address it prints")
 
@@ -72,14 +73,18 @@ def demo(out: Path, seed: int, timesteps: int | None, episodes: int) -> None:
 def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
-    names = (*config.model_names, *CONTENDERS)
-    for name in tqdm(names, "tuning heuristics", leave=False):
+    for name in tqdm(names_of(config), "tuning heuristics", leave=False):
         setting = tune(name, config, TUNING_EPISODES) if name in controls.TUNABLE else None
         agent = controls.make(name, config, setting)
         if setting is not None:
             agent.name = f"{name} {setting:g}"
         agents.append(agent)
     return agents
+
+
+def names_of(config: EnvConfig) -> tuple[str, ...]:
+    """Every heuristic, each of the models alone among them."""
+    return (*config.model_names, *CONTENDERS)
 
 
 def comparison(evaluations: list[Evaluation], seed: int) -> str:
@@ -102,13 +107,13 @@ def free_name(path: Path) -> Path:
     return free
 
 
-def draw(out: Path, config: EnvConfig, evaluations: list[Evaluation]) -> list[Path]:
+def draw(out: Path, config: EnvConfig, evaluations: list[Evaluation], problem: str) -> list[Path]:
     """Two figures of the episode in which the arrival rate varies most; returns their paths."""
     router = next(e for e in evaluations if e.agent == ALGORITHM)
     spread = [per_window(episode.completions).std() for episode in router.episodes]
     number = int(np.argmax(spread))
     runs = {e.agent: e.episodes[number].completions for e in shown(router, evaluations)}
-    title = f"{SCENARIO}, held-out episode {number}"
+    title = f"{problem}, held-out episode {number}"
     utility, share = out / "utility.png", out / "share.png"
     save_utility_figure(utility, config, runs, title)
     save_share_figure(share, config, runs[ALGORITHM], f"{title}: what {ALGORITHM} chose")

@@ -42,12 +42,17 @@ class Scaling:
 
     out: Path
     """Picture to write: png, svg or pdf."""
+    environment: Environment = UNCHANGED
+    """What is made larger: its clusters are of one of its models, again and again."""
 
     def run(self) -> None:
         """Measure, draw, and print the costs."""
         from benchmarks.speed.scaling import measure_scaling, save_scaling_figure
+        from llmroute_env.recording.files import check_writable
 
-        scaling = measure_scaling()
+        check_writable(self.out)
+        problem = self.environment.problem("stable")
+        scaling = measure_scaling(problem.scenario, problem.fields)
         save_scaling_figure(self.out, scaling)
         for axis, costs in scaling.items():
             print(f"{axis}: " + ", ".join(f"{n}: {cost:.0f} ns" for n, cost in costs.items()))
@@ -58,6 +63,8 @@ class Scaling:
 class Day:
     """Evaluate a day of Azure Functions load at 1000 requests/s."""
 
+    environment: Environment = UNCHANGED
+    """On what; all of its own arrivals instead of the day's, if a trace or a workload is named."""
     json: Said[bool] = False
     """Print one JSON object as the last line."""
 
@@ -65,7 +72,8 @@ class Day:
         """Make the day, route it, and print what both took."""
         from benchmarks.speed.day import evaluate_day
 
-        day = evaluate_day()
+        problem = self.environment.problem("stable")
+        day = evaluate_day(problem.scenario, problem.fields)
         print(
             f"{day.requests:,} requests: made in {day.make_s:.1f} s, evaluated in "
             f"{day.evaluate_s:.1f} s; peak memory {day.peak_bytes / 1e9:.2f} GB; "

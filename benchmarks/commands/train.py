@@ -30,13 +30,25 @@ class Demo:
     timesteps: Said[int | None] = None
     """Decisions to train for; the default takes about a minute."""
     episodes: int = 32
-    """Held-out episodes of 30 s on which everybody is compared."""
+    """Held-out episodes on which everybody is compared."""
+    environment: Environment = UNCHANGED
+    """On what."""
 
     def run(self) -> None:
         """Train, compare and write everything to the folder."""
-        from benchmarks.demo import demo
+        from agents.runs.plan import Plan
+        from benchmarks.demo import ALGORITHM, demo, free_name
 
-        demo(self.out, self.seed, self.timesteps, self.episodes)
+        problem = self.environment.problem()
+        plan = Plan(
+            directory=free_name(self.out) / ALGORITHM,
+            scenario=problem.scenario,
+            fields=problem.fields,
+            seed=self.seed,
+            decisions=self.timesteps,
+            algorithm=ALGORITHM,
+        )
+        demo(plan, self.episodes, problem.title)
 
 
 @dataclass(frozen=True)

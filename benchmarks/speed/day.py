@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import resource
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled import policies as compiled_policies
 from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from traces import catalog
 from traces.processes.arrivals import counts_to_arrivals
-from traces.tasks import TASKS
+from traces.tasks import TASKS, TaskMix
 from traces.trace import Provenance, Trace
 
 DAY_S, RATE_PER_S = 86_400.0, 1000.0
@@ -33,11 +36,16 @@ class Day(NamedTuple):
     utility_of_peak: float
 
 
-def evaluate_day(seed: int = 0) -> Day:
-    """Make a day of arrivals and route it by largest-feasible, compiled into the loop."""
+def evaluate_day(scenario: str, fields: Mapping[str, Any], seed: int = 0) -> Day:
+    """Make a day of arrivals and route it by largest-feasible, compiled into the loop.
+
+    `fields` of EnvConfig replace the scenario's; with a workload there is no day to be made.
+    """
     begin_s = time.perf_counter()
-    trace = day_of_arrivals(np.random.default_rng(seed))
-    config = EnvConfig(workload=trace, load=None, split="all", window_s=math.inf)
+    config = configure(scenario, **{"split": "all", "window_s": math.inf, **fields})
+    if "workload" not in fields:
+        trace = day_of_arrivals(np.random.default_rng(seed), tells_tasks=has_usual_tasks(config))
+        config = replace(config, workload=trace, load=fields.get("load"))
     simulation = Simulation(config, logs_completions=False)
     policy = compiled_policies.largest_feasible(config, 0.45)
     everyone = np.ones(1, np.bool_)
@@ -50,8 +58,16 @@ def evaluate_day(seed: int = 0) -> Day:
     return Day(requests, made_s - begin_s, done_s - made_s, peak, result["utility_of_peak"])
 
 
-def day_of_arrivals(rng: np.random.Generator) -> Trace:
-    """Three times the eight hours of the bundled sample, scaled to RATE_PER_S; cv 4."""
+def has_usual_tasks(config: EnvConfig) -> bool:
+    """Whether all tasks are those of the shipped profiles, and equally frequent."""
+    return config.tasks == TASKS and config.mix == TaskMix()
+
+
+def day_of_arrivals(rng: np.random.Generator, tells_tasks: bool) -> Trace:
+    """Three times the eight hours of the bundled sample, scaled to RATE_PER_S; cv 4.
+
+    Unless it `tells_tasks`, they are left to the environment's mix.
+    """
     counts = catalog.load_counts("maf2019-500fn").total
     scaled = counts * (RATE_PER_S * MINUTE_S / counts.mean())
     part_s = len(counts) * MINUTE_S
@@ -67,6 +83,7 @@ def day_of_arrivals(rng: np.random.Generator) -> Trace:
         output_tokens=constant(8, requests),
         span_s=DAY_S,
         provenance=Provenance("three times maf2019-500fn at 1000/s"),
+        has_tasks=tells_tasks,
     )
 
 

@@ -70,6 +70,23 @@ def test_help_speaks_of_options_and_not_of_python(
         assert word not in printed
 
 
+MAKES_NO_ENVIRONMENT = {"list", "report", "validate", "replay", "latency", "trace"}
+"""First words of commands that read of their environments what was recorded, or have none."""
+
+
+@pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
+def test_whatever_makes_an_environment_takes_a_whole_problem(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    printed = capsys.readouterr().out
+    is_group = command in ((), ("speed",))
+    takes = not is_group and command[0] not in MAKES_NO_ENVIRONMENT
+    for option in ("--env ", "--set ", "--trace ", "--scenario ", "--load "):
+        assert (option in printed) == takes, option
+
+
 @pytest.mark.parametrize("kind", LISTS)
 def test_there_is_a_list_of_every_kind_of_name(kind: str, capsys: pytest.CaptureFixture[str]):
     assert main(["list", kind]) == 0
@@ -189,6 +206,22 @@ REFUSALS = {
     "fps of no video": (["watch", "random", "--fps", "3"], "fps: got 3.0; accepted: with --out"),
     "nobody to watch": (["watch", "nix"], "agent: got 'nix'; accepted: a run directory, or one of"),
     "no demo": (["demo", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
+    "no demo on pairs": (
+        ["demo", "--set", "reject=true"],
+        "reject: got True; accepted: False by rollout-pi",
+    ),
+    "no training on pairs": (
+        ["train", "ddqn-pairs", "--scenario", "admission"],
+        "reject: got True; accepted: False by ddqn-pairs",
+    ),
+    "no picture": (
+        ["speed", "scaling", "--out", "Makefile/x.png"],
+        "out: got 'Makefile/x.png'; accepted: a file in a folder that can be written to",
+    ),
+    "a router of fewer actions": (
+        ["bench", "testing", "--agent", "pretrained:unpredictable", "--set", "reject=true"],
+        "models: got",
+    ),
 }
 
 
@@ -291,7 +324,7 @@ def test_figures_of_a_day_are_also_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     day = Day(86_400_000, 9.0, 30.0, 3_000_000_000, 0.91)
-    monkeypatch.setattr("benchmarks.speed.day.evaluate_day", lambda: day)
+    monkeypatch.setattr("benchmarks.speed.day.evaluate_day", lambda scenario, fields: day)
     assert main(["speed", "day", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == day._asdict()
 

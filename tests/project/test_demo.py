@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.runs.card import read_card
 from benchmarks import demo
 from benchmarks.cli import main
 from llmroute_env import EnvConfig
@@ -17,10 +18,9 @@ from llmroute_env import EnvConfig
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "runs"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "SCENARIO", "stable")
         patch.setattr(demo, "TUNING_EPISODES", 2)
         command = ["demo", "--out", str(folder), "--timesteps", "20000", "--episodes", "2"]
-        assert main(command) == 0
+        assert main([*command, "--scenario", "stable"]) == 0
     return folder
 
 
@@ -55,6 +55,29 @@ def test_an_interrupted_training_is_not_compared(
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 130
     command = "llmroute train rollout-pi --scenario unpredictable-1 --seed 0 --timesteps"
     assert command in capsys.readouterr().out
+
+
+def test_a_problem_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(demo, "TUNING_EPISODES", 1)
+    monkeypatch.chdir(tmp_path)
+    Path("own.csv").write_text("arrival_s\n" + "".join(f"{i / 40}\n" for i in range(4000)))
+    Path("mine.toml").write_text(
+        'scenario = "stable"\ntrace = "own.csv"\nwindow_s = 3\n'
+        'pools = [{gpus = 2, models = ["opt-125m", "opt-1.3b"]}]\n'
+    )
+    options = ("--timesteps", "20000", "--episodes", "2", "--set", "deadline.deadline_s=0.3")
+    assert main(["demo", "--env", "mine.toml", *options, "--out", "out"]) == 0
+    rows = [json.loads(line) for line in Path("out/evaluation.jsonl").read_text().splitlines()]
+    assert {row["scenario"] for row in rows} == {"mine"}
+    assert {row["agent"].split()[0] for row in rows} == {
+        *(demo.ALGORITHM, *demo.CONTENDERS, "opt-125m", "opt-1.3b")
+    }
+    assert all(abs(row["requests"] - 2 * 3 * 40) < 4 for row in rows)
+    assert read_card(Path("out") / demo.ALGORITHM).fields["window_s"] == 3
+    assert {path.name for path in Path("out").glob("*.png")} == {"utility.png", "share.png"}
+    assert "Training rollout-pi on mine" in capsys.readouterr().out
 
 
 def test_earlier_results_are_never_overwritten(tmp_path: Path):
