@@ -208,3 +208,65 @@ def test_a_card_of_a_profile_file_is_replayed_without_it(
     assert main(["record", "largest-feasible", "--profile", "gpu.toml", *options]) == 0
     monkeypatch.chdir(moved(folder, "profile-card.json"))
     assert main(["replay", "profile-card.json"]) == 0
+
+
+ALONE = ("--scenario", "stable", "--trace", "own.csv", "--set", "window_s=2")
+SMALL = ("--timesteps", "1024")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command prints that does what it was to."""
+    assert main(list(words)) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> str:
+    """The run directory of a short training on a trace that no file goes with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", "ddqn", *ALONE, *SMALL, "--no-reference", "--out", "alone"]) == 0
+    return "alone"
+
+
+def test_a_trace_alone_is_routed_and_recorded(
+    alone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = printed(capsys, "evaluate", alone, "opt-6.7b", *ALONE, "--episodes", "2", "--json")
+    for row in json.loads(told.splitlines()[-1])["routers"]:
+        assert row["requests"] == pytest.approx(2 * 2 * 20, rel=0.4)
+    recorded = printed(capsys, "record", alone, *ALONE, "--out", "alone.json")
+    assert "identical: " in printed(capsys, "replay", "alone.json")
+    shown = printed(capsys, "watch", alone, *ALONE, "--terminal", "--json")
+    requests = json.loads(shown.splitlines()[-1])["requests"]
+    assert f"alone.json: {requests} steps" in recorded
+    drawn = printed(capsys, "timeline", alone, *ALONE, "--out", "alone-timeline.json")
+    assert f"{requests} requests in " in drawn
+
+
+def test_a_router_of_a_trace_alone_is_exported(
+    alone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    told = printed(capsys, "export", alone, *ALONE, "--out", "alone.onnx")
+    assert "columns to one of 3 actions" in told
+    one, other = (
+        printed(capsys, "record", name, *ALONE, "--out", "exported.json").partition("sha256")[2]
+        for name in (alone, "alone.onnx")
+    )
+    assert one == other != ""
+
+
+def test_a_trace_alone_is_tuned_on(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    options = (*SMALL, "--trials", "1", "--out", "alone-study")
+    assert "best of 1 trials" in printed(capsys, "tune", "ddqn", *ALONE, *options)
+
+
+def test_a_trace_alone_is_compared_on(alone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--episodes", "1", "--workers", "0", "--agent", alone, "--rows-only")
+    words = ("bench", "testing", *ALONE, *SMALL, *options, "--out", "alone-bench")
+    assert "cells were run" in printed(capsys, *words)
+    found = {row["agent"] for row in read_rows(Path("alone-bench"))}
+    assert found > {"alone", "ddqn", "largest-feasible"}
+    assert "confirmed" in printed(capsys, "validate", "alone-bench", "--workers", "0")
