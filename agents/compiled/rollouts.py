@@ -24,6 +24,9 @@ from llmroute_env.dynamics.signals import backlog_s, is_idle, load_over_short_wi
 from llmroute_env.dynamics.stepping import Outputs, keep_final
 from llmroute_env.dynamics.world import World
 
+UNLIMITED = 2**62
+"""Decisions that nobody counts to."""
+
 
 class Trial(NamedTuple):
     """How an action is tried: `base` is followed after it for `horizon_s`, in env `spare`.
@@ -38,27 +41,28 @@ class Trial(NamedTuple):
 
 
 @compiled
-def try_actions(trial: Trial, e: int, values: NDArray[np.float64]) -> int:
+def try_actions(trial: Trial, e: int, values: NDArray[np.float64], most: int = UNLIMITED) -> int:
     """Write the utility that each action and then the base earn until the horizon from env `e` on.
 
     Requests in flight at the horizon are served to their end, less the price of the GPU time that
-    they take from later ones (`price_of_backlog`). Returns the decisions taken.
+    they take from later ones (`price_of_backlog`). Returns the decisions taken, `most` at most;
+    then the values may be unfinished.
     """
     taken = 0
     for action in range(len(values)):
-        values[action], moved = try_action(trial, e, action)
+        values[action], moved = try_action(trial, e, action, most - taken)
         taken += moved
     return taken
 
 
 @compiled
-def try_action(trial: Trial, e: int, action: int) -> tuple[float, int]:
+def try_action(trial: Trial, e: int, action: int, most: int = UNLIMITED) -> tuple[float, int]:
     """The utility that `action` earns, as in `try_actions`; and decisions taken."""
     base, world, spare = trial.base, trial.world, trial.spare
     s = world.state
     until_s = s.envs[e].now_s + trial.horizon_s
     fork(world, e, spare)
-    taken = walk(base, world, spare, action, until_s, 2**62)
+    taken = walk(base, world, spare, action, until_s, most)
     value = s.envs[spare].utility - s.envs[e].utility
     if not s.envs[spare].over:
         value -= price_of_backlog(base, world, spare)
@@ -84,7 +88,13 @@ def price_of_backlog(base: CompiledPolicy, world: World, e: int) -> float:
 
 
 @compiled
-def try_pairs(trial: Trial, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]) -> int:
+def try_pairs(
+    trial: Trial,
+    e: int,
+    values: NDArray[np.float64],
+    picks: NDArray[np.int64],
+    most: int = UNLIMITED,
+) -> int:
     """As `try_actions`, but only for the pairs that are worth most to the base, as many as `picks`.
 
     Of the others `values` holds what the base thinks they are worth less than its own choice.
@@ -100,7 +110,7 @@ def try_pairs(trial: Trial, e: int, values: NDArray[np.float64], picks: NDArray[
     for k in range(len(picks)):
         if picks[k] < 0:
             break
-        value, moved = try_action(trial, e, picks[k])
+        value, moved = try_action(trial, e, picks[k], most - taken)
         taken += moved
         if k == 0:
             reference = value
@@ -150,7 +160,6 @@ class Tried(NamedTuple):
 def go_on(behaviour: CompiledPolicy, world: World, e: int, out: Outputs, decisions: int) -> int:
     """Follow `behaviour` in env `e` for so many decisions, into further episodes; returns these."""
     s = world.state
-    out.terminated[e] = False
     taken = 0
     while taken < decisions or s.envs[e].over:
         if s.envs[e].over:
@@ -168,22 +177,27 @@ def visit_and_try(
     out: Outputs,
     skips: NDArray[np.int64],
     tried: Tried,
-) -> int:
+    most: int = UNLIMITED,
+) -> tuple[int, int]:
     """Follow `behaviour` for `skips[e]` decisions in every env e but the last, then try actions.
 
     The last is the one that they are tried in.
 
     An episode that ends is followed by the next; `out.terminated` marks the envs in which one did,
-    and `out` holds the counters of the last such. Returns the decisions taken.
+    and `out` holds the counters of the last such. Returns the decisions taken, `most` at most, and
+    the states in which every action was tried to the end: those of the first so many envs.
     """
     world = trial.world
+    out.terminated[:] = False
     taken = 0
     for e in range(trial.spare):
-        taken += go_on(behaviour, world, e, out, skips[e])
+        taken += go_on(behaviour, world, e, out, min(skips[e], most - taken))
         encode(world, e, tried.observations[e])
         values = tried.values[e]
         if world.cluster.rules[0].joint_action:
-            taken += try_pairs(trial, e, values, tried.picks)
+            taken += try_pairs(trial, e, values, tried.picks, most - taken)
         else:
-            taken += try_actions(trial, e, values)
-    return taken
+            taken += try_actions(trial, e, values, most - taken)
+        if taken == most:
+            return taken, e
+    return taken, trial.spare

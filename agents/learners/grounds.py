@@ -45,8 +45,11 @@ class Ground:
         self.columns = self.simulation.outputs.observations.shape[1]
         self.decisions = 0
 
-    def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator) -> Tried:
-        """Every env goes on for a while, then actions are tried in it."""
+    def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator, most: int) -> Tried:
+        """Every env goes on for a while, then actions are tried in it.
+
+        Ends after `most` decisions, with the states that were finished by then.
+        """
         s, simulation = self.settings, self.simulation
         deadline = self.config.deadline
         tried = Tried(
@@ -57,8 +60,9 @@ class Ground:
         skips = rng.integers(2 * s.skipped_decisions + 1, size=self.envs)
         horizon_s = s.horizon * (deadline.deadline_s + deadline.grace_s)
         trial = Trial(self.base, simulation.world, self.envs, horizon_s)
-        self.decisions += visit_and_try(behaviour, trial, simulation.outputs, skips, tried)
-        return tried
+        taken, done = visit_and_try(behaviour, trial, simulation.outputs, skips, tried, most)
+        self.decisions += taken
+        return Tried(tried.observations[:done], tried.values[:done], tried.picks)
 
     def finished(self) -> list[dict[str, Any]]:
         """Summaries of the episodes that ended during the last visit."""

@@ -58,7 +58,8 @@ def make_learner(plan: Plan) -> Learner:
         env = LLMRouteVectorEnv(settings.envs, plan.scenario, **plan.env_fields("train"))
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
-        return RolloutIteration(settings, plan.configs("train"), plan.budget, plan.seed)
+        environments = plan.configs("train")
+        return RolloutIteration(settings, environments, plan.budget, plan.seed, plan.keeps_budget)
     try:
         from agents.learners.sb3.learner import SB3Learner
     except ModuleNotFoundError as error:

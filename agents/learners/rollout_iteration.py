@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
+from agents.compiled.rollouts import UNLIMITED
 from agents.heuristics.tuning import Choice, setting_scores
 from agents.learners.grounds import Ground, by_gpus, make_grounds, make_memories
 from agents.learners.validation import pick_caution
@@ -55,10 +56,12 @@ class RolloutIteration:
         configs: Sequence[EnvConfig],
         budget: int,
         seed: int,
+        keeps_budget: bool = False,
     ) -> None:
         """Prepare to learn in all of `configs`, which host the same models, for `budget` decisions.
 
-        The router is made for the first of them.
+        The router is made for the first of them. The last round is finished, whatever it takes,
+        unless it `keeps_budget`.
         """
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
         seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
@@ -80,6 +83,7 @@ class RolloutIteration:
             gpus: torch.from_numpy(network_inputs(self.network, ground.config))
             for gpus, ground in by_gpus(self.grounds).items()
         }
+        self.most = budget if keeps_budget else UNLIMITED
         self.episodes: list[dict[str, Any]] = []
         self.updates = 0
         self.best_score = 0.0
@@ -100,8 +104,10 @@ class RolloutIteration:
         behaviours = [self.behaviour(ground, follows_router) for ground in self.grounds]
         visits = len(self.grounds) * self.grounds[0].envs
         for _ in range(-(-self.settings.states_per_round // visits)):
-            for ground, behaviour in zip(self.grounds, behaviours, strict=True):
-                tried = ground.visit(behaviour, self.visiting)
+            for waiting, ground in zip(range(len(self.grounds), 0, -1), self.grounds, strict=True):
+                # What is left is shared by those that wait for their turn, so that all have one.
+                most = -(-(self.most - self.decisions) // waiting)
+                tried = ground.visit(behaviours[-waiting], self.visiting, most)
                 self.memories[ground.config.gpus].remember(tried)
                 self.episodes += ground.finished()
         scalars: dict[str, float] = {}
@@ -137,6 +143,8 @@ class RolloutIteration:
         known = sum(len(memory) for memory in self.memories.values())
         outputs, errors = [], []
         for gpus, memory in self.memories.items():
+            if len(memory) == 0:
+                continue
             share = round(self.settings.batch_size * len(memory) / known)
             picks = self.sampling.integers(len(memory), size=share)
             rows, values = (

@@ -28,7 +28,8 @@ class Plan:
             `observation`, `split` and, but for Stable-Baselines3, `action` are not among them:
             the settings say what the router reads and decides, and training and validation have
             their own splits.
-        decisions: length of the training, over all envs; None for the settings' own.
+        decisions: length of the training, over all envs; None for the settings' own. Rollout policy
+            iteration keeps it, unless it is the preset's own: then the last round is finished.
         algorithm: name of a preset, and of the trained agent.
         settings: replace the preset's.
         checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
@@ -64,6 +65,9 @@ class Plan:
         over_pairs = self.resolved_settings.reads_gpus_alike
         if over_pairs and any(config.reject for config in self.configs("train")):
             raise ConfigError(f"reject: got True; accepted: False by {self.algorithm}, over pairs")
+        least = self.resolved_settings.least_decisions(self.configs("train"))
+        accepted = f"at least {least:,}, in which there is something to learn from"
+        require(self.budget >= least, "decisions", self.budget, accepted)
 
     @property
     def resolved_settings(self) -> Settings:
@@ -76,6 +80,11 @@ class Plan:
     def budget(self) -> int:
         """Length of the training, in decisions."""
         return self.resolved_settings.decisions if self.decisions is None else self.decisions
+
+    @property
+    def keeps_budget(self) -> bool:
+        """Whether the length was asked for, so that it must not be exceeded."""
+        return self.budget != SETTINGS[self.algorithm].decisions
 
     @property
     def checkpoint_period(self) -> int:

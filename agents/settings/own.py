@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from agents.settings.checks import USUAL, check_heuristic
 from agents.settings.parts import Guarded, Replaying, Returns, Settings
+from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES
 from llmroute_env.specs import require
+from traces.trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,19 @@ class RolloutSettings(Guarded, Settings):
     def learns_together(self) -> bool:
         """All environments of a family give it states."""
         return True
+
+    def least_decisions(self, configs: Sequence[EnvConfig]) -> int:
+        """What it may take to try one state of each, at its own loads and at higher ones."""
+        return 2 * sum(map(self.decisions_per_state, configs))
+
+    def decisions_per_state(self, config: EnvConfig) -> int:
+        """Until a state is there and its actions are tried, if it comes late, at a high load."""
+        rate_per_s = self.stress * config.load_range[1] * config.load_1_per_s
+        if isinstance(config.workload, Trace) and config.load is None:
+            rate_per_s = config.workload.mean_rate_per_s
+        horizon_s = self.horizon * (config.deadline.deadline_s + config.deadline.grace_s)
+        tried = self.tries if self.reads_gpus_alike else config.actions
+        return 2 * self.skipped_decisions + tried * (1 + math.ceil(rate_per_s * horizon_s))
 
 
 GuardedSettings = DoubleDQNSettings | RolloutSettings

@@ -5,11 +5,13 @@ A learner's settings inherit the parts that they consist of, and state the defau
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from agents.settings.checks import check_range
 from agents.settings.order import in_card_order
+from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 
 
@@ -85,6 +87,10 @@ class Settings:
     def learns_together(self) -> bool:
         """Whether one training may be in all environments of a family."""
         return False
+
+    def least_decisions(self, configs: Sequence[EnvConfig]) -> int:
+        """The shortest training in `configs` that makes sense."""
+        return 1
 
     def learning_rate_at(self, decisions: int, budget: int) -> float:
         """Step size after `decisions` of a training of `budget`."""

@@ -51,7 +51,7 @@ class Bench:
         """Run what is missing of the suite and write its report."""
         from benchmarks.report.report import write_report
         from benchmarks.suites.bench import bench
-        from benchmarks.suites.own import check_given, without_unable
+        from benchmarks.suites.checks import check_given, check_trainings, without_unable
         from benchmarks.suites.suite import suite
 
         changes = {"seeds": self.seeds, "episodes": self.episodes, "timesteps": self.timesteps}
@@ -61,9 +61,11 @@ class Bench:
             problem = self.environment.problem()
             chosen = without_unable(chosen.on(problem.scenario, problem.fields))
             name = f"{self.suite}-{problem.title}"
+        chosen = replace(chosen, **given)
+        check_trainings(chosen)
         check_given(self.agent, chosen)
         out = self.out or Path("runs/bench") / name
-        ran = bench(replace(chosen, **given), out, workers_of(self.work), self.agent)
+        ran = bench(chosen, out, workers_of(self.work), self.agent)
         print(f"{out}: {ran} cells were run")
         if not self.rows_only:
             for path in write_report(out):

@@ -1,4 +1,4 @@
-"""A suite on a problem of one's own: who cannot route there is known before any work."""
+"""What cannot be done in a suite is known before any work."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agents.loading import load_trained
 from agents.settings.presets import SETTINGS
 from benchmarks.evaluation.tuned_controls import BEST_SINGLE
 from benchmarks.suites.entries.entry import Entry
+from benchmarks.suites.entries.every import training_entry
 from benchmarks.suites.suite import Suite
 from llmroute_env.specs import ConfigError, require
 
@@ -45,6 +46,22 @@ def refusal(agent: str, entry: Entry) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
+
+
+def check_trainings(suite: Suite) -> None:
+    """Raise a ConfigError unless learners make something of the length that trainings shall have.
+
+    The lengths of their own they were made for.
+    """
+    if suite.timesteps is None:
+        return
+    from agents.runs.plan import Plan
+
+    for entry in suite.resolved_entries:
+        for agent in SETTINGS.keys() & {*(entry.only or suite.agents), *entry.also}:
+            source = training_entry(entry, agent)
+            length = suite.timesteps
+            Plan(Path(), source.scenario, source.fields, decisions=length, algorithm=agent)
 
 
 def check_given(given: Sequence[Path], suite: Suite) -> None:

@@ -101,7 +101,7 @@ def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():
 
 def test_they_are_trained_again_by_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrained, "RECIPES", {"calm": pretrained.Recipe("stable")})
-    pretrained.retrain("calm", tmp_path, timesteps=1)
+    pretrained.retrain("calm", tmp_path, timesteps=1500)
     assert load_agent(tmp_path / "calm").card.scenario == "stable"
     assert {path.name for path in (tmp_path / "calm").iterdir()} == {CARD, WEIGHTS}
     with pytest.raises(ConfigError, match="name: got 'nix'; accepted: calm"):

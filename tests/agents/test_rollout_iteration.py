@@ -27,12 +27,17 @@ from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, Layou
 CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
 
 
-def make_learner(config: EnvConfig = CONFIG, **changes: object) -> RolloutIteration:
+def make_learner(
+    config: EnvConfig = CONFIG,
+    budget: int = 10_000_000,
+    keeps_budget: bool = False,
+    **changes: object,
+) -> RolloutIteration:
     settings = RolloutSettings(
         **{"validation_episodes": 8, "validation_window_s": 5.0, **changes}  # type: ignore[arg-type]
     )
     config = replace(config, observation=settings.observation, action=settings.action)
-    return RolloutIteration(settings, [config], budget=10_000_000, seed=0)
+    return RolloutIteration(settings, [config], budget, seed=0, keeps_budget=keeps_budget)
 
 
 NO_PICKS = np.zeros(0, np.int64)
@@ -103,7 +108,7 @@ TOGETHER = (
 READS = (*GPU_FEATURES, "deadline", "grace")
 
 
-def make_generalist() -> RolloutIteration:
+def make_generalist(budget: int = 1_000_000, keeps_budget: bool = False) -> RolloutIteration:
     settings = RolloutSettings(
         observation=READS,
         envs=6,
@@ -114,7 +119,7 @@ def make_generalist() -> RolloutIteration:
         validation_window_s=1.0,
     )
     configs = [replace(c, observation=READS, action="gpu-model") for c in TOGETHER]
-    return RolloutIteration(settings, configs, budget=1_000_000, seed=0)
+    return RolloutIteration(settings, configs, budget, seed=0, keeps_budget=keeps_budget)
 
 
 def huber(errors: np.ndarray) -> float:
@@ -184,6 +189,72 @@ def test_a_generalist_continues_from_its_snapshot() -> None:
     assert other.decisions == whole.decisions
     ours, theirs = other.network.state_dict(), whole.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(("changes", "budget"), [({}, 2_000), ({}, 30_001), (MODEL, 50_000)])
+def test_a_budget_is_kept_to_the_decision(changes: dict, budget: int) -> None:
+    learner = make_learner(budget=budget, keeps_budget=True, states_per_round=64, **changes)
+    learner.iterate()
+    while learner.decisions < budget:
+        learner.iterate()
+    assert learner.decisions == budget
+    assert all(budget / 4 < ground.decisions for ground in learner.grounds)
+    tried = learner.memories[4]
+    assert 1 <= len(tried) <= tried.states
+    assert np.isfinite(tried.values[: len(tried)]).all()
+    assert learner.updates > 0
+    assert learner.validate() > 0
+    unlimited = make_learner(states_per_round=64, **changes)
+    unlimited.iterate()
+    same = learner.grounds[0].envs if budget > 20_000 else 1
+    np.testing.assert_array_equal(
+        unlimited.memories[4].observations[:same], tried.observations[:same]
+    )
+    np.testing.assert_array_equal(unlimited.memories[4].values[:same], tried.values[:same])
+
+
+def test_a_budget_that_allows_for_it_changes_nothing() -> None:
+    free, kept = (
+        make_learner(states_per_round=64),
+        make_learner(states_per_round=64, keeps_budget=True),
+    )
+    for learner in (free, kept):
+        learner.iterate()
+        learner.iterate()
+    assert free.decisions == kept.decisions
+    ours, theirs = free.network.state_dict(), kept.network.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_all_environments_of_a_family_share_a_small_budget() -> None:
+    learner = make_generalist(budget=30_000, keeps_budget=True)
+    while learner.decisions < 30_000:
+        learner.iterate()
+    assert learner.decisions == 30_000
+    assert all(memory.states > 0 for memory in learner.memories.values())
+
+
+def test_an_episode_that_ended_is_told_once() -> None:
+    learner = make_learner(replace(CONFIG, window_s=0.05))
+    ground, told = learner.grounds[0], []
+    for most in (10_000_000, 1):
+        ground.visit(ground.base, learner.visiting, most)
+        told.append(len(ground.finished()))
+    assert told[0] > 5
+    assert told[1] <= 1, "only the first env was looked at again"
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_smallest(tmp_path: Path) -> None:
+    for algorithm, scenario in (("rollout-pi", "stable"), ("generalist", "any")):
+        with pytest.raises(ConfigError, match="decisions: got 1000; accepted: at least ") as said:
+            Plan(tmp_path, scenario, decisions=1000, algorithm=algorithm)
+        least = int(str(said.value).partition("at least ")[2].partition(", in")[0].replace(",", ""))
+        assert 1000 < least < 250_000
+        assert Plan(tmp_path, scenario, decisions=least, algorithm=algorithm).keeps_budget
+        with pytest.raises(ConfigError, match="decisions: got"):
+            Plan(tmp_path, scenario, decisions=least - 1, algorithm=algorithm)
+    assert not Plan(tmp_path, "stable", algorithm="rollout-pi").keeps_budget
+    assert not Plan(tmp_path, "stable", algorithm="rollout-pi", decisions=40_000_000).keeps_budget
 
 
 def test_only_rollout_iteration_learns_in_a_family(tmp_path: Path) -> None:

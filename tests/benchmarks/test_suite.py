@@ -12,8 +12,8 @@ from agents.settings.families import configurations
 from agents.settings.presets import SETTINGS
 from benchmarks.suites.bench import plan
 from benchmarks.suites.cells import TrainRouter
+from benchmarks.suites.checks import without_unable
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
-from benchmarks.suites.own import without_unable
 from benchmarks.suites.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
 from llmroute_env.scenarios import SHIFTS, configure

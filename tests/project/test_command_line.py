@@ -214,6 +214,15 @@ REFUSALS = {
         ["train", "ddqn-pairs", "--scenario", "admission"],
         "reject: got True; accepted: False by ddqn-pairs",
     ),
+    "too short a training": (
+        ["train", "rollout-pi", "--timesteps", "1000"],
+        "decisions: got 1000; accepted: at least 3,130, in which there is something to learn from",
+    ),
+    "too short trainings of a suite": (
+        ["bench", "learning", "--timesteps", "1000"],
+        "decisions: got 1000; accepted: at least ",
+    ),
+    "too short a demo": (["demo", "--timesteps", "9"], "decisions: got 9; accepted: at least 3,13"),
     "no picture": (
         ["speed", "scaling", "--out", "Makefile/x.png"],
         "out: got 'Makefile/x.png'; accepted: a file in a folder that can be written to",
