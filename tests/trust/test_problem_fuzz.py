@@ -14,6 +14,7 @@ from benchmarks.shipping.problem_table import EXAMPLES
 from llmroute_env import ConfigError, EnvConfig, configure, load_problem
 from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables
 from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.toml_values import toml
 from traces.typed import MISFIT, fit, hints_of
@@ -127,9 +128,14 @@ def tables(rng: np.random.Generator) -> dict[str, Any]:
     return made
 
 
+def check_line(error: ConfigError) -> None:
+    """A refusal is one line."""
+    assert "\n" not in str(error), error
+
+
 def check_clean(error: ConfigError) -> None:
     """A refusal is one line that says what is accepted."""
-    assert "\n" not in str(error), error
+    check_line(error)
     assert "accepted" in str(error), error
 
 
@@ -158,6 +164,67 @@ def run_tables(inputs: int, seed: int) -> int:
             assert again is not None
             assert config_sha256(again) == config_sha256(config)
     return accepted
+
+
+BASES = [
+    to_tables(configure(name)) for name in ("priority", "stable", "overload", "admission", "soft")
+]
+NUMBERS: list[Any] = [0, 1, -1, 2, 7, 64, 1e-9, 0.05, 0.5, 2.5, 1e3, 1e15, 5e-324, 2**53, 1e308]
+NUMBERS += [float("inf"), float("nan")]
+MOST_ARRIVALS, MOST_QUEUES = 3e6, 200
+
+
+def nudged(data: Any, rng: np.random.Generator) -> Any:
+    """A valid value in which one number, flag or text is another, or one entry is gone."""
+    if isinstance(data, bool):
+        return not data
+    if isinstance(data, (int, float)):
+        return some(NUMBERS, rng)
+    if isinstance(data, str) or not data:
+        return some(SCALARS, rng) if rng.random() < 0.5 else data
+    copy = dict(data) if isinstance(data, dict) else list(data)
+    place = some(list(copy) if isinstance(copy, dict) else range(len(copy)), rng)
+    if rng.random() < 0.1:
+        del copy[place]
+    else:
+        copy[place] = nudged(copy[place], rng)
+    return copy
+
+
+def is_small(config: EnvConfig) -> bool:
+    """Whether an episode can be begun in no time."""
+    span_s = getattr(config.workload, "span_s", 4800.0)
+    arrivals = config.load_range[1] * config.load_1_per_s * span_s
+    return arrivals < MOST_ARRIVALS and config.gpus * len(config.models) < MOST_QUEUES
+
+
+def begun(config: EnvConfig, rng: np.random.Generator) -> bool:
+    """Whether episodes begin and go on in numbers; else that is refused."""
+    try:
+        simulation = Simulation(config, 2)
+    except ConfigError as error:
+        check_line(error)
+        return False
+    simulation.begin(rng.integers(2**64, size=2, dtype=np.uint64))
+    for _ in range(20):
+        simulation.step(rng.integers(simulation.actions, size=2))
+        if simulation.outputs.terminated.all():
+            break
+    assert np.isfinite(simulation.outputs.observations).all(), config
+    assert np.isfinite(simulation.outputs.rewards).all(), config
+    return True
+
+
+def run_episodes(inputs: int, seed: int) -> int:
+    """Try so many problems that are nearly valid; returns in how many an episode began."""
+    rng = np.random.default_rng(seed)
+    begins = 0
+    for _ in range(inputs):
+        base = some(BASES, rng)
+        names = [some(list(base), rng) for _ in range(int(rng.integers(1, 4)))]
+        config = attempt({**base, **{name: nudged(base[name], rng) for name in names}})
+        begins += config is not None and is_small(config) and begun(config, rng)
+    return begins
 
 
 def words(rng: np.random.Generator) -> str:
@@ -229,8 +296,13 @@ def test_damaged_files(tmp_path: Path) -> None:
     assert 0 < run_files(INPUTS // 5, 2, tmp_path) < INPUTS // 5
 
 
+def test_episodes_of_what_is_accepted_begin() -> None:
+    assert 20 < run_episodes(100, 6) < 100
+
+
 @pytest.mark.verify
 def test_many_more(tmp_path: Path) -> None:
+    assert run_episodes(MANY // 100, 7) > 0
     assert run_tables(MANY, 3) > 0
     assert run_words(MANY, 4) > 0
     assert run_files(MANY // 10, 5, tmp_path) > 0
