@@ -12,6 +12,7 @@ from agents.settings.parts import Guarded, Replaying, Returns, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES
 from llmroute_env.specs import require
+from traces.processes.arrivals import MOST_ARRIVALS
 from traces.trace import Trace
 
 
@@ -121,8 +122,10 @@ class RolloutSettings(Guarded, Settings):
         if isinstance(config.workload, Trace) and config.load is None:
             rate_per_s = config.workload.mean_rate_per_s
         horizon_s = self.horizon * (config.deadline.deadline_s + config.deadline.grace_s)
+        # A rollout ends with its episode, and no episode has more requests than a trace.
+        requests = min(rate_per_s * min(horizon_s, config.window_s), MOST_ARRIVALS)
         tried = self.tries if self.reads_gpus_alike else config.actions
-        return 2 * self.skipped_decisions + tried * (1 + math.ceil(rate_per_s * horizon_s))
+        return 2 * self.skipped_decisions + tried * (1 + math.ceil(requests))
 
 
 GuardedSettings = DoubleDQNSettings | RolloutSettings

@@ -253,6 +253,10 @@ def test_a_budget_that_is_too_small_is_refused_with_the_smallest(tmp_path: Path)
         assert Plan(tmp_path, scenario, decisions=least, algorithm=algorithm).keeps_budget
         with pytest.raises(ConfigError, match="decisions: got"):
             Plan(tmp_path, scenario, decisions=least - 1, algorithm=algorithm)
+    endless = {"deadline": Deadline(1e308), "window_s": float("inf")}
+    with pytest.raises(ConfigError, match=r"decisions: got 40000000; accepted: at least 600,000,4"):
+        Plan(tmp_path, "stable", endless, algorithm="rollout-pi")
+    assert Plan(tmp_path, "stable", endless | {"window_s": 30.0}, algorithm="rollout-pi").budget
     assert not Plan(tmp_path, "stable", algorithm="rollout-pi").keeps_budget
     assert not Plan(tmp_path, "stable", algorithm="rollout-pi", decisions=40_000_000).keeps_budget
 

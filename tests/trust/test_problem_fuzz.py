@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.runs.plan import Plan
 from benchmarks.shipping.problem_table import EXAMPLES
 from llmroute_env import ConfigError, EnvConfig, configure, load_problem
 from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables
@@ -171,6 +172,7 @@ BASES = [
 ]
 NUMBERS: list[Any] = [0, 1, -1, 2, 7, 64, 1e-9, 0.05, 0.5, 2.5, 1e3, 1e15, 5e-324, 2**53, 1e308]
 NUMBERS += [float("inf"), float("nan")]
+OF_LEARNERS = ("split", "observation", "action")
 MOST_ARRIVALS, MOST_QUEUES = 3e6, 200
 
 
@@ -215,6 +217,17 @@ def begun(config: EnvConfig, rng: np.random.Generator) -> bool:
     return True
 
 
+def plan_trainings(data: Mapping[str, Any]) -> None:
+    """What is accepted can be planned to be learned in, or is cleanly refused."""
+    free = {name: entry for name, entry in data.items() if name not in OF_LEARNERS}
+    for algorithm in ("rollout-pi", "rollout-pi-model", "ddqn"):
+        try:
+            fields = arguments(free)
+            Plan(Path(), fields.pop("scenario", USUAL), fields, algorithm=algorithm)
+        except ConfigError as error:
+            check_clean(error)
+
+
 def run_episodes(inputs: int, seed: int) -> int:
     """Try so many problems that are nearly valid; returns in how many an episode began."""
     rng = np.random.default_rng(seed)
@@ -222,7 +235,9 @@ def run_episodes(inputs: int, seed: int) -> int:
     for _ in range(inputs):
         base = some(BASES, rng)
         names = [some(list(base), rng) for _ in range(int(rng.integers(1, 4)))]
-        config = attempt({**base, **{name: nudged(base[name], rng) for name in names}})
+        data = {**base, **{name: nudged(base[name], rng) for name in names}}
+        config = attempt(data)
+        plan_trainings(data)
         begins += config is not None and is_small(config) and begun(config, rng)
     return begins
 
