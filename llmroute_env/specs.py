@@ -35,7 +35,8 @@ def require(condition: bool, field: str, value: object, accepted: str) -> None:
 
 def to_ticks_s(seconds: float) -> float:
     """`seconds` rounded to the nearest whole number of ticks."""
-    return float(round(seconds / TICK_S) * TICK_S) if math.isfinite(seconds) else seconds
+    ticks = seconds / TICK_S
+    return float(round(ticks) * TICK_S) if math.isfinite(ticks) else seconds
 
 
 @dataclass(frozen=True)

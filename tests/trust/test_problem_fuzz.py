@@ -323,6 +323,14 @@ def test_many_more(tmp_path: Path) -> None:
     assert run_files(MANY // 10, 5, tmp_path) > 0
 
 
+@pytest.mark.parametrize("field", ["deadline_s", "grace_s"])
+def test_a_time_of_more_ticks_than_there_are_numbers_is_a_time(field: str) -> None:
+    due = {"deadline_s": 0.4, "kind": "linear", "grace_s": 0.1} | {field: 1e308}
+    config = attempt({"scenario": "stable", "window_s": 1.0, "deadline": due})
+    assert config is not None
+    assert begun(config, np.random.default_rng(0))
+
+
 RECIPES = {
     "PoissonArrivals": ["span_s"],
     "GammaArrivals": ["cv", "span_s"],
