@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.compiled.guards import Overruling
 from agents.runs.plan import Plan
 from agents.settings.families import configurations
 from agents.settings.presets import PRESETS
+from agents.training.outcome import overruling_of
 from agents.training.training import train
 from llmroute_env.recording.files import alone, write_atomically
 from llmroute_env.recording.serialization import anywhere, to_plain
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 JOURNAL, BEST, STUDY = "journal.jsonl", "best.json", "study.json"
+
+OVERRULED, GAIN = "overruled", "gain"
+"""What a trial with a guarded router says beside its score: compiled.guards.Overruling."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +144,31 @@ def search(plan: StudyPlan) -> dict[str, Any]:
     finished = [trial for trial in study.trials if trial.state.is_finished() and trial.values]
     for _ in range(plan.trials - len(finished)):
         study.optimize(lambda trial: score(plan, trial), n_trials=1)
+    scored = [trial for trial in study.trials if trial.values]
     best = {
         "algorithm": plan.algorithm,
         "utility_of_peak": study.best_value,
         "settings": {name: choice(plan, name, value) for name, value in study.best_params.items()},
-        "trials": len([trial for trial in study.trials if trial.values]),
+        "trials": len(scored),
+        "overruled": study.best_trial.user_attrs.get(OVERRULED),
+        "gain_over_guard": study.best_trial.user_attrs.get(GAIN),
+        "never_overruled": sum(trial.user_attrs.get(OVERRULED) == 0.0 for trial in scored),
     }
     (plan.directory / BEST).write_text(json.dumps(best, indent=1) + "\n")
     return best
+
+
+def words(best: Mapping[str, Any]) -> list[str]:
+    """What `tune` found about guarded routers, in lines; none about others."""
+    lines = []
+    if best["overruled"] is not None:
+        lines.append(Overruling(best["overruled"], best["gain_over_guard"]).words())
+    if best["never_overruled"]:
+        lines.append(
+            f"in {best['never_overruled']} of {best['trials']} trials the network never overruled "
+            "its heuristic: they tie at its score, which says nothing about their settings"
+        )
+    return lines
 
 
 def write_definition(plan: StudyPlan) -> None:
@@ -201,6 +223,9 @@ def score(plan: StudyPlan, trial: Trial) -> float:
     result = train(training, shows_progress=False)
     if result.interrupted:
         raise KeyboardInterrupt
+    if said := overruling_of(training):
+        trial.set_user_attr(OVERRULED, said.share)
+        trial.set_user_attr(GAIN, said.gain)
     return float(result.utility_of_peak)
 
 

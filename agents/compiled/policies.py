@@ -37,6 +37,9 @@ LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
 """GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
 where the network values another action by `caution` more."""
 
+UNCOUNTED = np.zeros(0, np.int64)
+"""For `walk_all`, where nobody asks how often a heuristic was overruled."""
+
 
 class CompiledPolicy(NamedTuple):
     """A router as `decide` reads it; the fields of the other kinds are empty."""
@@ -113,23 +116,6 @@ def network(
     return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
 
 
-def guarded(
-    network: CompiledPolicy, base: CompiledPolicy, caution: float, busiest: float, tries: int
-) -> CompiledPolicy:
-    """The heuristic `base`, overruled where `network` gains more than `caution` by it.
-
-    Not where the feature `fast_rate` is above `busiest`. Of pairs only the `tries` that are worth
-    most to `base` are taken, any if it is 0.
-    """
-    return base._replace(
-        kind=GUARDED,
-        caution=np.float32(caution),
-        busiest=np.float32(busiest),
-        tries=tries,
-        network=network.network,
-    )
-
-
 COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
     "largest-feasible": largest_feasible,
     "priced-pair": priced_pair,
@@ -158,7 +144,7 @@ def decide_observed(policy: CompiledPolicy) -> int:
     if policy.kind == NETWORK:
         evaluate(policy.network)
         return largest_output(policy.network)
-    usual = most_worth(policy) if policy.columns.pairs > 0 else feasible_observed(policy)
+    usual = usual_action(policy)
     if policy.rate >= 0 and policy.network.observation[policy.rate] > policy.busiest:
         return usual
     evaluate(policy.network)
@@ -168,6 +154,12 @@ def decide_observed(policy: CompiledPolicy) -> int:
     best = largest_output(policy.network)
     gain = outputs[best] - outputs[usual]
     return best if gain > policy.caution + policy.network.tie else usual
+
+
+@compiled
+def usual_action(policy: CompiledPolicy) -> int:
+    """What the heuristic of GUARDED does for the observation at hand."""
+    return most_worth(policy) if policy.columns.pairs > 0 else feasible_observed(policy)
 
 
 @compiled
@@ -225,12 +217,22 @@ def walk(
 
 
 @compiled
-def walk_all(policy: CompiledPolicy, world: World) -> int:
-    """Follow the policy in every env to the end of its episode; returns the decisions taken."""
+def walk_all(policy: CompiledPolicy, world: World, overruled: NDArray[np.int64]) -> int:
+    """Follow the policy in every env to the end of its episode; returns the decisions taken.
+
+    Of GUARDED, `overruled` comes to hold how many of each env's are not its heuristic's, shape
+    (E,); with shape (0,) they are not counted.
+    """
     s = world.state
     taken = 0
     for e in range(len(s.envs)):
-        taken += walk(policy, world, e, -1, np.inf, 2**62)
+        while not s.envs[e].over:
+            action = decide(policy, world, e)
+            if policy.kind == GUARDED and len(overruled) > 0:
+                # Of the observation that the decision was taken from.
+                overruled[e] += action != usual_action(policy)
+            step_env(world, e, action)
+            taken += 1
     return taken
 
 
@@ -240,5 +242,5 @@ def episode_scores(
     """Utility of peak of one episode per seed, shape (N,): paired between policies."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
     simulation.begin(seeds)
-    walk_all(policy, simulation.world)
+    walk_all(policy, simulation.world, UNCOUNTED)
     return simulation.share_of_peak

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.compiled.guards import Overruling, overruled
 from agents.compiled.policies import CompiledPolicy, episode_scores
 from agents.heuristics.tuning import validation_seeds
 from agents.routers.build import compiled_guard, compiled_router
@@ -17,10 +17,7 @@ from agents.routers.networks import Guarded, Router
 from agents.settings.own import GuardedSettings
 from agents.settings.parts import Settings
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation.simulation import Simulation
 
-COUNTED_S = 2.0
-"""Length of the episodes in which decisions are counted, in Python."""
 CHOOSING = 1 / 2
 """Share of the validation episodes on which cautions are compared."""
 
@@ -71,47 +68,14 @@ def mean_score(
     return float(np.mean(scores))
 
 
-class Overruling(NamedTuple):
-    """What the network of a guarded router adds to its heuristic.
-
-    Attributes:
-        share: of the decisions, in which the router does not do what the heuristic would.
-        gain: its score less that of the heuristic alone.
-    """
-
-    share: float
-    gain: float
-
-    def words(self) -> str:
-        """The finding as one line."""
-        if self.share == 0.0:
-            return "the network never overrules its heuristic: the score is the heuristic's"
-        share = f"{100 * self.share:.1f} % of the decisions"
-        return f"the network overrules its heuristic in {share}, for {self.gain:+.4f} of peak"
-
-
 def overruling(router: Guarded, configs: Sequence[EnvConfig], settings: Settings) -> Overruling:
     """How often the network of `router` has its way on validation arrivals, and what for."""
     alone = mean_score(lambda config: compiled_guard(router, config), configs, settings)
     gain = validate(router, configs, settings) - alone
-    counts = np.sum([overruled(router, own, settings) for own in configs], axis=0)
-    return Overruling(float(counts[0] / counts[1]), gain)
-
-
-def overruled(router: Guarded, config: EnvConfig, settings: Settings) -> tuple[int, int]:
-    """Decisions against the heuristic, and all decisions, on short validation episodes."""
-    config, seeds = validation_episodes(config, settings)
-    config = replace(config, window_s=min(config.window_s, COUNTED_S))
-    simulation = Simulation(config, len(seeds), logs_completions=False)
-    simulation.begin(seeds)
-    out, against, all_ = simulation.outputs, 0, 0
-    while not out.terminated.all():
-        is_open, observations = ~out.terminated, out.observations
-        actions = router.greedy(observations)
-        against += int((actions != router.usual(observations))[is_open].sum())
-        all_ += int(is_open.sum())
-        simulation.step(actions)
-    return against, all_
+    pairs = [validation_episodes(own, settings) for own in configs]
+    counts = [overruled(compiled_router(router, config), config, seeds) for config, seeds in pairs]
+    against, taken = np.sum(counts, axis=0)
+    return Overruling(float(against / taken), gain)
 
 
 def pick_caution(router: Guarded, configs: Sequence[EnvConfig], settings: GuardedSettings) -> float:

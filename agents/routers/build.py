@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from agents.columns import gpu_inputs, largest_first, pair_columns, utilities
 from agents.compiled import policies as compiled_policies
+from agents.compiled.guards import guarded
 from agents.compiled.policies import CompiledPolicy
 from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from llmroute_env.config import EnvConfig
@@ -51,7 +52,7 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     if isinstance(router, QNetwork):
         return network
     limits = float(router.caution), float(router.busiest), router.tries
-    return compiled_policies.guarded(network, compiled_guard(router, config), *limits)
+    return guarded(network, compiled_guard(router, config), *limits)
 
 
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:

@@ -81,9 +81,7 @@ class Train:
 
     def run(self) -> int:
         """Train and print the score; 130 if it was interrupted."""
-        from agents.learners.validation import overruling
-        from agents.routers.networks import Guarded
-        from agents.runs.card import load_agent
+        from agents.training.outcome import overruling_of
         from agents.training.training import check_begins, train
 
         plan, reference = self.plan(), None
@@ -105,10 +103,8 @@ class Train:
             print(f"  {result.decisions:,} decisions, as the last round that began was finished")
         for name, level in plan.levels.items():
             print(f"  {name}: {level:.4f}")
-        network = load_agent(result.directory).network
-        if isinstance(network, Guarded):
-            configs = plan.configs("train")
-            print(f"  {overruling(network, configs, plan.resolved_settings).words()}")
+        if said := overruling_of(plan):
+            print(f"  {said.words()}")
         return 0
 
     def plan(self) -> Plan:
@@ -159,7 +155,7 @@ class Tune:
 
     def run(self) -> int:
         """Search and print the best settings."""
-        from benchmarks.study import StudyPlan, tune
+        from benchmarks.study import StudyPlan, tune, words
 
         problem = self.environment.problem()
         out = self.out or Path("runs/tune") / f"{problem.title}-{self.algorithm}"
@@ -176,6 +172,8 @@ class Tune:
         print(f"{out}: best of {best['trials']} trials, {best['utility_of_peak']:.4f} of peak")
         for name, value in best["settings"].items():
             print(f"  {name} = {value}")
+        for line in words(best):
+            print(f"  {line}")
         if self.json:
             print(json_format.dumps(best))
         return 0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
-from benchmarks.evaluation.rows import Details, Figures, Header, Row, Times
-from benchmarks.evaluation.runner import EpisodeResult, Evaluation, episode_seeds
+from benchmarks.evaluation.rows import Details, Figures, GuardFigures, Header, Row, Times
+from benchmarks.evaluation.runner import EpisodeResult, Evaluation, Guard, episode_seeds
 from llmroute_env.simulation.summary import share_of_peak
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -34,6 +34,8 @@ def rows_of(
         episode = evaluation.episodes[i]
         bound = bounds["bound"][i] if bounds else None
         found = figures(episode, evaluation, bound)
+        if evaluation.guard:
+            found["guard"] = guard_figures(episode, evaluation.guard, i)
         more: Details = {}
         if bounds and i < DETAILED:
             more = details(episode, evaluation, bounds["by_second"][i])
@@ -74,6 +76,15 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
     if "classes" in summary:
         found["classes"] = summary["classes"]
     return found
+
+
+def guard_figures(episode: EpisodeResult, guard: Guard, i: int) -> GuardFigures:
+    """What the network of a guarded router did in episode `i`."""
+    return {
+        "heuristic": guard.heuristic,
+        "overruled": (episode.overruled or 0) / max(episode.summary["requests"], 1),
+        "utility_of_peak": float(guard.utility_of_peak[i]),
+    }
 
 
 def details(episode: EpisodeResult, evaluation: Evaluation, bound: list[float]) -> Details:

@@ -51,10 +51,22 @@ class ClassFigures(TypedDict):
     deadline_met: float
 
 
+class GuardFigures(TypedDict):
+    """The heuristic of a guarded router.
+
+    In which share of the decisions the network overruled it, and what it earns alone there.
+    """
+
+    heuristic: str
+    overruled: float
+    utility_of_peak: float
+
+
 class Figures(TypedDict):
     """What an episode came to.
 
-    Rows of older versions do not tell `tape_window_s`: where on the tape the episode is.
+    Rows of older versions tell neither `tape_window_s`, where on the tape the episode is, nor
+    `guard`.
     """
 
     tape_window_s: NotRequired[tuple[float, float]]
@@ -76,6 +88,7 @@ class Figures(TypedDict):
     p50_s: float | None
     p99_s: float | None
     classes: NotRequired[dict[str, ClassFigures]]
+    guard: NotRequired[GuardFigures]
 
 
 class Course(TypedDict):

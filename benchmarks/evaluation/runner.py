@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
-from agents.compiled.policies import RunsCompiled, walk_all
+from agents.compiled.guards import heuristic_name, heuristic_of
+from agents.compiled.policies import GUARDED, RunsCompiled, episode_scores, walk_all
 from agents.heuristics.lookahead import SeesState
 from benchmarks.evaluation.intervals import Interval, independent_windows
 from benchmarks.evaluation.metrics import (
@@ -37,11 +38,21 @@ class EpisodeResult:
     """One episode: its summary (simulation.summary) and its completions by decision.
 
     `window_s` is where on the tape it begins and ends, in seconds of the split's trace.
+    `overruled` is in how many decisions a guarded router left its heuristic.
     """
 
     summary: dict[str, Any]
     completions: Records
     window_s: tuple[float, float]
+    overruled: int | None = None
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The heuristic of a guarded router: its name, and what it earns alone in each episode."""
+
+    heuristic: str
+    utility_of_peak: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Evaluation:
     config: EnvConfig
     seed: int
     episodes: tuple[EpisodeResult, ...]
+    guard: Guard | None = None
 
     def values(self, name: str) -> NDArray[np.float64]:
         """Entry `name` of every episode's summary, shape (N,)."""
@@ -92,7 +104,17 @@ def evaluate(agent: Agent, config: EnvConfig, episodes: int, seed: int) -> Evalu
     results: list[EpisodeResult] = []
     for start in range(0, episodes, SIDE_BY_SIDE):
         results += run_batch(agent, config, seeds[start : start + SIDE_BY_SIDE])
-    return Evaluation(agent.name, config, seed, tuple(results))
+    return Evaluation(agent.name, config, seed, tuple(results), guard_of(agent, config, seeds))
+
+
+def guard_of(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> Guard | None:
+    """The heuristic that guards a router, alone on the same episodes; None without one."""
+    policy = agent.compiled(config) if isinstance(agent, RunsCompiled) else None
+    if policy is None or policy.kind != GUARDED:
+        return None
+    parts = [seeds[i : i + SIDE_BY_SIDE] for i in range(0, len(seeds), SIDE_BY_SIDE)]
+    scores = [episode_scores(heuristic_of(policy), config, part) for part in parts]
+    return Guard(heuristic_name(policy), np.concatenate(scores))
 
 
 def run_batch(
@@ -102,8 +124,9 @@ def run_batch(
     simulation = Simulation(config, len(seeds), DISABLED)
     simulation.begin(seeds)
     windows_s = tape_windows_s(simulation).tolist()
+    overruled = None
     if isinstance(agent, RunsCompiled):
-        completions = run_compiled(agent, simulation)
+        completions, overruled = run_compiled(agent, simulation)
     else:
         completions = run_stepwise(agent, simulation, seeds)
     for e in range(len(seeds)):
@@ -112,16 +135,23 @@ def run_batch(
             simulation.summary(e),
             own[np.argsort(own["decision"])],
             (windows_s[e][0], windows_s[e][1]),
+            None if overruled is None else int(overruled[e]),
         )
 
 
-def run_compiled(agent: RunsCompiled, simulation: Simulation) -> Records:
-    """The completions of the episodes that have begun, run by compiled code: many times as fast."""
+def run_compiled(
+    agent: RunsCompiled, simulation: Simulation
+) -> tuple[Records, NDArray[np.int64] | None]:
+    """The episodes that have begun, run by compiled code: many times as fast.
+
+    Returns their completions, and of a guarded router the decisions in which each overruled it.
+    """
     envs = simulation.state.envs
     log = allocate_log(int((envs["end"] - envs["first"]).sum()))
     policy = agent.compiled(simulation.config)
-    walk_all(policy, simulation.world._replace(log=log))
-    return log.records
+    overruled = np.zeros(len(envs), np.int64)
+    walk_all(policy, simulation.world._replace(log=log), overruled)
+    return log.records, overruled if policy.kind == GUARDED else None
 
 
 def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]) -> Records:
@@ -144,6 +174,7 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
     latency_s = np.concatenate([latencies_s(r.completions) for r in runs])
     p50_s, p99_s = np.quantile(latency_s, [0.5, 0.99]) if len(latency_s) else (None, None)
     requests = int(evaluation.values("requests").sum())
+    guard = {} if evaluation.guard is None else {"guard": guard_summary(evaluation, requests)}
     return {
         "agent": evaluation.agent,
         "scenario": scenario,
@@ -160,6 +191,20 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         "windows": windows,
         "p50_s": None if p50_s is None else float(p50_s),
         "p99_s": None if p99_s is None else float(p99_s),
+        **guard,
+    }
+
+
+def guard_summary(evaluation: Evaluation, requests: int) -> dict[str, Any]:
+    """How often the network of a guarded router overruled its heuristic, and what that earned."""
+    assert evaluation.guard is not None
+    rng = np.random.default_rng(evaluation.seed)
+    alone = evaluation.guard.utility_of_peak
+    ours, windows_s = evaluation.values("utility_of_peak"), evaluation.windows_s
+    return {
+        "heuristic": evaluation.guard.heuristic,
+        "overruled": sum(episode.overruled or 0 for episode in evaluation.episodes) / requests,
+        "gain": paired_difference(ours, alone, rng, windows_s).to_json(),
     }
 
 

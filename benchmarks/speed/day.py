@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled import policies as compiled_policies
+from agents.compiled.policies import UNCOUNTED
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
@@ -51,7 +52,7 @@ def evaluate_day(scenario: str, fields: Mapping[str, Any], seed: int = 0) -> Day
     everyone = np.ones(1, np.bool_)
     simulation.reset(everyone)
     made_s = time.perf_counter()
-    requests = int(compiled_policies.walk_all(policy, simulation.world))
+    requests = int(compiled_policies.walk_all(policy, simulation.world, UNCOUNTED))
     done_s = time.perf_counter()
     result = simulation.summary(0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB

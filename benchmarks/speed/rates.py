@@ -22,6 +22,7 @@ import numpy as np
 
 import llmroute_env  # noqa: F401 - registers the ids
 from agents.compiled import policies as compiled_policies
+from agents.compiled.policies import UNCOUNTED
 from agents.runs.plan import Plan
 from agents.training.training import train
 from llmroute_env.config import EnvConfig
@@ -147,7 +148,7 @@ def heuristic(config: EnvConfig, envs: int = 64) -> Stepper:
 
     def steps() -> int:
         simulation.reset(everyone)
-        return int(compiled_policies.walk_all(policy, simulation.world))
+        return int(compiled_policies.walk_all(policy, simulation.world, UNCOUNTED))
 
     steps()
     return steps

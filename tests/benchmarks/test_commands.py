@@ -60,7 +60,7 @@ def test_training_is_compared_with_levels_unless_told_otherwise(
         return Reference(tmp_path / "reference", {"bound": 0.9})
 
     monkeypatch.setattr("agents.training.training.train", train)
-    monkeypatch.setattr("agents.runs.card.load_agent", lambda directory: Mock(network=None))
+    monkeypatch.setattr("agents.training.outcome.load_agent", lambda run: Mock(network=None))
     monkeypatch.setattr("benchmarks.reference_levels.reference_of", levels)
     for options in ((), ("--no-reference",)):
         assert parse("train", "ddqn", "--out", str(tmp_path / "run"), *options).run() == 0

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.base import for_agent
+from agents.compiled.policies import COMPILED, episode_scores
 from agents.heuristics import models as heuristics
-from benchmarks.evaluation.episode_rows import figures
+from agents.loading import load
+from benchmarks.evaluation.episode_rows import figures, rows_of
 from benchmarks.evaluation.row_files import read_rows, without_times
 from benchmarks.evaluation.rows import Figures, Row
-from benchmarks.evaluation.runner import evaluate, summarise
+from benchmarks.evaluation.runner import episode_seeds, evaluate, summarise
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
 from benchmarks.suites.suite import SUITES, Suite
 from benchmarks.suites.validate import differences
 from benchmarks.suites.workers import Workers
-from llmroute_env import ConfigError
+from llmroute_env import ConfigError, configure
 from llmroute_env.recording.serialization import config_sha256, trace_sha256
 from llmroute_env.simulation.simulation import Simulation
 
@@ -33,6 +36,38 @@ def classed() -> list[Figures]:
     config = replace(ENTRIES["priority"].config("test"), window_s=2.0)
     evaluation = evaluate(heuristics.make("random", config), config, episodes=2, seed=0)
     return [figures(episode, evaluation, None) for episode in evaluation.episodes]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> list[Figures]:
+    """What rows of a guarded router tell of its episodes."""
+    pytest.importorskip("torch")
+    config = configure("unpredictable-1", split="test", window_s=1.0)
+    evaluation = evaluate(load("pretrained:unpredictable", config), config, episodes=3, seed=0)
+    return [*rows_of(evaluation, {}, None, {})]  # type: ignore[typeddict-item]
+
+
+def test_guarded_routers_say_how_often_their_heuristic_was_overruled(guarded: list[Figures]):
+    config = configure("unpredictable-1", split="test", window_s=1.0)
+    agent = load("pretrained:unpredictable", config)
+    network = agent.network
+    config = for_agent(config, agent)
+    policy = COMPILED["steep-pair"](config, float(network.price))
+    for seed, row in zip(episode_seeds(0, 3), guarded, strict=True):
+        simulation = Simulation(config, 1, logs_completions=False)
+        simulation.begin(np.array([seed]))
+        against = []
+        while not simulation.outputs.terminated.all():
+            seen = simulation.outputs.observations
+            actions = network.greedy(seen)
+            against.append(actions[0] != network.usual(seen)[0])
+            simulation.step(actions)
+        guard = row["guard"]
+        assert 0.0 < guard["overruled"] < 1.0
+        assert guard["overruled"] == np.mean(against)
+        alone = episode_scores(policy, config, np.array([seed]))
+        assert guard["utility_of_peak"] == alone[0]
+        assert guard["heuristic"] == "steep-pair"
 
 
 def test_a_row_per_entry_router_seed_and_episode(finished: Path, small: Suite):
@@ -177,12 +212,14 @@ def test_learned_routers_train_where_the_entry_says(tmp_path: Path):
         assert set(cell.needs) <= prepared | {f"{cell.given}/config.json"}
 
 
-def test_the_documentation_names_every_field(finished: Path, classed: list[Figures]):
+def test_the_documentation_names_every_field(
+    finished: Path, classed: list[Figures], guarded: list[Figures]
+):
     text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     table = text.split("## Rows")[1].split("## Workers")[0]
     fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)`", fields))
-    assert named == set(read_rows(finished)[0]) | set(classed[0])
+    assert named == set(read_rows(finished)[0]) | set(classed[0]) | set(guarded[0])
     assert named == Row.__annotations__.keys()
 
 
@@ -210,4 +247,7 @@ def test_rows_of_older_versions_are_confirmed(finished: Path):
     row = read_rows(finished)[0]
     older = {name: value for name, value in row.items() if name != "tape_window_s"}
     assert differences(older, row) == []
+    assert differences(older, row | {"guard": {"overruled": 0.5}}) == []
+    later = row | {"guard": {"overruled": 0.25}}
+    assert differences(later, row | {"guard": {"overruled": 0.5}}) != []
     assert differences(row, older) != []

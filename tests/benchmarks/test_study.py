@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from agents.compiled.guards import Overruling
 from agents.settings.presets import PRESETS
 from benchmarks import study
-from benchmarks.study import SPACES, StudyPlan, tune
+from benchmarks.study import SPACES, StudyPlan, tune, words
 from llmroute_env import ConfigError
 from llmroute_env.recording.files import alone
 from traces.errors import InputError
@@ -27,7 +28,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list:
         miss = abs(plan.settings.learning_rate - 1e-3)
         return SimpleNamespace(interrupted=len(plans) == 3, utility_of_peak=1.0 - miss)
 
+    def overruling_of(plan):
+        return Overruling(0.0, 0.0) if len(plans) % 2 else Overruling(0.25, 0.01)
+
     monkeypatch.setattr(study, "train", train)
+    monkeypatch.setattr(study, "overruling_of", overruling_of)
     return plans
 
 
@@ -46,6 +51,23 @@ def test_an_interrupted_study_goes_on(trained: list, tmp_path: Path):
     assert best["settings"] == {name: getattr(closest.settings, name) for name in SPACES["ddqn"]}
     assert len({p.settings.learning_rate for p in trained}) == 6, "no settings are tried twice"
     assert tune(replace(plan, trials=6))["trials"] == 6
+
+
+def test_it_is_said_in_which_trials_the_score_is_the_heuristics(
+    trained: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = StudyPlan(tmp_path / "guarded", "ddqn", "stable", trials=2, timesteps=1000)
+    best = tune(plan)
+    first, second = (abs(p.settings.learning_rate - 1e-3) for p in trained)
+    assert best["overruled"] == (0.0 if first < second else 0.25)
+    assert best["never_overruled"] == 1
+    said = "\n".join(words(best))
+    assert "in 1 of 2 trials the network never overruled its heuristic" in said
+    assert Overruling(best["overruled"], best["gain_over_guard"]).words() in said
+    monkeypatch.setattr(study, "overruling_of", lambda plan: None)
+    trained.append(None)
+    best = tune(replace(plan, directory=tmp_path / "free", trials=1))
+    assert (best["overruled"], words(best)) == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ FLOORS = {
     "agents.compiled": (
         "networks rules",
         "policies",
-        "rollouts",
+        "guards rollouts",
     ),
     "agents.heuristics": (
         "models pairs",
@@ -150,7 +150,7 @@ FLOORS = {
     ),
     "agents.training": (
         "monitor",
-        "levels training",
+        "levels outcome training",
     ),
 }
 """Rooms whose files and inner rooms stand on floors: each imports from the floors before its own,
