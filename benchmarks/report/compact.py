@@ -1,7 +1,7 @@
 """The short form of a report, small enough to be kept beside the code: Markdown and a few figures.
 
 report.md         the paper's results and ours, learned routers against heuristics, in words
-table.md          the first of its tables alone, for a README
+table.md          the paper's results alone, for a README
 figures/*.svg     at most six
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.evaluation.row_files import read_rows
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
-from benchmarks.report.paper.summary import results_table
+from benchmarks.report.paper.summary import about_the_paper, results_table
 from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
 from benchmarks.report.text import versions_text
 from llmroute_env.recording.files import write_atomically
@@ -22,7 +22,7 @@ from llmroute_env.recording.files import write_atomically
 TABLE = "table.md"
 KEPT = (
     *("static-windows", "static-gpus", "availability", "levels"),
-    *("gains", "time-", "looseness", "windows"),
+    *("gains", "scores", "time-", "looseness", "windows"),
 )
 """Beginnings of the names of the figures that are kept: the first of each, by rank."""
 MOST = 6
@@ -32,7 +32,7 @@ LEFT_OUT = ("Each entry", "Effort and run cards")
 
 
 def write_compact(directory: Path, out: Path) -> list[Path]:
-    """Write report.md, table.md and their figures; returns the first two.
+    """Write report.md, figures, and of a suite about the paper table.md; returns the texts.
 
     Raises:
         ConfigError: no rows there.
@@ -46,6 +46,8 @@ def write_compact(directory: Path, out: Path) -> list[Path]:
     short = [shortened(chapter, figures) for chapter in chapters]
     whole = [made(results), *(chapter for chapter in short if chapter.parts)]
     write_atomically(out / MARKDOWN, to_markdown(title, whole, FIGURES).encode())
+    if not about_the_paper(results):
+        return [out / MARKDOWN]
     table = markdown_part(untitled(results_table(results)), FIGURES)
     write_atomically(out / TABLE, table.encode())
     return [out / MARKDOWN, out / TABLE]

@@ -164,8 +164,15 @@ class Results:
 
     @cached_property
     def routers(self) -> list[str]:
-        """All routers, learned ones first, then tuned ones: the order of colours."""
-        kinds = {row["agent"]: (not row["learned"], not row["tuning"]) for row in self.rows}
+        """All routers, by how often figures show them, so that these have colours of their own.
+
+        Learned ones first, then heuristics that are the best tuned one somewhere, then others.
+        """
+        best = {self.best_tuned(entry) for entry in self.main}
+        kinds = {
+            row["agent"]: (not row["learned"], row["agent"] not in best, not row["tuning"])
+            for row in self.rows
+        }
         return sorted(kinds, key=lambda agent: (kinds[agent], agent))
 
     def agents(self, entry: str) -> list[str]:

@@ -13,9 +13,8 @@ from benchmarks.evaluation.intervals import Floats, Interval
 from benchmarks.evaluation.stats import crossed_bootstrap
 from benchmarks.report.data import SEED, Results
 from benchmarks.report.page import Part, Picture, Section, Table
-from benchmarks.report.svg import picture, put_legend, style
-from benchmarks.report.text import OF_INTERVALS, label, number
-from benchmarks.tables import percent
+from benchmarks.report.svg import mark_style, picture, put_legend
+from benchmarks.report.text import OF_INTERVALS, closed_text, label, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +33,7 @@ def sections(results: Results) -> list[Section]:
     best = compared(results, results.main)
     if not best:
         return []
-    parts: list[Part] = [figure(results, best), table(results, best)]
+    parts: list[Part] = [table(results, best)]
     unseen = compared(results, results.tagged("unseen"))
     if unseen:
         parts.append(replace(table(results, unseen), title=UNSEEN))
@@ -62,7 +61,7 @@ def figure(results: Results, against: Against) -> Picture:
     }
     caption = (
         "Utility of peak beyond that of the best tuned heuristic, on the same episodes: "
-        "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther below."
+        "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther to the left."
     )
     return picture("gains", caption, gains(results, found))
 
@@ -75,13 +74,16 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
     axis = axes[0, 0]
     left, right = limits([value for by_entry in found.values() for value in by_entry.values()])
     for agent, by_entry in found.items():
-        color = style(results, agent)["color"]
-        axis.plot([], [], "o", color=color, markersize=4, label=agent)
+        look = mark_style(results, agent)
+        axis.plot([], [], label=agent, **look)
         for entry, value in by_entry.items():
             place = places[entry, agent]
-            mark = "o" if value.mean >= left else "<"
-            axis.plot(max(value.mean, left), place, mark, color=color, markersize=4, clip_on=False)
-            axis.plot((value.ci_low, value.ci_high), (place, place), color=color, linewidth=1.5)
+            axis.plot(max(value.mean, left), place, clip_on=False, **look)
+            if value.mean < left:
+                beyond = left - 0.02 * (right - left)
+                axis.plot(beyond, place, clip_on=False, **{**look, "marker": "<"})
+            ends, line = (value.ci_low, value.ci_high), {"color": look["color"], "linewidth": 1.5}
+            axis.plot(ends, (place, place), **line)
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)
     axis.xaxis.set_major_formatter("{x:+g}")
@@ -200,11 +202,19 @@ def row_of_all(results: Results, against: Against, agent: str) -> tuple[str, ...
 def texts(results: Results, against: Against, agent: str, name: str) -> tuple[str, ...]:
     """The router, its gains, how often it is better, and the share of the gap closed."""
     strata = [results.differences(e, agent, h) for e, h in against.items()]
-    iqm = gain_of_all(results, against, agent)
-    mean = float(np.mean([s.mean() for s in strata]))
-    gap = float(np.mean([results.gap(e, h) for e, h in against.items()]))
-    closed = percent(mean / gap) if gap > 0 else "-"
+    iqm, mean = gain_of_all(results, against, agent), mean_gain(results, against, agent)
+    closed = closed_text(mean, mean_gap(results, against))
     return name, signed(iqm), f"{mean:+.4f}", number(better(strata), 2), closed
+
+
+def mean_gain(results: Results, against: Against, agent: str) -> float:
+    """Mean of the paired differences; entries weigh the same."""
+    return float(np.mean([results.differences(e, agent, h).mean() for e, h in against.items()]))
+
+
+def mean_gap(results: Results, against: Against) -> float:
+    """Mean distance from the heuristics to the bound; entries weigh the same."""
+    return float(np.mean([results.gap(entry, heuristic) for entry, heuristic in against.items()]))
 
 
 def signed(value: Interval) -> str:

@@ -8,18 +8,23 @@ from dataclasses import dataclass
 
 STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 70rem; margin: 2rem auto;
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 80rem; margin: 2rem auto;
        padding: 0 1rem; }
+p { max-width: 60rem; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.3rem; margin-top: 2.5rem; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 figure { margin: 1rem 0; } figcaption { color: #555; font-size: .9em; max-width: 60rem; }
-svg { max-width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
+svg { max-width: 100%; min-width: 44rem; height: auto; }
+.scroll { overflow-x: auto; scrollbar-width: thin; scrollbar-color: #888 #eee; background:
+  linear-gradient(to right, #fff 2rem, #fff0) left / 4rem 100% no-repeat local,
+  linear-gradient(to left, #fff 2rem, #fff0) right / 4rem 100% no-repeat local,
+  linear-gradient(to right, #0004, #0000) left / .8rem 100% no-repeat,
+  linear-gradient(to left, #0004, #0000) right / .8rem 100% no-repeat; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th { text-align: right; border-bottom: 1.5px solid #444; font-weight: 600; vertical-align: bottom; }
 td { text-align: right; border-bottom: 1px solid #e4e4e4; }
-th, td { padding: .2rem .9rem .2rem 0; }
+th, td { padding: .2rem .9rem .2rem 0; } td:last-child, th:last-child { padding-right: .2rem; }
 td { white-space: nowrap; } td:first-child, th:first-child { text-align: left; }
 .wordy td, .wordy th { text-align: left; white-space: normal; }
 .note { color: #555; font-size: .9em; }
@@ -82,7 +87,8 @@ def html_part(part: Part) -> str:
     if isinstance(part, str):
         return f"<p>{text(part)}</p>\n"
     if isinstance(part, Picture):
-        return f"<figure>{part.svg}<figcaption>{text(part.caption)}</figcaption></figure>\n"
+        drawing = f'<div class="scroll">{part.svg}</div>'
+        return f"<figure>{drawing}<figcaption>{text(part.caption)}</figcaption></figure>\n"
     head = "".join(f"<th>{text(cell)}</th>" for cell in part.head)
     rows = "".join(
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>\n" for row in part.rows

@@ -1,11 +1,11 @@
-"""The report of a suite's directory: figures first, then tables, from rows."""
+"""The report of a suite's directory: the result in short, then figures and tables, from rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from benchmarks.evaluation.row_files import read_rows
-from benchmarks.report import bound, classes, figures, learned, tables
+from benchmarks.report import added, bound, classes, costs, figures, headline, learned, tables
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Section, to_html, to_markdown
 from benchmarks.report.paper import summary
@@ -41,12 +41,15 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
     """The chapters for which there are rows."""
     main, own = results.main, by_themselves(results)
     chapters = [
-        Section("Figures", tuple(pictures(results, main))),
+        *headline.sections(results),
         *summary.sections(results),
         *classes.sections(results),
         *learned.sections(results),
+        *added.sections(results),
         *bound.sections(directory),
         Section("All entries together", (tables.over_entries(results, main),) if main else ()),
+        Section("Episodes and policies", tuple(pictures(results, main))),
+        *costs.sections(results, directory),
         Section("Each entry", tuple(tables.entry_table(results, e) for e in own)),
         Section(
             "Effort and run cards",
@@ -90,7 +93,7 @@ def on_curves(results: Results) -> list[str]:
 
 def pictures_of(results: Results, entry: str) -> list[Picture]:
     """The course of an episode, and what its routers did."""
-    agents = shown(results, entry)
+    agents = headline.shown(results, entry)
     course = figures.over_time(results, entry, agents)
     two = agents[:2]
     shares = figures.share_by_rate(results, entry, two)
@@ -99,18 +102,10 @@ def pictures_of(results: Results, entry: str) -> list[Picture]:
         picture(
             f"time-{entry}",
             "Utility of the requests of each second. The bound holds for each second by itself, "
-            "as if it met an empty cluster.",
+            "as if it met an empty cluster. Below: the sum of the differences to the best tuned "
+            "heuristic, of learned routers.",
             course,
         ),
         picture(f"share-{entry}", "Share of each model against the arrival rate.", shares),
         picture(f"map-{entry}", "The policy over (arrival rate, backlog); grey: never met.", maps),
     ]
-
-
-def shown(results: Results, entry: str) -> list[str]:
-    """The best learned routers, the best tuned heuristic and the models alone."""
-    best = results.best_tuned(entry)
-    alone = results.alone(entry)
-    names = [*results.learned(entry)[:2], *([best] if best else []), *alone[:1], *alone[-1:]]
-    known = [name for name in dict.fromkeys(names) if (entry, name) in results.cells]
-    return known or results.agents(entry)[:4]

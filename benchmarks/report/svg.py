@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.drawing import COLORS
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROUTER_COLORS = (*COLORS, "#e69f00", "#56b4e9")
+LINES, HATCHES = ("-", "--", ":"), ("", "///", "...")
+"""Of routers of one colour, in their order: the second of a colour is dashed and hatched."""
+COLUMNS = 5
+"""Of legends."""
+MARKERS = "osD^vPX>phd"
+"""As many as have no factor in common with the colours, so that no two routers share both."""
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -26,23 +33,46 @@ def to_svg(figure: Figure, name: str) -> str:
     drawing = file.getvalue()
     # Identifiers are those of the page, so each figure has its own.
     drawing = drawing[drawing.index("<svg") :]
+    # Two images that are alike would have one: it is made of what they show, and nobody uses it.
+    drawing = re.sub(r'(<image [^>]*?)id="[^"]*"', r"\1", drawing)
     for mark in ('id="', "url(#", 'href="#'):
         drawing = drawing.replace(mark, f"{mark}{name}-")
     return drawing
 
 
 def style(results: Results, agent: str) -> dict[str, Any]:
-    """A router's line: the same in every figure of a report."""
-    number = results.routers.index(agent)
-    lines = ("-", "--", ":")
-    line = lines[number // len(ROUTER_COLORS) % len(lines)]
-    return {"color": ROUTER_COLORS[number % len(ROUTER_COLORS)], "linestyle": line}
+    """A router's line: the same in every figure of a report, and no other router's."""
+    line = LINES[turn(results, agent) % len(LINES)]
+    return {**mark_style(results, agent), "linestyle": line}
+
+
+def mark_style(results: Results, agent: str) -> dict[str, Any]:
+    """The same as single points."""
+    marker = MARKERS[results.routers.index(agent) % len(MARKERS)]
+    return {"color": color(results, agent), "marker": marker, "markersize": 4.5, "linestyle": ""}
+
+
+def bar_style(results: Results, agent: str) -> dict[str, Any]:
+    """The same as bars."""
+    hatch = HATCHES[turn(results, agent) % len(HATCHES)]
+    return {"color": color(results, agent), "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+
+
+def color(results: Results, agent: str) -> str:
+    """A router's colour; where there are more routers than colours others have it, too."""
+    return ROUTER_COLORS[results.routers.index(agent) % len(ROUTER_COLORS)]
+
+
+def turn(results: Results, agent: str) -> int:
+    """How many routers before this one have its colour."""
+    return results.routers.index(agent) // len(ROUTER_COLORS)
 
 
 def put_legend(figure: Figure, axis: Axes) -> None:
-    """Names of the lines, beside the panels."""
+    """Names of the lines, above the panels: on a small screen what is beside them is not seen."""
     handles = axis.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right upper", frameon=False, fontsize="small")
+    columns = min(len(handles[1]), COLUMNS)
+    figure.legend(*handles, loc="outside upper left", frameon=False, ncols=columns)
 
 
 def picture(name: str, caption: str, figure: Figure) -> Picture:

@@ -10,7 +10,14 @@ import numpy as np
 from benchmarks.evaluation.stats import crossed_bootstrap, probability_of_improvement
 from benchmarks.report.data import SEED, Results, RouterRows
 from benchmarks.report.page import Table
-from benchmarks.report.text import OF_INTERVALS, interval_text, label, number, versions_text
+from benchmarks.report.text import (
+    OF_INTERVALS,
+    closed_text,
+    interval_text,
+    label,
+    number,
+    versions_text,
+)
 from benchmarks.tables import milliseconds, percent
 
 COLUMNS = (
@@ -109,7 +116,7 @@ def against_best(results: Results, entries: Sequence[str], agent: str) -> tuple[
     better = probability_of_improvement(ours, theirs, rng, (mine, other))
     gained = sum(results.gain(entry, agent, best).mean for entry, best in known)
     gap = sum(results.gap(entry, best) for entry, best in known)
-    return interval_text(better), percent(gained / gap) if gap > 0 else "-"
+    return interval_text(better), closed_text(gained, gap)
 
 
 def effort(results: Results, entries: Sequence[str]) -> Table:

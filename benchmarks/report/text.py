@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from benchmarks.evaluation.intervals import Interval
 from benchmarks.evaluation.rows import Row
 from benchmarks.report.data import AVAILABLE, Results
+from benchmarks.report.guards import verdict
+from benchmarks.tables import percent
 
 
 def load_text(
@@ -34,6 +36,13 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def closed_text(gained: float, gap: float) -> str:
+    """A gain as a share of the distance to the bound; of a loss no share says anything."""
+    if gap <= 0.0:
+        return "-"
+    return percent(gained / gap) if gained >= 0.0 else "below the heuristic"
+
+
 OF_INTERVALS = (
     "Intervals of 95 % (studentised bootstrap): what other arrivals of this kind and, where there "
     "are several training seeds, other trainings would come to."
@@ -52,8 +61,10 @@ def versions_text(row: Row) -> str:
 
 
 def label(results: Results, entry: str, agent: str) -> str:
-    """A router's name, with its number of training seeds."""
+    """A router's name, with its number of training seeds, and whether it only is its guard."""
     cell = results.cells[entry, agent]
-    seeds = len(cell.seeds)
-    counted = f"{agent} ({seeds} seed{'s' if seeds > 1 else ''})"
-    return counted if cell.first["learned"] else agent
+    if not cell.first["learned"]:
+        return agent
+    seeds, guard = len(cell.seeds), verdict(cell)
+    counted = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{agent} ({', '.join([counted, guard] if guard else [counted])})"

@@ -180,7 +180,7 @@ def test_the_short_form_has_the_chapter(
     path = tmp_path / "rows" / "all.jsonl"
     path.parent.mkdir()
     path.write_text("".join(json.dumps(r) + "\n" for r in both))
-    report, _ = write_compact(tmp_path, tmp_path / "out")
+    (report,) = write_compact(tmp_path, tmp_path / "out")
     chapter = report.read_text().split(f"## {TITLE}\n")[1].split("\n## ")[0]
     assert "### priority, class by class" in chapter
     assert "### What wrong weights cost" in chapter

@@ -7,11 +7,12 @@ import pytest
 from benchmarks.report.compact import KEPT, MOST, kept
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Table
+from benchmarks.report.paper import claims
 from benchmarks.report.paper.static import gpus
 from benchmarks.report.paper.static.figures import window_map
 from benchmarks.report.paper.static.grid import SHEDDING, STATIC, Spot, cases
 from benchmarks.report.paper.static.sensitivity import sensitivity
-from benchmarks.report.paper.summary import results_table, sections
+from benchmarks.report.paper.summary import about_the_paper, results_table, sections
 from benchmarks.report.report import all_sections, by_themselves
 from benchmarks.suites.entries.static import GPUS, WORKLOADS
 
@@ -100,8 +101,16 @@ def test_the_papers_setting_comes_first_and_the_old_claim_is_of_shedding_only():
     assert all("ith shedding" in text for text in said)
     assert "So with shedding opt-6.7b alone has more windows at >= 98 / 99 %" in said[0]
     assert said[0].endswith("What the paper's setting gives, without shedding: above.")
-    (only,) = sections(Results(main))
-    assert "above" not in " ".join(part for part in only.parts if isinstance(part, str))
+    only = claims.parts(Results(main))
+    assert "above" not in " ".join(part for part in only if isinstance(part, str))
+
+
+def test_a_suite_without_the_papers_entries_has_no_chapter_on_it():
+    rows = [row("unpredictable-1", "opt-6.7b", 0.5, tags=["main"])]
+    assert sections(Results(rows)) == []
+    assert not about_the_paper(Results(rows))
+    assert about_the_paper(Results([{**rows[0], "tags": ["availability"]}]))
+    assert about_the_paper(Results(GRID))
 
 
 @pytest.mark.parametrize("left_out", ["rollout-pi", "opt-6.7b", "ddqn-paper", "unpred", "static-"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmarks.report.data import AVAILABLE, SCORE, Results, ratio
 from benchmarks.report.page import Part, Table
 from benchmarks.report.paper import windows
-from benchmarks.report.paper.windows import LARGEST, UNPREDICTABLE
+from benchmarks.report.paper.windows import LARGEST
 from benchmarks.report.text import load_text, number
 from benchmarks.suites.entries.every import ARRIVALS, MIXES
 
@@ -30,14 +30,13 @@ MATRICES: dict[str, Cells] = {
 
 
 def parts(results: Results) -> list[Part]:
-    """Results (a) to (f) in full, where there are rows for them."""
+    """Results (a) to (e) in full, where there are rows for them."""
     return [
         *available(results, *WITH_SHEDDING),
         *per_gpu(results),
         *windows.parts(results),
         *matrices(results),
         *deadlines(results),
-        *decision_times(results),
     ]
 
 
@@ -177,18 +176,3 @@ def scored(results: Results, entry: str, agent: str | None) -> str:
     if agent is None or (entry, agent) not in results.cells:
         return "-"
     return f"{agent} {results.cells[entry, agent].mean('utility_of_peak'):.3f}"
-
-
-def decision_times(results: Results) -> list[Part]:
-    """(f) time of one decision."""
-    entry = next((e for e in UNPREDICTABLE if e in results.entries), None)
-    if entry is None:
-        return []
-    rows = []
-    for agent in results.agents(entry):
-        times = results.cells[entry, agent].first["decision_us"]
-        if times:
-            rows.append((agent, number(times["p50"], 1), number(times["p99"], 1)))
-    note = "One request at a time on one core, in the process that evaluated; the paper: cheap."
-    head = ("router", "p50, microseconds", "p99")
-    return [Table("(f) Time of a decision", head, tuple(rows), note)] if rows else []

@@ -21,6 +21,8 @@ LEAST = 0.05
 TICKS = (LEAST, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 LEVELS = np.linspace(0.5, 1.0, 201)
 """Shares of the peak, a quarter of a per cent apart."""
+EVERY = 20
+"""Of their points, those that have the router's mark."""
 
 
 def window_ratios(
@@ -59,7 +61,8 @@ def window_levels(results: Results, entries: Sequence[str], agents: Sequence[str
         for agent in agents:
             if (entry, agent) in results.cells:
                 share = results.cells[entry, agent].seconds_above(LEVELS)
-                axis.plot(100 * LEVELS, 100 * share, label=agent, **style(results, agent))
+                look = style(results, agent)
+                axis.plot(100 * LEVELS, 100 * share, label=agent, markevery=EVERY, **look)
         for threshold in THRESHOLDS:
             axis.axvline(100 * threshold, color="#cccccc", linewidth=0.8, zorder=0)
         axis.set(title=entry, xlabel="utility of the second, % of peak", ylim=(-2, 102))
