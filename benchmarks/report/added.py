@@ -10,7 +10,7 @@ from benchmarks.report.page import Section, Table
 from benchmarks.report.text import OF_INTERVALS
 from benchmarks.tables import percent
 
-TITLE = "What networks add to their guards"
+TITLE, HOW = "What networks add to their guards", "How often each overrules its guard, and what for"
 
 
 def sections(results: Results) -> list[Section]:
@@ -23,7 +23,7 @@ def sections(results: Results) -> list[Section]:
         "same episodes, mean over training seeds and episodes. A router whose network never "
         f"overruled is its guard, whatever it earns: nothing was learned. {OF_INTERVALS}"
     )
-    return [Section(TITLE, (Table(TITLE, head, tuple(rows), note),))] if rows else []
+    return [Section(TITLE, (Table(HOW, head, tuple(rows), note),))] if rows else []
 
 
 def judged(results: Results) -> Sequence[str]:

@@ -15,7 +15,7 @@ h1 { font-size: 1.7rem; } h2 { font-size: 1.3rem; margin-top: 2.5rem; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 figure { margin: 1rem 0; } figcaption { color: #555; font-size: .9em; max-width: 60rem; }
-svg { max-width: 100%; min-width: 44rem; height: auto; }
+svg { max-width: 100%; min-width: 44rem; height: auto; display: block; }
 .scroll { overflow-x: auto; scrollbar-width: thin; scrollbar-color: #888 #eee; background:
   linear-gradient(to right, #fff 2rem, #fff0) left / 4rem 100% no-repeat local,
   linear-gradient(to left, #fff 2rem, #fff0) right / 4rem 100% no-repeat local,
