@@ -18,9 +18,22 @@ from agents.loading import load
 from agents.runs.plan import Plan
 from agents.settings.checks import USUAL
 from agents.training.training import train
-from benchmarks.evaluation.runner import Evaluation, check_episodes, evaluate, summarise
+from benchmarks.bounds.upper import bound_of_peak
+from benchmarks.evaluation.runner import (
+    Evaluation,
+    check_episodes,
+    differences,
+    episode_seeds,
+    evaluate,
+    summarise,
+)
 from benchmarks.evaluation.stats import paired_difference
-from benchmarks.figures import per_window, save_share_figure, save_utility_figure
+from benchmarks.figures import (
+    per_window,
+    save_result_figure,
+    save_share_figure,
+    save_utility_figure,
+)
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
@@ -64,8 +77,8 @@ def demo(plan: Plan, episodes: int, title: str) -> None:
     show(rows, title=f"{title}, {rows[0]['requests']:,} requests")
     print(comparison(evaluations, seed))
     (out / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print("3. Drawing the liveliest of these episodes")
-    for path in draw(out, config, evaluations, title):
+    print("3. Drawing the result beside what no router can exceed, and the liveliest episode")
+    for path in [draw_result(out, evaluations), *draw(out, config, evaluations, title)]:
         print(f"   {path}")
     print(f"TensorBoard: {tensorboard_command(out)}, then open the address it prints")
 
@@ -73,7 +86,8 @@ def demo(plan: Plan, episodes: int, title: str) -> None:
 def contenders(run: Path, config: EnvConfig) -> list[Agent]:
     """The trained router and every heuristic, each tunable one with its best validation setting."""
     agents: list[Agent] = [load(str(run), config)]
-    for name in tqdm(names_of(config), "tuning heuristics", leave=False):
+    for name in (bar := tqdm(names_of(config), leave=False)):
+        bar.set_description(f"tuning {name}" if name in controls.TUNABLE else name)
         setting = tune(name, config, TUNING_EPISODES) if name in controls.TUNABLE else None
         agent = controls.make(name, config, setting)
         if setting is not None:
@@ -105,6 +119,19 @@ def free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
+
+
+def draw_result(out: Path, evaluations: list[Evaluation]) -> Path:
+    """The figure of all scores, with the bound and the differences to the best heuristic."""
+    first, path = evaluations[0], out / "result.png"
+    seeds = episode_seeds(first.seed, len(first.episodes))
+    bounds = [bound_of_peak(first.config, s[None]) for s in tqdm(seeds, "bound", leave=False)]
+    other = next(e for e in evaluations if e.agent != ALGORITHM)
+    rest = [e for e in evaluations if e is not other]
+    gains = dict(zip([e.agent for e in rest], differences([other, *rest]), strict=True))
+    scores = {e.agent: e.interval("utility_of_peak") for e in evaluations}
+    save_result_figure(path, scores, gains, float(np.mean(bounds)))
+    return path
 
 
 def draw(out: Path, config: EnvConfig, evaluations: list[Evaluation], problem: str) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.drawing import COLORS, MODEL_COLORS, new_figure
+from benchmarks.evaluation.intervals import Interval
 from benchmarks.evaluation.metrics import WINDOW_S, peak_of
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import Records
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 WIDTH = 9.0
 """Of a figure, in inches."""
+LOOKS: tuple[dict[str, Any], ...] = tuple(
+    {"color": color, "linestyle": line}
+    for color, line in zip(COLORS, ("-", "--", ":", "-.", "-"), strict=True)
+)
+"""Of routers: where two lines coincide both are seen."""
+SEEN = 4
+"""Routers whose differences are drawn to scale; others may be farther below."""
 
 
 def bins_of(completions: Records) -> NDArray[np.float64]:
@@ -40,23 +48,86 @@ def per_window(
 def save_utility_figure(
     path: Path, config: EnvConfig, runs: Mapping[str, Records], title: str
 ) -> None:
-    """Arrival rate above, utility of peak of each router below, in windows of WINDOW_S.
+    """Arrival rate, utility of peak of each router, and what the first gains on the second.
 
-    `runs` holds each router's completions of the same episode.
+    In windows of WINDOW_S; `runs` holds each router's completions of the same episode.
     """
-    figure, axes = new_figure(2, 1, (WIDTH, 5.5), sharex=True)
-    rate_axis, utility_axis = axes[:, 0]
+    figure, axes = new_figure(3, 1, (WIDTH, 7.0), sharex=True, height_ratios=(1, 1.4, 1))
+    rate_axis, utility_axis, gain_axis = axes[:, 0]
     figure.suptitle(title)
-    _draw_rate(rate_axis, config, next(iter(runs.values())))
-    for color, (name, completions) in zip(COLORS, runs.items(), strict=False):
-        peak = per_window(completions, peak_of(completions, config))
-        earned = per_window(completions, completions["utility"].astype(np.float64))
-        share = np.divide(earned, peak, out=np.full(len(peak), np.nan), where=peak > 0)
-        total = f"{name}: {earned.sum() / peak.sum():.3f} over all"
-        utility_axis.plot(bins_of(completions)[:-1] + WINDOW_S / 2, share, color=color, label=total)
-    utility_axis.set(ylabel="utility / peak", xlabel="arrival time, s", ylim=(-0.02, 1.05))
+    first, second, *_ = runs
+    _draw_rate(rate_axis, config, runs[first])
+    edges = bins_of(runs[first])
+    peak = per_window(runs[first], peak_of(runs[first], config))
+    earned = {name: utility_of(completions) for name, completions in runs.items()}
+    for (name, own), look in zip(earned.items(), LOOKS, strict=False):
+        share = np.divide(own, peak, out=np.full(len(peak), np.nan), where=peak > 0)
+        utility_axis.stairs(share, edges, baseline=None, **look)
+        utility_axis.plot([], [], label=f"{name}: {own.sum() / peak.sum():.3f} over all", **look)
     utility_axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    utility_axis.set(ylabel="utility / peak", ylim=(-0.02, 1.05))
+    gain_axis.stairs(np.cumsum(earned[first] - earned[second]), edges, baseline=None, **LOOKS[0])
+    gain_axis.axhline(0.0, color="black", linewidth=0.8)
+    gain_axis.set(ylabel="utility gained", xlabel="arrival time, s")
+    gain_axis.set_title(f"{first} minus {second}, summed", loc="right", fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def utility_of(completions: Records) -> NDArray[np.float64]:
+    """Utility of the requests that arrived in each window."""
+    return per_window(completions, completions["utility"].astype(np.float64))
+
+
+def save_result_figure(
+    path: Path, scores: Mapping[str, Interval], gains: Mapping[str, Interval], bound: float
+) -> None:
+    """Utility of peak of every router and the bound; beside it the paired differences to one.
+
+    `gains` has all routers of `scores`, best first, but that one.
+    """
+    figure, axes = new_figure(1, 2, (WIDTH, 1.4 + 0.28 * len(scores)), sharey=True)
+    score_axis, gain_axis = axes[0]
+    _draw_scores(score_axis, scores, bound)
+    places = {name: place for place, name in enumerate(scores)}
+    _draw_gains(gain_axis, {places[name]: value for name, value in gains.items()})
+    (other,) = scores.keys() - gains.keys()
+    gain_axis.set_xlabel(f"minus {other}, episode by episode")
+    figure.savefig(path, dpi=120)
+
+
+def _draw_scores(axis: Axes, scores: Mapping[str, Interval], bound: float) -> None:
+    for place, value in enumerate(scores.values()):
+        axis.barh([place], [value.mean], color=COLORS[0], height=0.75)
+        _draw_interval(axis, value, place, "#222222")
+        axis.text(1.01, place, f"{value.mean:.3f}", va="center", fontsize="small")
+    label = f"{bound:.3f}: bound, which no router can reach"
+    axis.axvline(bound, color="black", linewidth=1.5, label=label)
+    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), frameon=False)
+    axis.set(xlim=(0, 1.12), ylim=(len(scores) - 0.5, -0.5), xlabel="utility / peak")
+    axis.set_yticks(range(len(scores)), list(scores))
+
+
+def _draw_gains(axis: Axes, gains: Mapping[int, Interval]) -> None:
+    # Routers far below must not squeeze what the best differ by.
+    means = sorted((value.mean for value in gains.values()), reverse=True)
+    left = min(1.3 * means[min(SEEN, len(means)) - 1], -0.001)
+    axis.set_xlim(left, max(1.3 * means[0], -0.4 * left))
+    axis.locator_params(axis="x", nbins=5)
+    for place, value in gains.items():
+        if value.mean < left:
+            axis.text(left, place, f" < {value.mean:+.3f}", va="center", fontsize="small")
+            continue
+        axis.plot([value.mean], [place], "o", color=COLORS[0], markersize=5)
+        _draw_interval(axis, value, place, COLORS[0])
+    axis.axvline(0.0, color="black", linewidth=0.8)
+    axis.xaxis.set_major_formatter("{x:+g}")
+    axis.grid(axis="y", color="#eeeeee")
+
+
+def _draw_interval(axis: Axes, value: Interval, place: float, color: str) -> None:
+    if value.known:
+        ends = value.ci_low, min(value.ci_high, 1.0)
+        axis.plot(ends, (place, place), color=color, linewidth=1.2)
 
 
 def _draw_rate(axis: Axes, config: EnvConfig, completions: Records) -> None:

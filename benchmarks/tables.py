@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from agents.compiled.guards import Overruling
 from benchmarks.evaluation.intervals import Interval, worth_text
 
 Row = Mapping[str, Any]
@@ -45,6 +46,18 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
         "windows: seconds with at least 99 % of peak; dropped: rejected by a full queue, or shed\n"
         f"because hopelessly late; models: {models}"
     )
+    for line in guard_words(rows):
+        print(line)
+
+
+def guard_words(rows: Sequence[Row]) -> list[str]:
+    """What the networks of guarded routers add to their heuristics, a line for each."""
+    found = [(row["agent"], row["guard"]) for row in rows if "guard" in row]
+    return [
+        f"{agent}, guarded by {guard['heuristic']}: "
+        f"{Overruling(guard['overruled'], guard['gain']['mean']).words()}"
+        for agent, guard in found
+    ]
 
 
 def table(rows: Sequence[Row], title: str | None) -> Table:

@@ -86,23 +86,11 @@ def print_comparison(
     from benchmarks.tables import show
 
     show(rows)
-    for line in [*said, *guard_words(rows)]:
+    for line in said:
         print(line)
     for row in paired:
         mean, low, high = row["utility_of_peak"].values()
         print(f"{row['agent']} - {row['minus']}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
-
-
-def guard_words(rows: list[dict[str, Any]]) -> list[str]:
-    """What the networks of guarded routers add to their heuristics."""
-    from agents.compiled.guards import Overruling
-
-    found = [(row["agent"], row["guard"]) for row in rows if "guard" in row]
-    return [
-        f"{agent}, guarded by {guard['heuristic']}: "
-        f"{Overruling(guard['overruled'], guard['gain']['mean']).words()}"
-        for agent, guard in found
-    ]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`llmroute demo`, small: trains, compares, draws, and never overwrites."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.heuristics import table as controls
 from agents.runs.card import read_card
 from benchmarks import demo
+from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.cli import main
-from llmroute_env import EnvConfig
+from benchmarks.evaluation.runner import episode_seeds, evaluate
+from llmroute_env import EnvConfig, configure
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def test_every_heuristic_and_the_router_ran_the_same_episodes(out: Path):
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["utility.png", "share.png"])
+@pytest.mark.parametrize("name", ["result.png", "utility.png", "share.png"])
 def test_figures_show_something(out: Path, name: str):
     pixels = np.asarray(Image.open(out / name).convert("L"))
     assert min(pixels.shape) > 400
@@ -76,7 +80,8 @@ def test_a_problem_of_ones_own(
     }
     assert all(abs(row["requests"] - 2 * 3 * 40) < 4 for row in rows)
     assert read_card(Path("out") / demo.ALGORITHM).fields["window_s"] == 3
-    assert {path.name for path in Path("out").glob("*.png")} == {"utility.png", "share.png"}
+    drawn = {path.name for path in Path("out").glob("*.png")}
+    assert drawn == {"result.png", "utility.png", "share.png"}
     assert "Training rollout-pi on mine" in capsys.readouterr().out
 
 
@@ -85,3 +90,24 @@ def test_earlier_results_are_never_overwritten(tmp_path: Path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo-2").mkdir()
     assert demo.free_name(tmp_path / "demo") == tmp_path / "demo-3"
+
+
+def test_the_result_is_drawn_beside_its_bound_and_the_best_heuristic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = configure("stable", split="test", window_s=1.0)
+    names = ("opt-125m", "largest-feasible", "opt-6.7b")
+    found = [evaluate(controls.make(name, config), config, episodes=3, seed=1) for name in names]
+    router, best, worst = (
+        replace(e, agent=a) for e, a in zip(found, ("rollout-pi", *names[1:]), strict=True)
+    )
+    drawn: list = []
+    monkeypatch.setattr(demo, "save_result_figure", lambda *arguments: drawn.append(arguments))
+    assert demo.draw_result(tmp_path, [best, router, worst]) == tmp_path / "result.png"
+    ((_, scores, gains, bound),) = drawn
+    assert list(scores) == ["largest-feasible", "rollout-pi", "opt-6.7b"]
+    assert scores["rollout-pi"] == router.interval("utility_of_peak")
+    assert bound == pytest.approx(bound_of_peak(config, episode_seeds(1, 3)).mean())
+    assert gains.keys() == {"rollout-pi", "opt-6.7b"}
+    expected = router.values("utility_of_peak") - best.values("utility_of_peak")
+    assert gains["rollout-pi"].mean == pytest.approx(expected.mean())
