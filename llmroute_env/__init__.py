@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 
+import llmroute_env.neighbours  # noqa: F401 - before anything that it checks is imported
 from llmroute_env.config import EnvConfig
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.problem import load_problem

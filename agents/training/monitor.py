@@ -28,6 +28,20 @@ SCORE_BY_S, REGRET_BY_S = "by_seconds/utility_of_peak", "by_seconds/regret"
 """The same over seconds of training; TensorBoard sorts by name, so these come first."""
 
 
+ABOUT, WORDS = (
+    "about",
+    """**To compare runs, look at `by_seconds`**: score and regret on the validation episodes over
+seconds of training. The other groups are over decisions, those of rollouts included: of
+{decisions:,} here, which another algorithm takes in a multiple or a fraction of the time. Runs of
+very different budgets share no useful axis there.
+
+Horizontal lines are runs of their own: the bound, which no router can reach, and a tuned heuristic.
+Weak learners are out of view until *Ignore outliers in chart scaling* is switched off in the
+settings on the right.""",
+)
+"""A text of every run, under TEXT: which of its curves compare with another run's, and how."""
+
+
 class Monitor:
     """Collects the summaries of finished episodes and writes their means now and then."""
 
@@ -36,6 +50,8 @@ class Monitor:
         # On resuming, what a killed process wrote beyond its last checkpoint is hidden, but not
         # the score that was written with that checkpoint.
         self.writer = SummaryWriter(str(plan.directory), purge_step=done + 1 if done else None)
+        if not done:
+            self.writer.add_text(ABOUT, WORDS.format(decisions=plan.budget))
         self.levels, self.best = plan.levels, 0.0
         self.began_s = time.perf_counter() - spent_s
         self.bar = tqdm(

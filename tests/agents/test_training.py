@@ -159,6 +159,10 @@ def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
         "time/steps_per_s",
     }
     assert names <= set(events.Tags()["scalars"])
+    (about,) = events.Tensors("about/text_summary")
+    said = about.tensor_proto.string_val[0].decode()
+    assert "**To compare runs, look at `by_seconds`**" in said
+    assert f"of\n{plan.budget:,} here" in said
     assert len(events.Scalars("eval/utility_of_peak")) == TINY[algorithm].validations
     for model in ("opt-125m", "opt-1.3b", "opt-6.7b"):
         assert all(0 <= event.value <= 1 for event in events.Scalars(f"share/{model}"))
@@ -174,6 +178,18 @@ def test_a_run_is_never_overwritten_nor_continued_as_another(tmp_path: Path) -> 
         train(plan, shows_progress=False)
     with pytest.raises(CheckpointError, match="seed: got 5; accepted: 0, as in"):
         train(dataclasses.replace(plan, seed=5), resume=True, shows_progress=False)
+
+
+def test_the_progress_bar_says_what_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[str] = []
+    monkeypatch.setattr("tqdm.tqdm.set_description", lambda bar, phase: phases.append(phase))
+    train(tiny(tmp_path, "ddqn"), shows_progress=False)
+    assert phases.count("validating") == TINY["ddqn"].validations
+    assert set(phases) <= {"compiling", "training", "validating"}
+    first = phases.index("validating")
+    assert phases[first - 1] == "training"
 
 
 def scores(directory: Path) -> list[tuple[int, float]]:

@@ -60,7 +60,7 @@ FLOORS = {
         "read",
     ),
     "llmroute_env": (
-        "specs",
+        "neighbours specs",
         "dynamics profiles",
         "config",
         "simulation",
