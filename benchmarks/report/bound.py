@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.drawing import new_figure
 from benchmarks.evaluation.row_files import LOOSENESS
 from benchmarks.report.page import Section, Table
-from benchmarks.report.svg import ROUTER_COLORS, picture, put_legend
+from benchmarks.report.svg import MARKERS, ROUTER_COLORS, picture, put_legend
 from benchmarks.report.text import number
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def looseness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = new_figure(1, 1, (10.5, 3.2))
     loads = [row["load"] for row in rows]
     lines = (("worst_bound", "worst instance"), ("bound", "mean"), ("free_bound", "free schedule"))
-    for (name, label), color in zip(lines, ROUTER_COLORS, strict=False):
-        axes[0, 0].plot(loads, [row[name] for row in rows], "o-", label=label, color=color)
+    for (name, label), color, marker in zip(lines, ROUTER_COLORS, MARKERS, strict=False):
+        look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
+        axes[0, 0].plot(loads, [row[name] for row in rows], **look)
     axes[0, 0].axhline(1.0, color="#999999", linewidth=0.8)
     axes[0, 0].set(xscale="log", xlabel="arrival rate / load 1", ylabel="bound / optimum")
     axes[0, 0].set_xticks(loads, [f"{load:g}" for load in loads])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evaluation.row_files import read_rows
+from benchmarks.report import headline
 from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
 from benchmarks.report.paper.summary import about_the_paper, results_table
@@ -44,7 +45,8 @@ def write_compact(directory: Path, out: Path) -> list[Path]:
     for figure in figures:
         write_atomically(out / FIGURES / f"{figure.name}.svg", figure.svg.encode())
     short = [shortened(chapter, figures) for chapter in chapters]
-    whole = [made(results), *(chapter for chapter in short if chapter.parts)]
+    first = sum(chapter.title == headline.TITLE for chapter in short)
+    whole = [*short[:first], made(results), *(c for c in short[first:] if c.parts)]
     write_atomically(out / MARKDOWN, to_markdown(title, whole, FIGURES).encode())
     if not about_the_paper(results):
         return [out / MARKDOWN]
