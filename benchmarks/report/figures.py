@@ -14,7 +14,7 @@ from benchmarks.evaluation.metrics import BACKLOG_EDGES, RATE_EDGES
 from benchmarks.evaluation.rows import Number, Row
 from benchmarks.evaluation.stats import performance_profile
 from benchmarks.report.data import AVAILABLE, SCORE, Results
-from benchmarks.report.svg import mark_style, put_legend, style
+from benchmarks.report.svg import put_legend, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,11 +117,11 @@ def course_of(axis: Axes, results: Results, agent: str, values: Floats) -> None:
     """A router's values of each second: a step as long as the second, marked in its middle."""
     look = style(results, agent)
     seconds = np.arange(len(values) + 1)
-    line = {name: look[name] for name in ("color", "linestyle")}
-    axis.stairs(values, seconds, baseline=None, linewidth=1.3, **line)
+    line = {name: look[name] for name in ("color", "linestyle", "linewidth", "zorder")}
+    axis.stairs(values, seconds, baseline=None, **line)
     every = slice(0, None, max(len(values) // MARKED, 1))
     middles, points = (seconds[:-1] + 0.5)[every], values[every]
-    axis.plot(middles, points, **mark_style(results, agent))
+    axis.plot(middles, points, **{**look, "linestyle": ""})
 
 
 def of_peak(values: Sequence[float], peak: Floats) -> Floats:

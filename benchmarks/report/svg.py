@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 ROUTER_COLORS = (*COLORS, "#e69f00", "#56b4e9")
 LINES, HATCHES = ("-", "--", ":"), ("", "///", "...")
 """Of routers of one colour, in their order: the second of a colour is dashed and hatched."""
-COLUMNS = 5
-"""Of legends."""
+CHARACTERS = 120
+"""That fit beside each other in a legend, 8 of them for a line and its distance to the next."""
 MARKERS = "osD^vPX>phd"
 """As many as have no factor in common with the colours, so that no two routers share both."""
 
@@ -41,9 +41,14 @@ def to_svg(figure: Figure, name: str) -> str:
 
 
 def style(results: Results, agent: str) -> dict[str, Any]:
-    """A router's line: the same in every figure of a report, and no other router's."""
-    line = LINES[turn(results, agent) % len(LINES)]
-    return {**mark_style(results, agent), "linestyle": line}
+    """A router's line: the same in every figure of a report, and no other router's.
+
+    Those of the first routers are wide and lie below, so that lines that coincide are all seen.
+    """
+    line, number = LINES[turn(results, agent) % len(LINES)], results.routers.index(agent)
+    width, size = max(3.0 - 0.4 * number, 1.2), max(7.5 - 0.7 * number, 4.0)
+    look = {"linestyle": line, "linewidth": width, "markersize": size, "zorder": 2 + number / 100}
+    return {**mark_style(results, agent), **look}
 
 
 def mark_style(results: Results, agent: str) -> dict[str, Any]:
@@ -71,7 +76,8 @@ def turn(results: Results, agent: str) -> int:
 def put_legend(figure: Figure, axis: Axes) -> None:
     """Names of the lines, above the panels: on a small screen what is beside them is not seen."""
     handles = axis.get_legend_handles_labels()
-    columns = min(len(handles[1]), COLUMNS)
+    longest = max(map(len, handles[1])) + 8
+    columns = max(min(len(handles[1]), CHARACTERS // longest), 1)
     figure.legend(*handles, loc="outside upper left", frameon=False, ncols=columns)
 
 
