@@ -194,6 +194,8 @@ def measure(
     require(profile in profiles.names(), "profile", profile, ", ".join(profiles.names()))
     wanted = [profiles.load(profile).model(name).name for name in models]
     table = profiles.tables(profile)
+    accepted = "a profile of batches, of which continuous batching knows none"
+    require("largest_batch" in table, "profile", profile, accepted)
     tokens = table["prompt_tokens"], table["output_tokens"]
     return {
         row["name"]: measure_model(

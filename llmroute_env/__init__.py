@@ -45,6 +45,7 @@ _IDS: dict[str, dict[str, Any]] = {
     "LLMRoute-v0": {},
     "LLMRouteSoft-v0": {"scenario": "soft"},
     "LLMRoutePaper-v0": PAPER_SETTINGS,
+    "LLMRouteContinuous-v0": {"scenario": "chat-and-code"},
 }
 
 for _id, _kwargs in _IDS.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from llmroute_env.dynamics.actions import ACTIONS, number_of_actions
 from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.dynamics.service.models import SERVICES
+from llmroute_env.engine_specs import Engine
 from llmroute_env.specs import (
     LATER,
     TICK_S,
@@ -27,10 +27,12 @@ from llmroute_env.specs import (
     RequestClass,
     require,
 )
+from traces.errors import TraceError
+from traces.lengths import Lengths
 from traces.tasks import Mix, TaskMix
 from traces.trace import Trace
 from traces.typed import check_fields
-from traces.workloads import PoissonArrivals, Workload
+from traces.workloads import PoissonArrivals, Workload, mean_tokens
 
 SPLITS = ("train", "validation", "test", "all")
 
@@ -63,6 +65,9 @@ class EnvConfig:
         service: what happens to requests on a GPU: one of SERVICES.
         reject: whether a router may turn requests away, at once and for nothing: one more action,
             the last.
+        engine: what the engines of `service="continuous"` may run and hold at once.
+        lengths: how long prompts and answers are, by task, for a service that reads them; of tasks
+            that it leaves out they are as long as the workload says.
     """
 
     profile: str | Profile = "opt-a100"
@@ -86,6 +91,8 @@ class EnvConfig:
     class_mix: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     service: str = field(default="static", metadata=LATER)
     reject: bool = field(default=False, metadata=LATER)
+    engine: Engine = field(default_factory=Engine, metadata=LATER)
+    lengths: Mapping[str, Lengths] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, error=ConfigError)
@@ -99,6 +106,7 @@ class EnvConfig:
         self._check_workload()
         self._check_placement()
         self._check_classes()
+        self._check_lengths()
 
     def _check_rules(self) -> None:
         accepted = ", ".join(DISPATCHERS)
@@ -131,28 +139,7 @@ class EnvConfig:
         hosted = [model for pool in self.pools for model in pool.models]
         for name in self.max_batch:
             require(name in hosted, "max_batch", name, f"hosted models: {', '.join(hosted)}")
-        for pool in self.pools:
-            for name in pool.models:
-                self._check_batches(self.resolved_profile.model(name), pool)
-            self._check_memory(pool)
-
-    def _check_batches(self, model: ModelSpec, pool: Pool) -> None:
-        limit, measured = self.batch_limit(model, pool), len(model.latency_s(self.gpu_of(pool)))
-        accepted = f"1 to {measured}, the largest batch of the profile"
-        require(1 <= limit <= measured, f"max_batch {model.name!r}", limit, accepted)
-
-    def _check_memory(self, pool: Pool) -> None:
-        gpu = self.gpu_of(pool)
-        models = [self.resolved_profile.model(name) for name in pool.models]
-        weights = sum(model.weights_bytes for model in models)
-        cache_tokens = self.resolved_profile.tokens_per_request
-        cache = max(m.kv_bytes_per_token * self.batch_limit(m, pool) * cache_tokens for m in models)
-        if weights + cache > gpu.memory_bytes:
-            raise ConfigError(
-                f"pool models: got {pool.models!r}, whose weights ({weights / 1e9:.1f} GB) and "
-                f"largest KV cache ({cache / 1e9:.1f} GB) do not fit GPU {gpu.name!r}; "
-                f"accepted: at most {gpu.memory_bytes / 1e9:.1f} GB together"
-            )
+        SERVICES[self.service].check(self)
 
     def _check_classes(self) -> None:
         names = [users.name for users in self.classes]
@@ -169,6 +156,22 @@ class EnvConfig:
             require(valid, f"class_mix {name!r}", share, "a finite number > 0")
         missing = [name for name in names if self.class_mix and name not in self.class_mix]
         require(not missing, "class_mix lacks", missing, "a share for every class, or for none")
+
+    def _check_lengths(self) -> None:
+        reads = SERVICES[self.service].reads_lengths
+        accepted = f"none with service {self.service!r}, which reads no lengths"
+        require(reads or not self.lengths, "lengths", dict(self.lengths), accepted)
+        for task in self.lengths:
+            require(task in self.tasks, "lengths task", task, ", ".join(self.tasks))
+        due = [
+            users.deadline_of(task, self.deadline)
+            for users in self.resolved_classes
+            for task in self.tasks
+        ]
+        for name in ("ttft_s", "tpot_s", "patience_s"):
+            found = min(getattr(deadline, name) for deadline in due)
+            accepted = f"inf with service {self.service!r}, which has no tokens"
+            require(reads or found == math.inf, f"deadline {name}", found, accepted)
 
     @property
     def resolved_profile(self) -> Profile:
@@ -256,26 +259,32 @@ class EnvConfig:
         return self.sustained_per_s(self.largest_model)
 
     def sustained_per_s(self, model: ModelSpec) -> float:
-        """Requests per second that `model` alone serves in time: b* / T(b*), over its GPUs."""
-        hosts = Counter[str]()
-        for pool in self.pools:
-            if model.name in pool.models:
-                hosts[self.gpu_of(pool).name] += pool.gpus
-        total = 0.0
-        for name, gpus in hosts.items():
-            gpu = self.resolved_profile.gpu(name)
-            batch = model.sustainable_batch(gpu, self.deadline.deadline_s)
-            total += gpus * batch / model.latency_s(gpu)[batch - 1]
-        return total
+        """Requests per second that `model` alone serves in time, on all that host it."""
+        return SERVICES[self.service].sustained_per_s(self, model)
+
+    @property
+    def mean_tokens(self) -> NDArray[np.float64]:
+        """Mean tokens of prompt and answer by task, shape (T, 2), for a service that reads them.
+
+        Raises:
+            ConfigError: neither `lengths` nor the workload knows them.
+        """
+        own = {task: recipe.mean_tokens for task, recipe in self.lengths.items()}
+        if set(own) == set(self.tasks):
+            return np.array([own[task] for task in self.tasks])
+        try:
+            means = mean_tokens(self.workload, self.tasks)
+        except TraceError as error:
+            raise ConfigError(str(error)) from error
+        for task, mean in own.items():
+            means[self.tasks.index(task)] = mean
+        return means
 
     def gpu_of(self, pool: Pool) -> GpuSpec:
         """The kind of the pool's GPUs."""
         return self.resolved_profile.gpu(pool.gpu)
 
     def batch_limit(self, model: ModelSpec, pool: Pool | None = None) -> int:
-        """The most requests a batch of `model` may hold in `pool`, or in any that hosts it."""
-        if model.name in self.max_batch:
-            return self.max_batch[model.name]
+        """The most requests of `model` that run at once on a GPU of `pool`, or of any host."""
         hosts = [p for p in self.pools if model.name in p.models] if pool is None else [pool]
-        deadline_s = self.deadline.deadline_s
-        return max(model.sustainable_batch(self.gpu_of(p), deadline_s) for p in hosts)
+        return max(SERVICES[self.service].batch_limit(self, model, host) for host in hosts)

@@ -56,6 +56,8 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     folder = Path(path).parent
     if isinstance(profile := tables.get("profile"), str) and profile.endswith(".toml"):
         tables["profile"] = str(folder / profile)
+    if isinstance(profile, dict) and isinstance(steps := profile.get("step_times"), str):
+        tables["profile"] = profile | {"step_times": str(folder / steps)}
     if "trace" in tables:
         tables["trace"] = [
             str(folder / name) if os.path.isfile(folder / name) else name

@@ -11,6 +11,7 @@ import numpy as np
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
+from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
 from llmroute_env.recording.serialization import from_plain
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
@@ -128,6 +129,8 @@ SCENARIOS = {
         ),
     )
 }
+
+SCENARIOS |= {name: _scenario(name, *said) for name, said in ENGINE_SCENARIOS.items()}
 
 TESTING = tuple(name for name, scenario in SCENARIOS.items() if "testing" in scenario.tags)
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
 
-from traces.errors import InputError
+from llmroute_env.engine_specs import StepTimes, check_step_limits
+from llmroute_env.errors import ConfigError as ConfigError
+from llmroute_env.errors import require as require
 from traces.typed import check_fields
 
 TICK_S = 2.0**-30
@@ -21,16 +23,6 @@ TICK_S = 2.0**-30
 LATER = {"added later": True}
 """Of a field without which older data was written: it is left out of fingerprints and run cards
 where it has its default, so that these stay what they were."""
-
-
-class ConfigError(InputError):
-    """A configuration that cannot be simulated: names the field, the value and what is accepted."""
-
-
-def require(condition: bool, field: str, value: object, accepted: str) -> None:
-    """Raise a ConfigError that names field, value and what is accepted, unless `condition`."""
-    if not condition:
-        raise ConfigError(f"{field}: got {value!r}; accepted: {accepted}")
 
 
 def to_ticks_s(seconds: float) -> float:
@@ -48,6 +40,8 @@ class ModelSpec:
             profile's first GPU; on others it is divided by their `relative_speed`,
         latency_by_gpu: but for those that have a table of their own here, by name.
         accuracy: one value in [0, 1] per task of the profile.
+        step_times: how long steps of continuous batching take, by the name of the kind of GPU.
+        context_tokens: the most that prompt and answer may have together.
     """
 
     name: str
@@ -59,6 +53,8 @@ class ModelSpec:
     accuracy_source: tuple[str, ...] = ()
     latency_source: str = ""
     latency_by_gpu: Mapping[str, tuple[float, ...]] = field(default_factory=dict, metadata=LATER)
+    step_times: Mapping[str, StepTimes] = field(default_factory=dict, metadata=LATER)
+    context_tokens: int = field(default=32_768, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, f"model {self.name!r} ", ConfigError)
@@ -66,7 +62,9 @@ class ModelSpec:
         require(self.weights_bytes >= 0, f"{where} weights_bytes", self.weights_bytes, ">= 0")
         tables = {f"latency_by_gpu {gpu!r}": table for gpu, table in self.latency_by_gpu.items()}
         for name, table in {"batch_latency_s": self.batch_latency_s, **tables}.items():
-            require(len(table) > 0, f"{where} {name}", (), "one per batch size")
+            # One that was measured step by step needs no batches that run to completion.
+            measured = len(table) > 0 or (name == "batch_latency_s" and len(self.step_times) > 0)
+            require(measured, f"{where} {name}", (), "one per batch size")
             for latency_s in table:
                 valid = math.isfinite(latency_s) and latency_s > 0
                 require(valid, f"{where} {name}", latency_s, "finite seconds > 0")
@@ -75,6 +73,7 @@ class ModelSpec:
             require(
                 not falls, f"{where} {name}", falls[:1], "seconds that never fall with the batch"
             )
+        require(self.context_tokens >= 2, f"{where} context_tokens", self.context_tokens, ">= 2")
         for accuracy in self.accuracy:
             require(0 <= accuracy <= 1, f"{where} accuracy", accuracy, "a fraction in [0, 1]")
 
@@ -92,16 +91,32 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class GpuSpec:
-    """One kind of GPU; `relative_speed` divides the latencies of models without a table for it."""
+    """One kind of GPU, or of groups of them that run a model together (tensor parallel).
+
+    Attributes:
+        memory_bytes: of all its GPUs together.
+        relative_speed: divides the batch latencies of models without a table for it.
+        gpus: how many it is.
+        reserved_bytes: what neither weights nor KV cache can use, of all together.
+        max_num_seqs, max_num_batched_tokens: what an engine runs in one step on it.
+    """
 
     name: str
     memory_bytes: int
     relative_speed: float = 1.0
+    gpus: int = field(default=1, metadata=LATER)
+    reserved_bytes: int = field(default=0, metadata=LATER)
+    max_num_seqs: int = field(default=256, metadata=LATER)
+    max_num_batched_tokens: int = field(default=2048, metadata=LATER)
 
     def __post_init__(self) -> None:
-        check_fields(self, f"gpu {self.name!r} ", ConfigError)
+        where = f"gpu {self.name!r}"
+        check_fields(self, f"{where} ", ConfigError)
         valid = math.isfinite(self.relative_speed) and self.relative_speed > 0
-        require(valid, f"gpu {self.name!r} relative_speed", self.relative_speed, "finite, > 0")
+        require(valid, f"{where} relative_speed", self.relative_speed, "finite, > 0")
+        require(self.gpus >= 1, f"{where} gpus", self.gpus, ">= 1")
+        require(self.reserved_bytes >= 0, f"{where} reserved_bytes", self.reserved_bytes, ">= 0")
+        check_step_limits(where, self.max_num_seqs, self.max_num_batched_tokens)
 
 
 @dataclass(frozen=True)
@@ -123,10 +138,11 @@ class Profile:
             accepted = f"one per task, {len(self.tasks)}"
             where = f"model {model.name!r} accuracy"
             require(len(model.accuracy) == len(self.tasks), where, model.accuracy, accepted)
-            for gpu in model.latency_by_gpu:
-                known = [kind.name for kind in self.gpus]
-                where = f"model {model.name!r} latency_by_gpu"
-                require(gpu in known, where, gpu, ", ".join(known))
+            known = [kind.name for kind in self.gpus]
+            for name in ("latency_by_gpu", "step_times"):
+                for gpu in getattr(model, name):
+                    where = f"model {model.name!r} {name}"
+                    require(gpu in known, where, gpu, ", ".join(known))
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -184,16 +200,26 @@ class Deadline:
 
     `hard`: accuracy if the latency is at most `deadline_s`, else 0. `linear` and `exponential`
     fall from the full accuracy at `deadline_s` to 0 at `deadline_s + grace_s`.
+
+    Only continuous batching has tokens, and so more of these: `ttft_s` to the first one, `tpot_s`
+    for each after it. Lateness is then that of what is latest (docs/continuous-batching.md). After
+    `patience_s` the user has gone.
     """
 
     deadline_s: float = 0.4
     kind: str = "hard"
     grace_s: float = 0.0
+    ttft_s: float = field(default=math.inf, metadata=LATER)
+    tpot_s: float = field(default=math.inf, metadata=LATER)
+    patience_s: float = field(default=math.inf, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, "deadline ", ConfigError)
         require(self.kind in DEADLINE_KINDS, "deadline kind", self.kind, ", ".join(DEADLINE_KINDS))
-        require(self.deadline_s >= 0, "deadline_s", self.deadline_s, "seconds >= 0, or inf")
+        for name in ("deadline_s", "ttft_s", "tpot_s", "patience_s"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "seconds >= 0, or inf")
+        patience_s, accepted = self.patience_s, f"at least {TICK_S:.1g} s, or inf"
+        require(patience_s >= TICK_S, "patience_s", patience_s, accepted)
         if self.kind == "hard":
             require(self.grace_s == 0, "grace_s", self.grace_s, "0 with a hard deadline")
         else:

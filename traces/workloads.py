@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from traces import catalog, operations
 from traces.errors import TraceError, require
-from traces.lengths import as_measured, has_lengths
+from traces.lengths import as_measured, has_lengths, mean_of, missing_lengths
 from traces.processes import arrivals, modulated, regimes
 from traces.processes.regimes import Regimes
 from traces.tasks import Mix
@@ -196,6 +196,49 @@ class TraceReplay:
         return operations.rescale_rate(trace, rate_per_s, rng)
 
 
+@dataclass(frozen=True)
+class TaskReplay:
+    """The arrivals of several sources of the catalogue at once, each those of a task of its own.
+
+    `shares` is how many each has of all requests, relative to the others; lengths are their own.
+    As long as the shortest source; a second of them lasts `second_s`.
+    """
+
+    sources: tuple[str, ...] = ("azure-conv", "azure-code")
+    tasks: tuple[str, ...] = ("chat", "code")
+    shares: tuple[float, ...] = (2.0, 1.0)
+    second_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_length("second_s", self.second_s)
+        count, unique = len(self.sources), len(set(self.tasks))
+        require(count > 0, "sources", self.sources, "at least one")
+        require(len(self.tasks) == unique == count, "tasks", self.tasks, f"{count} that differ")
+        valid = all(0 < share < np.inf for share in self.shares)
+        accepted = f"{count} finite numbers > 0"
+        require(len(self.shares) == count and valid, "shares", self.shares, accepted)
+
+    def trace(self, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        """Requests of all sources, in order of their times, which know their tasks."""
+        rates = [rate_per_s * share / sum(self.shares) for share in self.shares]
+        parts = [
+            TraceReplay(source, self.second_s).trace(rate, own)
+            for source, rate, own in zip(self.sources, rates, rng.spawn(len(rates)), strict=True)
+        ]
+        end_s = min(part.span_s for part in parts)
+        named = [
+            dataclasses.replace(
+                part,
+                task=np.full(len(part), number, np.int16),
+                tasks=self.tasks,
+                has_tasks=True,
+            )
+            for number, part in enumerate(part.slice(0.0, end_s) for part in parts)
+        ]
+        return operations.merge(*named)
+
+
 def of_times(arrival_s: NDArray[np.float64], span_s: float, recipe: Workload) -> Trace:
     """Requests of which `recipe` knows nothing but the times: no lengths, no tasks."""
     nothing = np.zeros(len(arrival_s), np.int32)
@@ -209,8 +252,8 @@ def build(
 ) -> Trace:
     """The trace of `workload` at `rate_per_s`, or one split of it; `mix` chooses from `tasks`.
 
-    Requests keep the lengths that the recipe gives them; those of one that knows none are as long
-    as the measured request.
+    Requests keep the tasks and the lengths that the recipe gives them; those of one that knows no
+    lengths are as long as the measured request.
 
     Raises:
         TraceError: there would be no request, or the recipe names what does not exist.
@@ -222,14 +265,11 @@ def build(
             f"workload: {workload!r} has no request at {rate_per_s:g}/s; accepted: a higher load"
         )
     trace = trace if has_lengths(trace) else as_measured(trace)
-    trace = dataclasses.replace(
-        trace,
-        task=mix.sample(trace.arrival_s, task_rng),
-        tasks=tasks,
-        has_tasks=True,
-        provenance=Provenance(f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}"),
-    )
-    return take_split(trace, split)
+    if not trace.has_tasks:
+        task = mix.sample(trace.arrival_s, task_rng)
+        trace = dataclasses.replace(trace, task=task, tasks=tasks, has_tasks=True)
+    provenance = Provenance(f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}")
+    return take_split(dataclasses.replace(trace, provenance=provenance), split)
 
 
 def with_tasks(trace: Trace, mix: Mix, tasks: tuple[str, ...], seed: int) -> Trace:
@@ -251,3 +291,55 @@ def take_split(trace: Trace, split: str) -> Trace:
     if split == "all":
         return trace
     return trace.split(SPLIT_FRACTIONS)[SPLIT_NAMES.index(split)]
+
+
+def mean_tokens(workload: Workload | Trace, tasks: tuple[str, ...]) -> NDArray[np.float64]:
+    """Mean tokens of prompt and answer by task that a workload says its requests have, (T, 2).
+
+    Raises:
+        TraceError: it says nothing of lengths.
+    """
+    if isinstance(workload, TaskReplay):
+        means = np.array([mean_of(catalog.load(source)) for source in workload.sources])
+        # A task that never comes is as long as the others are on average.
+        usual = (means * task_weights(workload, None, workload.tasks)[:, None]).sum(axis=0)
+        known = dict(zip(workload.tasks, means, strict=True))
+        return np.array([known.get(task, usual) for task in tasks])
+    source = catalog.load(workload.source) if isinstance(workload, TraceReplay) else workload
+    has_own = isinstance(source, Trace) and len(source) > 0 and not missing_lengths(source)
+    accepted = "`lengths` by task, for a workload whose requests have none of their own"
+    require(has_own, "lengths", repr(workload)[:200], accepted)
+    assert isinstance(source, Trace)
+    return np.array([mean_of(requests_of(source, task)) for task in tasks])
+
+
+def task_weights(
+    workload: Workload | Trace, mix: Mix | None, tasks: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """How frequent each of `tasks` is among the requests of a workload, shape (T,), with sum 1.
+
+    That is what the workload says, or else a mix that does not change; of one that does, all alike.
+    """
+    if isinstance(workload, TaskReplay):
+        of = dict(zip(workload.tasks, workload.shares, strict=True))
+        weights = np.array([of.get(task, 0.0) for task in tasks])
+    elif isinstance(workload, Trace) and workload.has_tasks and len(workload) > 0:
+        counts = np.bincount(workload.task, minlength=len(workload.tasks))
+        of = dict(zip(workload.tasks, counts.astype(float), strict=True))
+        weights = np.array([of.get(task, 0.0) for task in tasks])
+    else:
+        weights = np.array(getattr(mix, "weights", np.ones(len(tasks))), np.float64)
+    if weights.sum() == 0.0:
+        weights = np.ones(len(tasks))
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def requests_of(trace: Trace, task: str) -> Trace:
+    """The requests of a task; all, if the trace does not tell or has none of it."""
+    if not trace.has_tasks or task not in trace.tasks:
+        return trace
+    rows = np.flatnonzero(trace.task == trace.tasks.index(task))
+    if len(rows) == 0:
+        return trace
+    return trace.take(rows, trace.arrival_s[rows], trace.span_s, f"task {task}")

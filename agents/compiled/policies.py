@@ -29,7 +29,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.episode import step_env
 from llmroute_env.dynamics.observation import encode, encode_for_pairs, slack
-from llmroute_env.dynamics.signals import predicted_latency_s
+from llmroute_env.dynamics.signals import tightest
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.simulation import Simulation
 
@@ -172,12 +172,11 @@ def most_worth(policy: CompiledPolicy) -> int:
 @compiled
 def feasible_now(policy: CompiledPolicy, world: World, e: int) -> int:
     """The first model in `order` whose slack reaches the margin, else that with the most slack."""
-    s = world.state
     hopeful, most = policy.order[0], np.float32(-np.inf)
     for model in policy.order:
-        latency_s = predicted_latency_s(world, e, choose_gpu(world, e, model), model)
+        latency_s, due_s = tightest(world, e, choose_gpu(world, e, model), model)
         # Rounded as observations are, so that the decision is the one taken from an observation.
-        value = np.float32(slack(latency_s, s.envs[e].deadline_s))
+        value = np.float32(slack(latency_s, due_s))
         if value >= policy.margin:
             return int(model)
         if value > most:

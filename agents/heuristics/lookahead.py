@@ -176,7 +176,8 @@ class Past:
         later_s = (tape.arrival_s[chosen] - tape.arrival_s[start]) * pace
         tasks, classes = tape.task[chosen].copy(), tape.user_class[chosen].copy()
         tasks[0], classes[0] = env["task"], env["user_class"]
-        return Tape(float(env["now_s"]) + later_s, tasks, classes)
+        lengths = tape.prompt_tokens[chosen].copy(), tape.output_tokens[chosen].copy()
+        return Tape(float(env["now_s"]) + later_s, tasks, classes, *lengths)
 
 
 @compiled

@@ -14,6 +14,7 @@ from agents.columns import column, largest_first
 from agents.compiled.rules import most_feasible_of_rows
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import ConfigError, require
 
 
@@ -173,11 +174,20 @@ def feasible(rows: Observations, slack: int, margin: float, order: NDArray[np.in
 
 @dataclass(frozen=True)
 class Setting:
-    """A heuristic's tunable number: its name, its default and the values worth trying."""
+    """A heuristic's tunable number: its name, its default and the values worth trying.
+
+    With continuous batching others are: what is predicted there leaves out all that a request does
+    to those beside it, so that margins and prices have to be wider.
+    """
 
     name: str
     default: float
     grid: tuple[float, ...]
+    engine_grid: tuple[float, ...]
+
+    def values(self, config: EnvConfig) -> tuple[float, ...]:
+        """Those worth trying in the environment of `config`."""
+        return self.engine_grid if SERVICES[config.service].reads_lengths else self.grid
 
 
 HEURISTICS: dict[str, Callable[..., Agent]] = {
@@ -189,12 +199,23 @@ HEURISTICS: dict[str, Callable[..., Agent]] = {
     "largest-feasible": LargestFeasible,
 }
 
+LEVELS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
+
 TUNABLE = {
-    "static-mix": Setting("level", 0.25, (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)),
-    "rate-threshold": Setting("scale", 0.8, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)),
-    "queue-threshold": Setting("batches", 0.5, (0.02, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)),
+    "static-mix": Setting("level", 0.25, LEVELS, LEVELS),
+    "rate-threshold": Setting("scale", 0.8, SCALES, (0.1, 0.2, *SCALES, 1.5, 2.0)),
+    "queue-threshold": Setting(
+        "batches",
+        0.5,
+        (0.02, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0),
+        (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06),
+    ),
     "largest-feasible": Setting(
-        "margin", 0.2, (-0.1, 0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+        "margin",
+        0.2,
+        (-0.1, 0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6),
+        (0.0, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9),
     ),
 }
 

@@ -12,6 +12,7 @@ from agents.base import Actions, Agent, Observations
 from agents.columns import column
 from agents.compiled.rules import STEEP
 from agents.heuristics import models as heuristics
+from agents.heuristics.instances import LeastKV, LeastRequests, LeastTTFT, PowerOfTwo
 from agents.heuristics.lookahead import Hindsight, Rollout
 from agents.heuristics.models import Heuristic, Setting
 from agents.heuristics.pairs import PricedPair
@@ -57,20 +58,29 @@ def latency_of(slack: NDArray[np.float32]) -> NDArray[np.float64]:
 
 PRICES = (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
 
+ENGINE_PRICES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
+
 CONTROLS: dict[str, Callable[..., Agent]] = {
     "route-balance": RouteBalance,
     "rollout": Rollout,
     "hindsight": Hindsight,
     "priced-pair": PricedPair,
     "steep-pair": partial(PricedPair, growth=STEEP),
+    "least-requests": LeastRequests,
+    "least-kv": LeastKV,
+    "least-ttft": LeastTTFT,
+    "power-of-two": PowerOfTwo,
 }
 
 TUNABLE = heuristics.TUNABLE | {
     "route-balance": Setting(
-        "weight", 0.3, (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0)
+        "weight",
+        0.3,
+        (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0),
+        (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0),
     ),
-    "priced-pair": Setting("price", 0.02, PRICES),
-    "steep-pair": Setting("price", 0.02, PRICES),
+    "priced-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
+    "steep-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
 }
 
 

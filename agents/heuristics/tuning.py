@@ -71,7 +71,7 @@ def setting_scores(
     return {
         (name, setting): validation_score(name, config, setting, episodes)
         for name in names
-        for setting in TUNABLE[name].grid
+        for setting in TUNABLE[name].values(config)
     }
 
 

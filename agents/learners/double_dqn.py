@@ -181,7 +181,7 @@ class DoubleDQN:
         """Everything that a checkpoint needs."""
         arrays = prefixed("replay", self.replay.arrays())
         arrays |= prefixed("experience", self.experience.arrays())
-        arrays |= prefixed("env", self.env.snapshot()._asdict())
+        arrays |= prefixed("env", self.env.snapshot().named)
         tensors = moments_of(self.optimizer)
         for name in NETWORKS:
             tensors |= prefixed(name, getattr(self, name).state_dict())
@@ -193,7 +193,7 @@ class DoubleDQN:
         """Continue from the snapshot of a learner with the same settings."""
         self.replay.restore(chosen(snapshot.arrays, "replay"))
         self.experience.restore(chosen(snapshot.arrays, "experience"))
-        self.observations = self.env.restore(State(**chosen(snapshot.arrays, "env")))
+        self.observations = self.env.restore(State.of_named(chosen(snapshot.arrays, "env")))
         for name in NETWORKS:
             getattr(self, name).load_state_dict(chosen(snapshot.tensors, name))
         restore_moments(self.optimizer, snapshot.tensors)

@@ -177,7 +177,7 @@ class RolloutIteration:
         """Everything that a checkpoint needs."""
         arrays: dict[str, NDArray[Any]] = {}
         for number, ground in enumerate(self.grounds):
-            arrays |= prefixed(f"env{number}", ground.simulation.snapshot()._asdict())
+            arrays |= prefixed(f"env{number}", ground.simulation.snapshot().named)
         for gpus, memory in self.memories.items():
             arrays |= prefixed(f"memory{gpus}", memory.arrays())
         tensors = moments_of(self.optimizer)
@@ -192,7 +192,7 @@ class RolloutIteration:
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from the snapshot of a learner with the same settings."""
         for number, ground in enumerate(self.grounds):
-            ground.simulation.restore(State(**chosen(snapshot.arrays, f"env{number}")))
+            ground.simulation.restore(State.of_named(chosen(snapshot.arrays, f"env{number}")))
             ground.decisions = snapshot.numbers["decisions"][number]
         for gpus, memory in self.memories.items():
             memory.restore(chosen(snapshot.arrays, f"memory{gpus}"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
+from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
 from llmroute_env.scenarios import SCENARIOS, configure
 from llmroute_env.specs import Deadline, Pool, Profile, require
 
@@ -22,8 +23,9 @@ def dedicated(profile: Profile) -> tuple[Pool, ...]:
     return (Pool(2, (largest.name,)), *(Pool(1, (model.name,)) for model in others))
 
 
-APART = ("stable", "paper", "priority", "admission")
-"""Scenarios that are no members of `any` as they are: other loads, rules, users or actions."""
+APART = ("stable", "paper", "priority", "admission", *ENGINE_SCENARIOS)
+"""Scenarios that are no members of `any` as they are: other loads, rules, users, actions, or
+services."""
 
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (

@@ -214,10 +214,11 @@ class Timeline:
         check_writable(self.out)
         config, recording, setting = self.episode.record(self.agent)
         title = f"{self.agent} on {self.episode.title}, seed {self.episode.seed}"
-        trace = timeline(recording.completions, config, title)
+        trace = timeline(recording.completions, config, title, recording.tokens)
         write_timeline(trace, self.out)
-        batches = sum(event["ph"] == "X" for event in trace["traceEvents"])
-        print(f"{self.out}: {len(recording.completions):,} requests in {batches:,} batches")
+        slices = sum(event["ph"] == "X" for event in trace["traceEvents"])
+        of = "slices" if len(recording.tokens) > 0 else "batches"
+        print(f"{self.out}: {len(recording.completions):,} requests in {slices:,} {of}")
         if setting is not None:
             print(setting)
         print("open it at https://ui.perfetto.dev")

@@ -88,7 +88,8 @@ def profiles() -> Words:
 
     loaded = {name: profiles.load(name) for name in profiles.names()}
     return {
-        name: f"{', '.join(model.name for model in profile.models)} on {profile.gpus[0].name}"
+        name: f"{', '.join(profile.model_names)} on {', '.join(gpu.name for gpu in profile.gpus)}"
+        + ("; for continuous batching" if any(m.step_times for m in profile.models) else "")
         for name, profile in loaded.items()
     }
 

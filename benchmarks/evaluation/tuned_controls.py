@@ -58,7 +58,7 @@ def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tun
     config = replace(config, split="validation", window_s=window_s)
     settings: tuple[str | float, ...] = config.model_names
     if control != BEST_SINGLE:
-        settings = controls.TUNABLE[control].grid
+        settings = controls.TUNABLE[control].values(config)
     scores = tuple((value, score(control, value, config, episodes)) for value in settings)
     best = max(scores, key=lambda pair: pair[1])
     return Tuned(control, best[0], scores, episodes, window_s)

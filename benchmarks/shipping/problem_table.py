@@ -13,8 +13,10 @@ from shlex import quote
 from typing import Any
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.engine_specs import Engine
 from llmroute_env.specs import Deadline, Pool, RequestClass
 from llmroute_env.toml_values import described, kinds_of
+from traces.lengths import Lengths
 from traces.tasks import Mix
 from traces.typed import hints_of
 from traces.workloads import Workload
@@ -41,8 +43,16 @@ EXAMPLES = {
     "class_mix": "class_mix = {free = 9, paying = 1}",
     "service": 'service = "static"',
     "reject": "reject = true",
+    "engine": "engine.max_num_seqs = 64",
+    "lengths": 'lengths.chat = {type = "FixedLengths", prompt_tokens = 100, output_tokens = 20}',
 }
 """A line of TOML for every field of EnvConfig."""
+
+NEEDED = {"class_mix": (EXAMPLES["classes"],)}
+"""Further lines without which an example is none."""
+
+BASES = {"lengths": "chat"}
+"""Scenarios that examples change; others change `stable`."""
 
 FLAGS = {"profile": "--profile opt-h100", "load": "--load 2", "workload": "--trace own.csv"}
 """Shorter ways on the command line."""
@@ -89,7 +99,7 @@ def rows() -> list[str]:
 def tables() -> list[str]:
     """One row for every kind of table that stands within a field."""
     inner: dict[str, Any] = {kind.__name__: kind for kind in (Deadline, Pool, RequestClass)}
-    inner |= kinds_of(Workload) | kinds_of(Mix)
+    inner |= kinds_of(Workload) | kinds_of(Mix) | kinds_of(Engine) | kinds_of(Lengths)
     lines = ["| table | keys |", "|---|---|"]
     for name, kind in inner.items():
         if kind.__module__.split(".")[0] not in ("traces", "llmroute_env"):
@@ -105,9 +115,8 @@ def generated() -> str:
 
 
 def toml_of(name: str) -> dict[str, Any]:
-    """The tables of a field's example, with classes where they are its subject."""
-    lines = [EXAMPLES["classes"]] * (name == "class_mix") + [EXAMPLES[name]]
-    return tomllib.loads("\n".join(lines))
+    """The tables of a field's example, with what it needs beside it."""
+    return tomllib.loads("\n".join([*NEEDED.get(name, ()), EXAMPLES[name]]))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,17 @@ RULES = np.dtype(
 POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8")])
 
 # When an answer counts.
-TERMS = np.dtype([("deadline_s", "f8"), ("grace_s", "f8"), ("decay", "i8")])
+TERMS = np.dtype(
+    [
+        ("deadline_s", "f8"),
+        ("grace_s", "f8"),
+        ("decay", "i8"),
+        ("ttft_s", "f8"),
+        ("tpot_s", "f8"),
+        ("patience_s", "f8"),
+    ],
+    align=True,
+)
 
 
 LOGARITHMS = 4096
@@ -75,3 +85,5 @@ class Tape(NamedTuple):
     arrival_s: NDArray[np.float64]  # (N,) sorted
     task: NDArray[np.int16]  # (N,) index of the environment's tasks
     user_class: NDArray[np.int16]  # (N,) index of its classes
+    prompt_tokens: NDArray[np.int32]  # (N,), or (0,) for a service that reads no lengths
+    output_tokens: NDArray[np.int32]  # likewise

@@ -35,6 +35,7 @@ def clear(world: World, e: int) -> None:
     env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
     env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
     env.routed, env.in_time, env.late, env.rejected, env.shed = 0, 0, 0, 0, 0
+    env.aborted = 0
     env.waiting, env.running = 0, 0
     env.step_in_time, env.step_late, env.utility, env.peak_utility = 0.0, 0.0, 0.0, 0.0
     for gpu in range(cluster.rules[0].gpus):

@@ -46,6 +46,16 @@ FEATURES = (
     Feature("grace", "once", 0, MOST_LOG, "log1p of how long late answers still earn, in units of the deadline; 0 if it is hard"),
     Feature("short_rate", "once", 0, 10_000, "arrival rate over the short window, in units of load 1"),
     Feature("class", "class", 0, 1, "one-hot class of the pending request's user; all 0 after the last one"),
+    Feature("prompt", "once", 0, MOST_LOG, "log1p of the tokens of the pending prompt; 0 where requests have none"),
+    Feature("ttft", "model", 0, MOST_LOG, "log1p of the predicted milliseconds to the first token, if routed to the model"),
+    Feature("tpot", "model", 0, MOST_LOG, "log1p of the predicted microseconds for each token after it"),
+    Feature("kv", "model", 0, 1, "share of the KV cache in use where the model would be served"),
+    Feature("prefill", "model", 0, MOST_LOG, "log1p of the tokens of prompts that are still to be computed there"),
+    Feature("gpu_ttft", "gpu-model", 0, MOST_LOG, "ttft on each GPU, GPU-major; 16 where the model is not hosted"),
+    Feature("gpu_tpot", "gpu-model", 0, MOST_LOG, "tpot on each GPU; 16 where not hosted"),
+    Feature("gpu_kv", "gpu-model", 0, 1, "kv on each GPU; 1 where not hosted"),
+    Feature("gpu_prefill", "gpu-model", 0, MOST_LOG, "prefill on each GPU; 16 where not hosted"),
+    Feature("gpu_held", "gpu-model", 0, MOST_LOG, "log1p of the requests that run and wait for the model on each GPU"),
 )  # fmt: skip
 
 
@@ -62,6 +72,12 @@ PAIR_FEATURES = ("task", "fast_rate", "gpu_slack", "gpu_work")
 
 
 GPU_FEATURES = (*DEFAULT_FEATURES, "gpu_slack", "gpu_work", "gpu_backlog", "gpu_running")
+
+
+ENGINE_FEATURES = (
+    *("task", "prompt", "fast_rate", "slow_rate", "backlog", "running"),
+    *("slack", "ttft", "tpot", "kv"),
+)
 
 
 # Their numbers, as compiled code reads them: derived, so that the table may change its order.
@@ -82,6 +98,16 @@ RATE = FEATURE_NAMES.index("rate")
 GRACE = FEATURE_NAMES.index("grace")
 SHORT_RATE = FEATURE_NAMES.index("short_rate")
 CLASS = FEATURE_NAMES.index("class")
+PROMPT = FEATURE_NAMES.index("prompt")
+TTFT = FEATURE_NAMES.index("ttft")
+TPOT = FEATURE_NAMES.index("tpot")
+KV = FEATURE_NAMES.index("kv")
+PREFILL = FEATURE_NAMES.index("prefill")
+GPU_TTFT = FEATURE_NAMES.index("gpu_ttft")
+GPU_TPOT = FEATURE_NAMES.index("gpu_tpot")
+GPU_KV = FEATURE_NAMES.index("gpu_kv")
+GPU_PREFILL = FEATURE_NAMES.index("gpu_prefill")
+GPU_HELD = FEATURE_NAMES.index("gpu_held")
 
 
 @dataclass(frozen=True)

@@ -18,31 +18,47 @@ from llmroute_env.dynamics.features import (
     DEADLINE,
     FAST_RATE,
     GPU_BACKLOG,
+    GPU_HELD,
+    GPU_KV,
+    GPU_PREFILL,
     GPU_RUNNING,
     GPU_SLACK,
+    GPU_TPOT,
+    GPU_TTFT,
     GPU_WORK,
     GRACE,
+    KV,
     MOST_LOG,
+    PREFILL,
+    PROMPT,
     RATE,
     RUNNING,
     SHORT_RATE,
     SLACK,
     SLOW_RATE,
     TASK,
+    TPOT,
+    TTFT,
 )
 from llmroute_env.dynamics.signals import (
     added_work_s,
+    held,
     load_over_long_window,
     load_over_short_window,
-    predicted_latency_s,
+    outlook,
+    prompt_tokens,
     remaining_s,
     running_by_model,
     serving_model,
     share_of_busy_gpus,
+    tightest,
     waiting,
     waiting_for_model,
 )
 from llmroute_env.dynamics.world import World
+
+NOWHERE = (1e9, 1e9, 1.0, 1e9)
+"""In place of an outlook where the model is not hosted: all at its bound."""
 
 
 @compiled
@@ -99,7 +115,18 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     if at[GRACE] >= 0:
         relative = env.grace_s / max(env.deadline_s, 1e-6)
         row[at[GRACE]] = min(math.log1p(relative), MOST_LOG)
+    if at[PROMPT] >= 0:
+        row[at[PROMPT]] = min(math.log1p(float(prompt_tokens(world, e))), MOST_LOG)
     encode_models(world, e, row)
+    of_models = (at[TTFT], at[TPOT], at[KV], at[PREFILL])
+    if any_of(of_models):
+        for m in range(rules.models):
+            encode_outlook(row, of_models, m, outlook(world, e, choose_gpu(world, e, m), m))
+    of_gpus = (at[GPU_TTFT], at[GPU_TPOT], at[GPU_KV], at[GPU_PREFILL])
+    if any_of(of_gpus):
+        encode_outlooks(world, e, row, of_gpus)
+    if at[GPU_HELD] >= 0:
+        encode_held(world, e, row)
     if at[GPU_SLACK] >= 0:
         encode_slacks(world, e, row)
     if at[GPU_WORK] >= 0:
@@ -133,12 +160,12 @@ def encode_for_pairs(world: World, e: int, row: NDArray[np.float32]) -> None:
 @compiled
 def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the features that have one column per model."""
-    cluster, s = world.cluster, world.state
+    cluster = world.cluster
     rules = cluster.rules[0]
     at = cluster.layout
     # Read once: after every write into the row the compiler would read them again.
     backlog, running, batch, slacks = at[BACKLOG], at[RUNNING], at[BATCH], at[SLACK]
-    gpus, deadline_s = rules.gpus, s.envs[e].deadline_s
+    gpus = rules.gpus
     for m in range(rules.models):
         full = gpus * cluster.largest_limit[m]
         waits, runs = waiting_for_model(world, e, m), running_by_model(world, e, m)
@@ -150,22 +177,22 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
             row[batch + m] = min((waits + runs) / full, 10_000.0)
         if slacks >= 0:
             gpu = choose_gpu(world, e, m)
-            latency_s = predicted_latency_s(world, e, gpu, m)
-            row[slacks + m] = slack(latency_s, deadline_s)
+            latency_s, due_s = tightest(world, e, gpu, m)
+            row[slacks + m] = slack(latency_s, due_s)
 
 
 @compiled
 def encode_slacks(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the predicted slack on every (GPU, model)."""
-    cluster, s = world.cluster, world.state
+    cluster = world.cluster
     rules = cluster.rules[0]
     column = cluster.layout[GPU_SLACK]
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             value = -MOST_LOG
             if hosts(cluster, gpu, m):
-                latency_s = predicted_latency_s(world, e, gpu, m)
-                value = slack(latency_s, s.envs[e].deadline_s)
+                latency_s, due_s = tightest(world, e, gpu, m)
+                value = slack(latency_s, due_s)
             row[column] = value
             column += 1
 
@@ -211,3 +238,55 @@ def encode_running(world: World, e: int, row: NDArray[np.float32]) -> None:
             left = remaining_s(world, e, gpu) * per_s
             row[column + model] = min(math.log(1.0 + left), MOST_LOG)
         column += rules.models
+
+
+@compiled
+def encode_outlook(
+    row: NDArray[np.float32],
+    at: tuple[int, int, int, int],
+    column: int,
+    found: tuple[float, float, float, float],
+) -> None:
+    """Write TTFT, TPOT, KV cache and prompts to compute, those of them that are `at` a column."""
+    ttft_s, tpot_s, in_use, tokens = found
+    if at[0] >= 0:
+        row[at[0] + column] = min(math.log1p(ttft_s * 1e3), MOST_LOG)
+    if at[1] >= 0:
+        row[at[1] + column] = min(math.log1p(tpot_s * 1e6), MOST_LOG)
+    if at[2] >= 0:
+        row[at[2] + column] = in_use
+    if at[3] >= 0:
+        row[at[3] + column] = min(math.log1p(tokens), MOST_LOG)
+
+
+@compiled
+def any_of(at: tuple[int, int, int, int]) -> bool:
+    """Whether an observation has any of four features."""
+    return max(max(at[0], at[1]), max(at[2], at[3])) >= 0
+
+
+@compiled
+def encode_outlooks(
+    world: World, e: int, row: NDArray[np.float32], at: tuple[int, int, int, int]
+) -> None:
+    """Write what a request would meet on every (GPU, model)."""
+    rules = world.cluster.rules[0]
+    column = 0
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            found = NOWHERE
+            if hosts(world.cluster, gpu, m):
+                found = outlook(world, e, gpu, m)
+            encode_outlook(row, at, column, found)
+            column += 1
+
+
+@compiled
+def encode_held(world: World, e: int, row: NDArray[np.float32]) -> None:
+    """Write how many requests every (GPU, model) has."""
+    rules = world.cluster.rules[0]
+    column = world.cluster.layout[GPU_HELD]
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            row[column] = min(math.log1p(float(held(world, e, gpu, m))), MOST_LOG)
+            column += 1

@@ -34,10 +34,9 @@ def decay(kind: int, grace_s: float, lateness_s: float) -> float:
 
 
 @compiled
-def worth(cluster: Cluster, request: Any, model: int, finish_s: float) -> tuple[int, float]:
-    """Outcome and utility of an answer by `model` to a REQUEST that is there at `finish_s`."""
+def worth(cluster: Cluster, request: Any, model: int, lateness_s: float) -> tuple[int, float]:
+    """Outcome and utility of an answer by `model` to a REQUEST, so much later than due."""
     utility = cluster.utility[request.user_class, request.task, model]
-    lateness_s = finish_s - request.arrival_s - request.deadline_s
     if lateness_s <= 0.0:
         return IN_TIME, utility
     terms = cluster.terms[request.user_class, request.task]
@@ -58,10 +57,10 @@ def expect(world: World, e: int) -> None:
 
 
 @compiled
-def credit(world: World, e: int, request: Any, model: int, at_s: float) -> tuple[int, float]:
-    """Count the answer by `model` to one request, there at `at_s`; its outcome and utility."""
+def credit(world: World, e: int, request: Any, model: int, lateness_s: float) -> tuple[int, float]:
+    """Count the answer by `model` to one request, so much later than due; outcome and utility."""
     env = world.state.envs[e]
-    outcome, utility = worth(world.cluster, request, model, at_s)
+    outcome, utility = worth(world.cluster, request, model, lateness_s)
     if outcome == LATE:
         env.late += 1
         env.step_late += utility

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
 from llmroute_env.dynamics.world import World
 
@@ -80,14 +81,34 @@ def backlog_s(world: World, e: int, gpu: int) -> float:
 
 @compiled
 def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
-    """Seconds of work that one more request for `model` would add to `gpu`, which hosts it."""
-    return float(world.state.queues[e, gpu, model].added_s)
+    """Seconds of work that the pending request would add to `gpu`, which hosts `model`."""
+    return border.added_work_s(world, e, gpu, model)
 
 
 @compiled
-def predicted_latency_s(world: World, e: int, gpu: int, model: int) -> float:
-    """Predicted latency of the pending request on (gpu, model): all work there, then its own."""
-    return backlog_s(world, e, gpu) + added_work_s(world, e, gpu, model)
+def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
+    """Predicted and allowed seconds of the deadline that is likeliest to be missed there."""
+    return border.tightest(world, e, gpu, model)
+
+
+@compiled
+def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
+    """What the pending request would meet there: see border.py."""
+    return border.outlook(world, e, gpu, model)
+
+
+@compiled
+def prompt_tokens(world: World, e: int) -> int:
+    """Tokens of the pending prompt; 0 after the last request, and where requests have none."""
+    env, tokens = world.state.envs[e], world.tape.prompt_tokens
+    return int(tokens[env.first + env.decision]) if len(tokens) > 0 and env.task >= 0 else 0
+
+
+@compiled
+def held(world: World, e: int, gpu: int, model: int) -> int:
+    """Requests that run or wait for `model` on `gpu`."""
+    queue = world.state.queues[e, gpu, model]
+    return int(queue.waiting + queue.running)
 
 
 class Seen(NamedTuple):

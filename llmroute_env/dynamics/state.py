@@ -7,6 +7,7 @@ depend on the cluster's shape, so one compilation of the dynamics serves every c
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ ENV = np.dtype(
         ("late", "i8"),
         ("rejected", "i8"),
         ("shed", "i8"),
+        ("aborted", "i8"),
         ("waiting", "i8"),
         ("running", "i8"),
         # Utility earned in this step and in this episode, in time and late, and its peak.
@@ -107,6 +109,17 @@ COMPLETION = np.dtype(
 )
 
 
+# What a service that has tokens adds to a COMPLETION.
+TOKENS = np.dtype(
+    [
+        ("first_token_s", "f8"),  # the end itself where there was none
+        ("prompt_tokens", "i4"),
+        ("output_tokens", "i4"),  # answered
+        ("preemptions", "i8"),
+    ]
+)
+
+
 class Completion(NamedTuple):
     """One COMPLETION record as Python numbers; `outcome` indexes OUTCOMES."""
 
@@ -134,8 +147,8 @@ COMPLETION_STRUCT = struct.Struct(
 """A COMPLETION record as the standard library reads it: in half of NumPy's time."""
 
 
-IN_TIME, LATE, REJECTED, SHED = range(4)
-OUTCOMES = ("in_time", "late", "rejected", "shed")
+IN_TIME, LATE, REJECTED, SHED, ABORTED = range(5)
+OUTCOMES = ("in_time", "late", "rejected", "shed", "aborted")
 
 
 class State(NamedTuple):
@@ -155,6 +168,22 @@ class State(NamedTuple):
         *shared, service = self
         return *shared, *service
 
+    @property
+    def named(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, for files; the service model's own begin with `service.`."""
+        own = zip(self.service._fields, self.service, strict=True)
+        shared = {name: array for name, array in self._asdict().items() if name != "service"}
+        return shared | {f"service.{name}": array for name, array in own}
+
+    @classmethod
+    def of_named(cls, named: Mapping[str, NDArray[Any]]) -> State:
+        """The state whose arrays `named` are; its own of the service model are a plain tuple."""
+        shared = {name: array for name, array in named.items() if "." not in name}
+        # Once they were one array, of what static batching has.
+        own = shared.pop("service", None)
+        found = [array for name, array in named.items() if name.startswith("service.")]
+        return cls(**shared, service=tuple(found if own is None else own))
+
     def copy(self) -> State:
         """A snapshot: an independent copy of every array."""
         copies = [array.copy() for array in self.arrays]
@@ -172,6 +201,7 @@ class Log(NamedTuple):
 
     records: Records  # (K,) COMPLETION
     used: NDArray[np.int64]  # (1,)
+    tokens: Records  # (K,) TOKENS, of the same requests; length 0 where there are no tokens
 
 
 def allocate(envs: int, gpus: int, models: int, classes: int, service: NamedTuple) -> State:
@@ -187,6 +217,7 @@ def allocate(envs: int, gpus: int, models: int, classes: int, service: NamedTupl
     )
 
 
-def allocate_log(capacity: int) -> Log:
+def allocate_log(capacity: int, has_tokens: bool = False) -> Log:
     """An empty log for `capacity` completions."""
-    return Log(np.zeros(capacity, COMPLETION), np.zeros(1, np.int64))
+    tokens = np.zeros(capacity if has_tokens else 0, TOKENS)
+    return Log(np.zeros(capacity, COMPLETION), np.zeros(1, np.int64), tokens)

@@ -5,6 +5,9 @@ Files of your own are named by their path, which ends in `.toml`; `llmroute late
 model whose latencies on another kind of GPU are not those of the first, scaled, has them in a table
 `on.GPU`, with `base_s` and `per_request_s`. A key that no profile has is refused, as is a model
 that the extended one lacks: a typo must not leave the figures of another profile in place.
+
+For continuous batching a profile names a table of measured steps beside it (`step_times`, the form
+of which step_tables.py describes); its models need no latencies of batches.
 """
 
 from __future__ import annotations
@@ -13,56 +16,15 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from llmroute_env.engine_specs import StepTimes
+from llmroute_env.profiles import step_tables
+from llmroute_env.profiles.keys import check_profile
 from llmroute_env.specs import ConfigError, GpuSpec, ModelSpec, Profile, require
-from traces.typed import conform, nearest, shown
-
-Rows = tuple[dict[str, Any], ...]
-
-PROFILE_KEYS: dict[str, Any] = {
-    "name": str,
-    "extends": str,
-    "prompt_tokens": int,
-    "output_tokens": int,
-    "largest_batch": int,
-    "tasks": tuple[str, ...],
-    "task_metrics": tuple[str, ...],
-    "task_items": tuple[int, ...],
-    "gpus": Rows,
-    "models": Rows,
-}
-
-GPU_KEYS: dict[str, Any] = {
-    "name": str,
-    "memory_bytes": int,
-    "relative_speed": float,
-    "source": str,
-}
-
-FIT_KEYS: dict[str, Any] = {
-    "base_s": float,
-    "per_request_s": float,
-    "latency_source": str,
-    "latency_is_estimate": bool,
-    "measured_batch": tuple[int, ...],
-    "measured_s": tuple[float, ...],
-}
-
-MODEL_KEYS: dict[str, Any] = FIT_KEYS | {
-    "name": str,
-    "layers": int,
-    "heads": int,
-    "hidden": int,
-    "parameters": int,
-    "weights_bytes": int,
-    "kv_bytes_per_token": int,
-    "architecture_source": str,
-    "accuracy": tuple[float, ...],
-    "accuracy_source": tuple[str, ...],
-    "on": dict[str, Any],
-}
+from traces.typed import nearest
 
 LARGEST_BATCH = 4096
 """Most rows that a latency table may have."""
@@ -81,22 +43,35 @@ def load(name: str) -> Profile:
     Raises:
         ConfigError: no such profile, or not one.
     """
-    return _shipped(name) if name in names() else of_tables(_read(name), repr(name))
+    return _shipped(name) if name in names() else of_tables(_read(name), repr(name), _folder(name))
 
 
 @lru_cache
 def _shipped(name: str) -> Profile:
-    return of_tables(_read(name), repr(name))
+    return of_tables(_read(name), repr(name), _folder(name))
 
 
-def of_tables(own: Mapping[str, Any], where: str = "") -> Profile:
-    """The profile that the tables of a file describe; `where` names them in messages.
+def _folder(name: str) -> Traversable:
+    return Path(name).parent if name.endswith(".toml") else resources.files(__name__)
+
+
+def of_tables(own: Mapping[str, Any], where: str = "", folder: Traversable = Path()) -> Profile:
+    """The profile that the tables of a file describe.
+
+    Args:
+        own: the tables.
+        where: names them in messages.
+        folder: that of the file, beside which the steps are that it names.
 
     Raises:
         ConfigError: they describe none.
     """
     try:
-        return _profile(_completed(own, f"profile {where}".strip()))
+        table = _completed(own, f"profile {where}".strip())
+        steps = _steps(own, table, folder)
+        if steps and "step_times" not in own:
+            table["models"] = [row for row in table["models"] if steps[row["name"]]]
+        return _profile(table, steps)
     except KeyError as error:
         accepted = "the form of llmroute_env/profiles/opt-a100.toml"
         raise ConfigError(f"profile {where}: lacks {error}; accepted: {accepted}") from error
@@ -135,30 +110,6 @@ def _completed(own: Mapping[str, Any], where: str) -> dict[str, Any]:
     return base | dict(own) | {"models": models}
 
 
-def check_profile(own: Mapping[str, Any], where: str) -> None:
-    """Raise a ConfigError unless the tables have only keys of profiles, each of its type."""
-    check_keys(own, PROFILE_KEYS, where)
-    for row in own.get("gpus", ()):
-        check_keys(row, GPU_KEYS, f"{where} gpus")
-    for row in own.get("models", ()):
-        check_keys(row, MODEL_KEYS, f"{where} model {row.get('name')!r}")
-        for gpu, fit in row.get("on", {}).items():
-            conform(fit, dict[str, Any], f"{where} model {row.get('name')!r} on.{gpu}", ConfigError)
-            check_keys(fit, FIT_KEYS, f"{where} model {row.get('name')!r} on.{gpu}")
-
-
-def check_keys(table: Mapping[str, Any], keys: Mapping[str, Any], where: str) -> None:
-    """Raise a ConfigError for a key that is not one of `keys`, or a value of another type."""
-    for key, value in table.items():
-        if key not in keys:
-            accepted = f"{nearest(key, keys)}accepted: {', '.join(keys)}"
-            raise ConfigError(
-                f"{where} {key}: got {shown(value)}, which no profile has; {accepted}"
-            )
-        found = tuple(value) if isinstance(value, list) else value
-        conform(found, keys[key], f"{where} {key}", ConfigError)
-
-
 def _text(name: str) -> str:
     if name.endswith(".toml"):
         # In UTF-8 with or without the mark that some editors put first.
@@ -169,34 +120,97 @@ def _text(name: str) -> str:
     return resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
-def _profile(table: dict[str, Any]) -> Profile:
+Steps = Mapping[str, Mapping[str, StepTimes]]
+"""Step times by model and kind of GPU."""
+
+UNBATCHED: dict[str, Any] = {
+    "prompt_tokens": 0,
+    "output_tokens": 0,
+    "largest_batch": 1,
+    "task_items": (),
+}
+"""What a profile with measured steps need not say: how long batches take."""
+
+
+def _steps(own: Mapping[str, Any], table: Mapping[str, Any], folder: Traversable) -> Steps:
+    """The measured steps of a profile, with what it adds to all of them."""
+    if "step_times" not in table:
+        return {}
+    source, gpus = table, {row["name"]: row for row in table["gpus"]}
+    if "step_times" not in own:
+        # Those of the extended profile, of which this one may leave out kinds of GPUs, and with
+        # them the models that only these run.
+        source, folder = tables(own["extends"]), resources.files(__name__)
+    kinds = tuple(row["name"] for row in source["gpus"])
+    models = tuple(row["name"] for row in table["models"])
+    read = step_tables.read(folder, table["step_times"], step_tables.Known(kinds, models))
+    return {
+        name: {
+            gpu: _step_times(parts, gpus[gpu], table)
+            for (gpu, model), parts in read.items()
+            if model == name and gpu in gpus
+        }
+        for name in models
+    }
+
+
+def _step_times(
+    parts: step_tables.Parts, gpu: Mapping[str, Any], table: Mapping[str, Any]
+) -> StepTimes:
+    host_s, factor = gpu.get("host_s", 0.0), table.get("prefill_factor", 1.0)
+    for name, value in {"host_s": host_s, "prefill_factor": factor}.items():
+        low, high = table.get(f"{name}_range", (value, value))
+        require(
+            low <= value <= high, f"profile {name}", value, f"within {name}_range, {low} to {high}"
+        )
+    return StepTimes(*parts, host_s, factor, gpu.get("step_times_source", ""))
+
+
+def _profile(table: dict[str, Any], steps: Steps) -> Profile:
+    table = UNBATCHED | table if steps else table
     largest = table["largest_batch"]
     accepted = f"1 to {LARGEST_BATCH}"
     require(1 <= largest <= LARGEST_BATCH, "profile largest_batch", largest, accepted)
+    sources = [table.get("accuracy_source", "")] * len(table["tasks"])
     return Profile(
         name=table["name"],
         tasks=tuple(table["tasks"]),
         task_items=tuple(table["task_items"]),
-        models=tuple(_model(row, largest) for row in table["models"]),
-        gpus=tuple(
-            GpuSpec(row["name"], row["memory_bytes"], row["relative_speed"])
-            for row in table["gpus"]
+        models=tuple(
+            _model({"accuracy_source": sources} | row, largest, steps.get(row["name"], {}))
+            for row in table["models"]
         ),
+        gpus=tuple(_gpu({"relative_speed": 1.0} | row if steps else row) for row in table["gpus"]),
         tokens_per_request=table["prompt_tokens"] + table["output_tokens"],
     )
 
 
-def _model(row: dict[str, Any], largest_batch: int) -> ModelSpec:
+LIMITS = ("gpus", "reserved_bytes", "max_num_seqs", "max_num_batched_tokens")
+"""What a GPU's row may say, or leave to the default of GpuSpec."""
+
+
+def _gpu(row: Mapping[str, Any]) -> GpuSpec:
+    limits = {name: row[name] for name in LIMITS if name in row}
+    return GpuSpec(row["name"], row["memory_bytes"], row["relative_speed"], **limits)
+
+
+def _model(
+    row: dict[str, Any], largest_batch: int, step_times: Mapping[str, StepTimes]
+) -> ModelSpec:
+    unbatched = len(step_times) > 0 and "base_s" not in row
+    context = {"context_tokens": row["context_tokens"]} if "context_tokens" in row else {}
     return ModelSpec(
         name=row["name"],
         parameters=row["parameters"],
         weights_bytes=row["weights_bytes"],
         kv_bytes_per_token=row["kv_bytes_per_token"],
-        batch_latency_s=_line(row, largest_batch),
+        batch_latency_s=() if unbatched else _line(row, largest_batch),
         accuracy=tuple(row["accuracy"]),
         accuracy_source=tuple(row["accuracy_source"]),
-        latency_source=row["latency_source"],
+        latency_source="" if unbatched else row["latency_source"],
         latency_by_gpu={gpu: _line(own, largest_batch) for gpu, own in row.get("on", {}).items()},
+        step_times=step_times,
+        **context,
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.state import Records
+from llmroute_env.dynamics.state import TOKENS, Records
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
@@ -31,6 +31,7 @@ class Recording:
         terminated: (N,) bool.
         ended: (N,) int64, how many requests ended in each step.
         completions: (K,) COMPLETION, in the order in which they were reported.
+        tokens: (K,) TOKENS of the same requests; (0,) of a service that has none.
     """
 
     actions: NDArray[np.int64]
@@ -40,13 +41,19 @@ class Recording:
     terminated: NDArray[np.bool_]
     ended: NDArray[np.int64]
     completions: Records
+    tokens: Records = field(default_factory=lambda: np.zeros(0, TOKENS))
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name; tokens only where there are some: others were recorded without."""
+        names = [name for name in COMPARED if name != "tokens" or len(self.tokens) > 0]
+        return {name: getattr(self, name) for name in names}
 
     @property
     def sha256(self) -> str:
         """Fingerprint of everything: equal for equal episodes, on every machine."""
         digest = hashlib.sha256()
-        for name in COMPARED:
-            array = getattr(self, name)
+        for name, array in self.arrays.items():
             digest.update(f"{name} {array.shape} ".encode("ascii"))
             # Little-endian numbers everywhere: on the machines that numba supports, all are.
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -109,12 +116,14 @@ def record(simulation: Simulation, choose: Choose, steps: int | None = None) -> 
     out = simulation.outputs
     actions, rows = list[int](), [out.observations[0].copy()]
     scalars, completions = list[tuple[float, float, bool, int]](), list[Records]()
+    tokens = [np.zeros(0, TOKENS)]
     while not out.terminated[0] and (steps is None or len(actions) < steps):
         action = np.asarray(choose(out.observations), np.int64)
         simulation.step(action)
         actions.append(int(action[0]))
         rows.append(out.observations[0].copy())
         completions.append(simulation.completions.copy())
+        tokens.append(simulation.completion_tokens.copy())
         ended = len(completions[-1])
         scalars.append((out.rewards[0], out.elapsed_s[0], bool(out.terminated[0]), ended))
     rewards, elapsed_s, terminated, counts = zip(*scalars, strict=True)
@@ -126,6 +135,7 @@ def record(simulation: Simulation, choose: Choose, steps: int | None = None) -> 
         terminated=np.array(terminated),
         ended=np.array(counts, np.int64),
         completions=np.concatenate(completions),
+        tokens=np.concatenate(tokens),
     )
 
 
@@ -139,7 +149,8 @@ def first_difference(recorded: Recording, replayed: Recording) -> Difference | N
     """The first difference between two recordings, by step and within it by field."""
     found = [
         difference
-        for name in ("observations", "rewards", "elapsed_s", "terminated", "ended", "completions")
+        for name in COMPARED
+        if name != "actions"
         if (difference := _in_field(recorded, replayed, name)) is not None
     ]
     return min(
@@ -165,7 +176,7 @@ def _in_field(recorded: Recording, replayed: Recording, name: str) -> Difference
 def _step_of(name: str, row: int, recording: Recording) -> int | None:
     if name == "observations":
         return row - 1 if row > 0 else None
-    if name == "completions":
+    if name in ("completions", "tokens"):
         return int(np.searchsorted(np.cumsum(recording.ended), row, side="right"))
     return row
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.recording.files import versions
 from llmroute_env.recording.recording import (
-    COMPARED,
     Difference,
     Recording,
     first_difference,
@@ -65,7 +64,7 @@ def make_card(
 def card_of(recording: Recording, config: EnvConfig, seed: int, **notes: str) -> dict[str, Any]:
     """The run card of a recording."""
     trace = Simulation(config).trace
-    arrays = {name: pack(getattr(recording, name)) for name in COMPARED if name != "actions"}
+    arrays = {name: pack(array) for name, array in recording.arrays.items() if name != "actions"}
     return {
         "llmroute_run_card": FORMAT,
         **notes,

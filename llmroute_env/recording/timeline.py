@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import (
+    ABORTED,
     COMPLETION,
     IN_TIME,
     OUTCOMES,
     REJECTED,
+    TOKENS,
     Completion,
     Records,
 )
+from llmroute_env.recording.request_slices import request_slices
 from llmroute_env.specs import require
 
 GPUS, COUNTERS = 1, 2
@@ -34,7 +37,10 @@ Event = dict[str, Any]
 
 
 def timeline(
-    completions: Records | Sequence[Completion], config: EnvConfig, title: str = "LLMRoute"
+    completions: Records | Sequence[Completion],
+    config: EnvConfig,
+    title: str = "LLMRoute",
+    tokens: Records | None = None,
 ) -> dict[str, Any]:
     """The requests that ended in one episode as a trace.
 
@@ -42,6 +48,8 @@ def timeline(
         completions: of one episode, in any order: what `info["completions"]` held in its steps.
         config: of the env.
         title: what to call the group of the GPUs.
+        tokens: TOKENS of the same requests, of a service that has them: then every request has
+            slices of its own, in place of batches.
 
     Returns:
         Plain data for `json.dump`, or `write_timeline`. Requests still in flight are not in it.
@@ -53,12 +61,17 @@ def timeline(
     envs, decisions = np.unique(completions["env"]), np.unique(completions["decision"])
     single = len(envs) <= 1 and len(decisions) == len(completions)
     require(single, "completions", f"envs {envs.tolist()}", "those of one episode of one env")
+    tokens = np.zeros(0, TOKENS) if tokens is None else tokens
+    has_tokens = len(tokens) > 0
+    served = (
+        request_slices(completions, tokens, config) if has_tokens else _batches(completions, config)
+    )
     events = [
-        *_names(config, title),
-        *_batches(completions, config),
+        *_names(config, title, not has_tokens),
+        *served,
         *_waiting(completions, config),
         *_rate(completions),
-        *_missed(completions),
+        *_missed(completions, OUTCOMES[1:] if has_tokens else OUTCOMES[1:ABORTED]),
     ]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
@@ -74,10 +87,13 @@ def write_timeline(trace: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(trace, allow_nan=False), encoding="utf-8")
 
 
-def _names(config: EnvConfig, title: str) -> Iterable[Event]:
-    for process, name in ((GPUS, title), (COUNTERS, f"{title}: queues and arrivals")):
+def _names(config: EnvConfig, title: str, has_batches: bool) -> Iterable[Event]:
+    groups = {GPUS: title, COUNTERS: f"{title}: queues and arrivals"}
+    for process, name in groups.items():
         yield _metadata("process_name", process, 0, name=name)
         yield _metadata("process_sort_index", process, 0, sort_index=process)
+    if not has_batches:
+        return
     profile = config.resolved_profile
     kinds = [profile.gpu(pool.gpu).name for pool in config.pools for _ in range(pool.gpus)]
     for gpu, kind in enumerate(kinds):
@@ -145,13 +161,13 @@ def _waiting(completions: Records, config: EnvConfig) -> Iterable[Event]:
         yield _counter("waiting", at_us, dict(zip(names, counts, strict=True)))
 
 
-def _missed(completions: Records) -> Iterable[Event]:
+def _missed(completions: Records, outcomes: Sequence[str]) -> Iterable[Event]:
     """How many requests have missed their deadline so far, by outcome."""
     missed = completions[completions["outcome"] != IN_TIME]
     change = np.zeros((len(missed), len(OUTCOMES)), np.int64)
     change[np.arange(len(missed)), missed["outcome"]] = 1
     for at_us, counts in _last_of_each(missed["finish_s"], change):
-        yield _counter("missed so far", at_us, dict(zip(OUTCOMES[1:], counts[1:], strict=True)))
+        yield _counter("missed so far", at_us, dict(zip(outcomes, counts[1:], strict=False)))
 
 
 def _last_of_each(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import masks
 from llmroute_env.dynamics.compiled import entry_point
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import (
     COMPLETION,
     COMPLETION_STRUCT,
@@ -130,7 +131,9 @@ class Simulation:
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
-        self.parts = [Part(*edge, allocate_log(capacity)) for edge in pairwise(edges)]
+        self._has_tokens = SERVICES[config.service].reads_lengths
+        logs = [allocate_log(capacity, self._has_tokens) for _ in range(threads)]
+        self.parts = [Part(*edge, log) for edge, log in zip(pairwise(edges), logs, strict=True)]
         self._action = np.zeros(1, np.int64)
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0
@@ -232,8 +235,9 @@ class Simulation:
     def _grow_log(self, part: Part, env: int) -> None:
         count = int(part.log.used[0])
         in_flight = int(self.state.envs[env]["waiting"] + self.state.envs[env]["running"])
-        grown = allocate_log(2 * (count + in_flight + 1))
+        grown = allocate_log(2 * (count + in_flight + 1), self._has_tokens)
         grown.records[:count] = part.log.records[:count]
+        grown.tokens[:count] = part.log.tokens[:count]
         grown.used[0] = count
         part.log, part.step = grown, None
         self._logged = None
@@ -261,6 +265,11 @@ class Simulation:
         if not others:
             return first
         return np.concatenate([part.view(OPAQUE) for part in (first, *others)]).view(COMPLETION)
+
+    @property
+    def completion_tokens(self) -> Records:
+        """TOKENS of the `completions`, one each; none where requests have no tokens."""
+        return np.concatenate([part.log.tokens[: part.log.used.item()] for part in self.parts])
 
     def ended(self) -> list[Completion]:
         """The completions of the first part: if they are few, quicker than as an array."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import Records
 
 
@@ -22,6 +23,7 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
     found = {
         "requests": int(env["routed"]),
         **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
+        **({"aborted": int(env["aborted"])} if SERVICES[config.service].reads_lengths else {}),
         "in_flight": int(env["waiting"] + env["running"]),
         "utility": float(env["utility"]),
         "peak_utility": float(env["peak_utility"]),

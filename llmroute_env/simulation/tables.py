@@ -40,7 +40,13 @@ def terms(config: EnvConfig) -> NDArray[np.void]:
     kinds = config.resolved_classes
     due = [users.deadline_of(task, config.deadline) for users in kinds for task in config.tasks]
     rows = [
-        (to_ticks_s(d.deadline_s), to_ticks_s(d.grace_s), DEADLINE_KINDS.index(d.kind)) for d in due
+        (
+            to_ticks_s(d.deadline_s),
+            to_ticks_s(d.grace_s),
+            DEADLINE_KINDS.index(d.kind),
+            *map(to_ticks_s, (d.ttft_s, d.tpot_s, d.patience_s)),
+        )
+        for d in due
     ]
     return np.array(rows, TERMS).reshape(len(kinds), len(config.tasks))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import Tape
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import ConfigError, require
 from traces.errors import TraceError
-from traces.lengths import as_measured
+from traces.lengths import LENGTHS, as_measured, at_least_1
 from traces.trace import Trace
 from traces.workloads import build, take_split, with_tasks
 
@@ -36,14 +38,38 @@ def workload_trace(config: EnvConfig) -> tuple[Trace, float]:
         seed, tasks = config.workload_seed, config.tasks
         recipe = config.workload, rate_per_s, config.resolved_mix, tasks, config.split, seed
         try:
-            # Traces of a user's own stay as they are: fingerprints cover lengths, even unread ones.
-            trace = as_measured(build(*recipe))
+            trace = build(*recipe)
         except TraceError as error:
             # Whoever makes an env need not know which room finds a setting impossible.
             raise ConfigError(str(error)) from error
+        if not SERVICES[config.service].reads_lengths:
+            # Traces of a user's own stay as they are: fingerprints cover lengths, even unread ones.
+            trace = as_measured(trace)
     if len(trace) == 0:
         raise ConfigError(f"split: {config.split!r} of the workload has no request")
-    return trace, tape_load
+    return with_lengths(trace, config), tape_load
+
+
+def with_lengths(trace: Trace, config: EnvConfig) -> Trace:
+    """The trace, each request as long as `lengths` says for its task, or else as it is.
+
+    They are drawn from a stream of their own, task after task.
+    """
+    if not config.lengths:
+        return trace
+    seed = config.workload_seed, zlib.crc32(b"lengths"), zlib.crc32(config.split.encode())
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([trace.prompt_tokens, trace.output_tokens])
+    for number, task in enumerate(trace.tasks):
+        if task in config.lengths:
+            rows = np.flatnonzero(trace.task == number)
+            drawn[:, rows] = config.lengths[task].sample(len(rows), rng)
+    return dataclasses.replace(
+        trace,
+        prompt_tokens=drawn[0],
+        output_tokens=drawn[1],
+        provenance=trace.provenance.then(f"lengths by {dict(config.lengths)!r}"),
+    )
 
 
 def make_tape(trace: Trace, config: EnvConfig) -> Tape:
@@ -52,7 +78,10 @@ def make_tape(trace: Trace, config: EnvConfig) -> Tape:
         require(task in config.tasks, "workload task", task, ", ".join(config.tasks))
     rows = np.array([config.tasks.index(task) for task in trace.tasks], np.int16)
     classes = draw_classes(config, len(trace))
-    return Tape(unlocked(np.ascontiguousarray(trace.arrival_s)), rows[trace.task], classes)
+    read = slice(None) if SERVICES[config.service].reads_lengths else slice(0)
+    lengths = [at_least_1(getattr(trace, name)[read]) for name in LENGTHS]
+    times = unlocked(np.ascontiguousarray(trace.arrival_s))
+    return Tape(times, rows[trace.task], classes, *lengths)
 
 
 def unlocked(array: NDArray[np.float64]) -> NDArray[np.float64]:

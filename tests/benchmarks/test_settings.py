@@ -34,7 +34,9 @@ def test_every_scenario_has_a_setting_of_every_heuristic(name: str) -> None:
         assert (found["episodes_each"], found["window_s"]) == (EPISODES, WINDOW_S)
         best = max(found["scores"], key=lambda pair: pair[1])
         assert [found["setting"], found["validation_score"]] == best
-        assert [value for value, _ in found["scores"]] == list(TUNABLE[control].grid)
+        assert [value for value, _ in found["scores"]] == list(
+            TUNABLE[control].values(SCENARIOS[name].config)
+        )
 
 
 @pytest.mark.parametrize("control", ["largest-feasible", "priced-pair"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.reward import credit
+from llmroute_env.dynamics.service import batches, published
 from llmroute_env.dynamics.service.border import expect_event
 from llmroute_env.dynamics.service.completions import log_served
 from llmroute_env.dynamics.service.counts import change_running
@@ -101,7 +102,8 @@ def answer(world: World, e: int, gpu: int) -> None:
     for k in range(held):
         request = s.service.held[e, gpu * MOST + k]
         if request.done_at <= s.service.clock[e, gpu] + 1e-12:
-            outcome, utility = credit(world, e, request, request.model, at_s)
+            late_s = at_s - request.arrival_s - request.deadline_s
+            outcome, utility = credit(world, e, request, request.model, late_s)
             s.gpus[e, gpu].start_s = request.arrival_s
             log_served(world, e, gpu, request.model, request, outcome, utility)
             change_running(world, e, gpu, request.model, -1)
@@ -125,6 +127,13 @@ def copy_requests(world: World, source: int, target: int) -> None:
 class ProcessorSharing(Sharing):
     empty, admit = staticmethod(empty), staticmethod(admit)
     handle_event, copy_requests = staticmethod(answer), staticmethod(copy_requests)
+    added_work_s = staticmethod(published.added_work_s)
+    tightest = staticmethod(published.tightest)
+    outlook = staticmethod(published.outlook)
+    check = staticmethod(batches.check)
+    batch_limit = staticmethod(batches.batch_limit)
+    sustained_per_s = staticmethod(batches.sustained_per_s)
+    reads_lengths = False
 
     @classmethod
     def tables(cls, config: Any) -> ProcessorSharing:

@@ -18,7 +18,7 @@ from traces.workloads import RegimeSwitching, TraceReplay
 CASES = {
     "scenario": (lambda: configure("nix"), "'nix' is unknown; accepted: stable"),
     "field": (lambda: configure("stable", colour=1), "colour: is not a setting; accepted: profile"),
-    "profile": (lambda: EnvConfig(profile="h100"), "'h100' is unknown; accepted: opt-a100"),
+    "profile": (lambda: EnvConfig(profile="h100"), "'h100' is unknown; accepted: llama3, opt-a100"),
     "model": (lambda: EnvConfig(pools=(Pool(1, ("opt-9b",)),)), "'opt-9b' is unknown"),
     "gpu": (lambda: EnvConfig(pools=(Pool(1, gpu="t4"),)), "'t4' is unknown; accepted: a100-80gb"),
     "gpu of another": (

@@ -183,7 +183,7 @@ REFUSED = {
     "no key": ("=1", "--set: got '=1'; accepted: KEY=VALUE"),
     "cv": ("cv=2", "cv: got 2; accepted: with a trace of counts"),
     "trace": ("trace=nix.csv", "trace: got 'nix.csv', which is not there; accepted: an existing"),
-    "profile": ("profile=nix", "profile: 'nix' is unknown; accepted: opt-a100"),
+    "profile": ("profile=nix", "profile: 'nix' is unknown; accepted: llama3, opt-a100"),
     "arrays": ("workload={type='Trace'}", "workload.type: got 'Trace'; "),
 }
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
 from benchmarks.commands.listing import LISTS
 from benchmarks.speed.day import Day
+from llmroute_env import Pool, profiles
 from llmroute_env.scenarios import configure
+from traces.lengths import FixedLengths
 
 KEYS = {
     "agent",
@@ -101,10 +104,20 @@ def test_names_of_lists_are_accepted_where_they_are_wanted():
     for name in LISTS["scenarios"]():
         assert configurations(name, {})
     for name in LISTS["profiles"]():
-        assert configure("stable", profile=name)
+        assert configure("stable", profile=name, **engines_of(name))
     for name in LISTS["agents"]():
         scenario = {"pretrained:paper": "paper"}.get(name, "unpredictable-1")
         assert load(name, configure(scenario)).name
+
+
+def engines_of(profile: str) -> dict[str, Any]:
+    """What an environment of a profile for continuous batching says beside it."""
+    known = profiles.load(profile)
+    if not known.models[0].step_times:
+        return {}
+    pools, lengths = (Pool(1, known.model_names[:1]),), FixedLengths(100, 20)
+    lengths_of = dict.fromkeys(known.tasks, lengths)
+    return {"service": "continuous", "pools": pools, "lengths": lengths_of}
 
 
 def test_the_package_says_where_to_go():
@@ -175,7 +188,10 @@ REFUSALS = {
     "agent": (["evaluate", "nix"], "agent: got 'nix'; accepted: a run directory, or one of random"),
     "scenario": (["evaluate", "random", "--scenario", "nix"], "'nix' is unknown; accepted: stable"),
     "load": (["evaluate", "random", "--load", "-1"], "load: got -1.0; accepted: a number > 0"),
-    "profile": (["evaluate", "random", "--profile", "nix"], "'nix' is unknown; accepted: opt-a100"),
+    "profile": (
+        ["evaluate", "random", "--profile", "nix"],
+        "'nix' is unknown; accepted: llama3, opt-a100",
+    ),
     "episodes": (["evaluate", "random", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
     "split": (["evaluate", "random", "--split", "dev"], "split: got 'dev'; accepted: train"),
     "directory": (["evaluate", "tests"], "tests: is not a run directory"),

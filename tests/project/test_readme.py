@@ -4,6 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from benchmarks.cli import COMMANDS, Group
@@ -78,9 +79,10 @@ def test_quickstart_is_short():
     assert len(PROGRAMS[0].splitlines()) <= 22
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=["quickstart", "own-workload"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=["quickstart", "own-workload", "continuous"])
 def test_programs_run_as_printed(program: str):
-    exec(compile(program, "README.md", "exec"), {})
+    # Whoever reads on has imported what the first one does.
+    exec(compile(program, "README.md", "exec"), {"gymnasium": gymnasium})
 
 
 def test_every_command_is_one():

@@ -11,6 +11,7 @@ import pytest
 
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import SCENARIOS
+from tests.scenario_windows import window_s
 
 
 @dataclass
@@ -49,7 +50,7 @@ def in_system(counters: np.void) -> int:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_littles_law(scenario: str):
-    account = episode(scenario, seed=7, window_s=10.0)
+    account = episode(scenario, seed=7, window_s=window_s(scenario, 10.0))
     mean_number = account.in_system_s / account.duration_s
     rate_per_s = account.requests / account.duration_s
     mean_time_s = account.sojourn_s / account.requests

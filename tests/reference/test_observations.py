@@ -20,6 +20,9 @@ from .service_case import Case
 from .simulator_adapter import Episode, fates_of, fields_of, number_of
 from .test_differential import difference, on_random_cases
 
+FEATURES = FEATURE_NAMES[: FEATURE_NAMES.index("prompt")]
+"""Those that say something of static batching: after them come those of requests with tokens."""
+
 assert EnvConfig().rate_windows_s == RATE_WINDOWS_S
 
 
@@ -36,7 +39,7 @@ def environment(case: Case, due: list[float], rng: Random) -> LLMRouteEnv:
     """The case as an environment that draws windows of it, at loads of its own."""
     fields = fields_of(case)
     fields |= {
-        "observation": FEATURE_NAMES,
+        "observation": FEATURES,
         "classes": tuple(
             RequestClass(users.name, users.weight, replace_deadline(users.deadline, deadline_s))
             for users, deadline_s in zip(fields["classes"], due, strict=False)
@@ -105,7 +108,7 @@ def play_one(
     assert over
     assert difference(fates, fates_of(played, count)) == 0.0
     columns = env.config.layout
-    for name, (a, b) in {n: (columns.first(n), columns.columns(n)) for n in FEATURE_NAMES}.items():
+    for name, (a, b) in {n: (columns.first(n), columns.columns(n)) for n in FEATURES}.items():
         found, expected = np.array(rows)[:, a : a + b], watched.rows()[:, a : a + b]
         np.testing.assert_array_equal(found, expected, name)
         seen[name] += len(np.unique(expected))
@@ -122,7 +125,7 @@ def run(examples: int, same_every_time: bool) -> Counter[str]:
 
 def test_the_document_suffices():
     seen = run(40, same_every_time=True)
-    assert min(seen[name] for name in FEATURE_NAMES) > 60, seen
+    assert min(seen[name] for name in FEATURES) > 60, seen
     assert seen["silent"] > 0
 
 

@@ -25,6 +25,7 @@ from llmroute_env.recording.run_card import (
 )
 from llmroute_env.recording.serialization import pack
 from llmroute_env.scenarios import configure
+from tests.scenario_windows import window_s
 
 SHORT = {"window_s": 5.0}
 
@@ -34,14 +35,15 @@ def actions_of(seed: int, steps: int, models: int = 3) -> np.ndarray:
 
 
 def card_of(scenario: str = "overload", steps: int = 300) -> dict:
-    config = configure(scenario, **SHORT)
+    config = configure(scenario, window_s=window_s(scenario, 5.0))
     recording = play(config, 5, follow(actions_of(0, steps)), steps)
     return run_card.card_of(recording, config, 5, scenario=scenario)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_recording_is_what_the_env_reports(scenario: str):
-    env, actions = LLMRouteEnv(scenario, **SHORT), actions_of(1, 200)
+    env = LLMRouteEnv(scenario, window_s=window_s(scenario, 5.0))
+    actions = actions_of(1, 200)
     seen = [env.reset(seed=5)[0]]
     rewards, completions = [], []
     for action in actions:
@@ -60,7 +62,8 @@ def test_a_recording_is_what_the_env_reports(scenario: str):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_env_of_many_reproduces_a_recording(scenario: str):
     recording = recording_of(card_of(scenario))
-    env = LLMRouteVectorEnv(3, scenario, autoreset_mode="Disabled", **SHORT)
+    short = {"window_s": window_s(scenario, 5.0)}
+    env = LLMRouteVectorEnv(3, scenario, autoreset_mode="Disabled", **short)
     observations, _ = env.reset(seed=[1, 5, 9])
     for step, action in enumerate(recording.actions):
         assert observations[1].tobytes() == recording.observations[step].tobytes()

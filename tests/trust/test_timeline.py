@@ -15,6 +15,7 @@ from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play
 from llmroute_env.recording.timeline import timeline, write_timeline
 from llmroute_env.scenarios import configure
+from tests.scenario_windows import IN_BATCHES, window_s
 
 KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},
@@ -29,9 +30,11 @@ def in_turn(models: int):
 
 
 def episode(scenario: str, **fields: object) -> tuple[Recording, list[dict]]:
-    config = configure(scenario, window_s=2.0, **fields)
+    config = configure(scenario, window_s=window_s(scenario, 2.0), **fields)
     recording = play(config, 1, in_turn(config.actions))
-    return recording, timeline(recording.completions, config)["traceEvents"]
+    return recording, timeline(recording.completions, config, "one", recording.tokens)[
+        "traceEvents"
+    ]
 
 
 def of_phase(events: list[dict], phase: str) -> list[dict]:
@@ -55,7 +58,7 @@ def test_events_follow_the_format(scenario: str, tmp_path: Path):
         assert times == sorted(set(times))
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", IN_BATCHES)
 def test_every_request_is_in_it_once(scenario: str):
     recording, events = episode(scenario)
     served = recording.completions[recording.completions["batch"] > 0]
@@ -72,7 +75,7 @@ def test_every_request_is_in_it_once(scenario: str):
     assert sum(rates) / 10 == pytest.approx(len(recording.completions))
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", IN_BATCHES)
 def test_slices_of_a_gpu_do_not_overlap(scenario: str):
     _, events = episode(scenario, deadline_aware_batching=True)
     tracks = defaultdict(list)

@@ -134,7 +134,7 @@ class SB3Learner:
         model = self.model
         tensors = prefixed("policy", model.policy.state_dict())
         tensors |= moments_of(model.policy.optimizer)
-        arrays: dict[str, NDArray[Any]] = prefixed("env", self.env.snapshot()._asdict())
+        arrays: dict[str, NDArray[Any]] = prefixed("env", self.env.snapshot().named)
         numbers: dict[str, Any] = {name: getattr(model, name) for name in counters(model)}
         numbers["actions"] = model.action_space.np_random.bit_generator.state
         if isinstance(model, OffPolicyAlgorithm):
@@ -151,7 +151,7 @@ class SB3Learner:
         model = self.model
         model.policy.load_state_dict(chosen(tensors, "policy"))
         restore_moments(model.policy.optimizer, tensors)
-        model._last_obs = self.env.restore(State(**chosen(arrays, "env")))
+        model._last_obs = self.env.restore(State.of_named(chosen(arrays, "env")))
         for name in counters(model):
             setattr(model, name, numbers[name])
         self.decisions = model.num_timesteps

@@ -1,1 +1,1 @@
-"""Service models: what happens to requests on a GPU, behind a border of four questions."""
+"""Service models: what happens to requests on a GPU, behind a border of a few questions."""

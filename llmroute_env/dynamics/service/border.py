@@ -27,9 +27,28 @@ Question = TypeVar("Question", bound=Callable[..., Any])
 class ServiceModel(Protocol):
     """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
 
-    Its static methods `empty`, `admit`, `handle_event` and `copy_requests`, made by `compiled`,
-    answer the questions of these names.
+    Its static methods `empty`, `admit`, `handle_event`, `copy_requests`,
+    `added_work_s`, `tightest` and `outlook`, made by `compiled`, answer the questions of these
+    names; of the last three there are answers from what is published (published.py).
     """
+
+    reads_lengths: bool
+    """Whether requests have prompts and answers of so many tokens."""
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raise a ConfigError unless every pool can host its models."""
+        ...
+
+    @staticmethod
+    def batch_limit(config: Any, model: Any, pool: Any) -> int:
+        """The most requests of a model that run at once on a GPU of a pool that hosts it."""
+        ...
+
+    @staticmethod
+    def sustained_per_s(config: Any, model: Any) -> float:
+        """Requests per second that a model alone serves in time, on all that host it."""
+        ...
 
     @classmethod
     def tables(cls, config: Any) -> Any:
@@ -91,6 +110,36 @@ def handle_event(world: World, e: int, gpu: int) -> None:
 def copy_requests(world: World, source: int, target: int) -> None:
     """Copy what `state.service` holds of one env to another; the shared records are already."""
     world.cluster.service.copy_requests(world, source, target)
+
+
+@question
+def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
+    """Seconds of work that the pending request would add to `gpu`, which hosts `model`."""
+    added_s: float = world.cluster.service.added_work_s(world, e, gpu, model)
+    return added_s
+
+
+@question
+def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
+    """Of the pending request's deadlines there the one that it is likeliest to miss.
+
+    Returns:
+        What is predicted and what is allowed, seconds; the latter inf if nothing is due.
+    """
+    found: tuple[float, float] = world.cluster.service.tightest(world, e, gpu, model)
+    return found
+
+
+@question
+def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
+    """What the pending request would meet on `gpu`, which hosts `model`.
+
+    Returns:
+        Predicted seconds to its first token, and for each after it; share of the KV cache that is
+        in use; tokens of prompts that are still to be computed.
+    """
+    found: tuple[float, float, float, float] = world.cluster.service.outlook(world, e, gpu, model)
+    return found
 
 
 @compiled

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.state import REJECTED, SHED
+from llmroute_env.dynamics.state import ABORTED, REJECTED, SHED
 from llmroute_env.dynamics.world import World
 
 
@@ -23,7 +23,17 @@ def begin_record(world: World, e: int, outcome: int, gpu: int, model: int) -> in
     record.env, record.outcome, record.gpu, record.model = e, outcome, gpu, model
     record.batch, record.utility = 0, 0.0
     log.used[0] = k + 1
+    if len(log.tokens) > 0:
+        clear_tokens(world, k)
     return int(k)
+
+
+@compiled
+def clear_tokens(world: World, k: int) -> None:
+    """No tokens were answered."""
+    tokens = world.log.tokens[k]
+    tokens.first_token_s, tokens.preemptions = 0.0, 0
+    tokens.prompt_tokens, tokens.output_tokens = 0, 0
 
 
 @compiled
@@ -34,6 +44,10 @@ def log_rejected(world: World, e: int, gpu: int, model: int) -> None:
         env, record = world.state.envs[e], world.log.records[k]
         record.task, record.user_class, record.decision = env.task, env.user_class, env.decision
         record.arrival_s, record.start_s, record.finish_s = env.now_s, env.now_s, env.now_s
+        if len(world.log.tokens) > 0:
+            tokens = world.log.tokens[k]
+            tokens.first_token_s = env.now_s
+            tokens.prompt_tokens = world.tape.prompt_tokens[env.first + env.decision]
 
 
 @compiled
@@ -59,3 +73,45 @@ def log_served(
         record.task, record.user_class = request.task, request.user_class
         record.decision, record.arrival_s = request.decision, request.arrival_s
         record.start_s, record.finish_s = batch.start_s, batch.finish_s
+
+
+@compiled
+def log_answered(
+    world: World,
+    e: int,
+    gpu: int,
+    model: int,
+    request: Any,
+    outcome: int,
+    utility: float,
+    finish_s: float,
+) -> None:
+    """The `request` has its last token, beside all that still run."""
+    k = begin_record(world, e, outcome, gpu, model)
+    if k >= 0:
+        world.log.records[k].utility = utility
+        world.log.records[k].batch = world.state.gpus[e, gpu].running
+        fill_tokens(world, k, request, request.output, finish_s)
+
+
+@compiled
+def log_aborted(world: World, e: int, gpu: int, model: int, request: Any, at_s: float) -> None:
+    """The user of `request` has gone."""
+    k = begin_record(world, e, ABORTED, gpu, model)
+    if k >= 0:
+        fill_tokens(world, k, request, request.answered, at_s)
+
+
+@compiled
+def fill_tokens(world: World, k: int, request: Any, answered: int, finish_s: float) -> None:
+    """Write when a request that has tokens came, began and ended, and how long it was."""
+    record = world.log.records[k]
+    record.task, record.user_class = request.task, request.user_class
+    record.decision, record.arrival_s = request.decision, request.arrival_s
+    record.start_s = request.start_s if request.start_s >= 0.0 else finish_s
+    record.finish_s = finish_s
+    if len(world.log.tokens) > 0:
+        tokens = world.log.tokens[k]
+        tokens.first_token_s = request.first_token_s if answered > 0 else finish_s
+        tokens.prompt_tokens, tokens.output_tokens = request.prompt, answered
+        tokens.preemptions = request.preemptions

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.dynamics.service import static_batching
+from llmroute_env.dynamics.service import batches, published, static_batching
 from llmroute_env.dynamics.service.border import ServiceModel
+from llmroute_env.dynamics.service.continuous.model import ContinuousBatching
 from llmroute_env.dynamics.service.queues import (
     REQUEST,
     Rings,
@@ -17,7 +18,7 @@ from llmroute_env.dynamics.service.queues import (
     waiting_slots,
 )
 from llmroute_env.dynamics.state import Records, State
-from llmroute_env.specs import TICK_S, to_ticks_s
+from llmroute_env.specs import TICK_S, ModelSpec, Pool, to_ticks_s
 
 
 class BatchTimes(NamedTuple):
@@ -33,6 +34,25 @@ class StaticBatching(BatchTimes):
     admit = staticmethod(static_batching.admit)
     handle_event = staticmethod(static_batching.finish)
     copy_requests = staticmethod(static_batching.copy_requests)
+    added_work_s = staticmethod(published.added_work_s)
+    tightest = staticmethod(published.tightest)
+    outlook = staticmethod(published.outlook)
+    reads_lengths = False
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raise a ConfigError unless every pool has latencies and memory for what it hosts."""
+        batches.check(config)
+
+    @staticmethod
+    def batch_limit(config: Any, model: ModelSpec, pool: Pool) -> int:
+        """The most requests that a batch of `model` may hold in `pool`."""
+        return batches.batch_limit(config, model, pool)
+
+    @staticmethod
+    def sustained_per_s(config: Any, model: ModelSpec) -> float:
+        """Requests per second that `model` alone serves in time, on all that host it."""
+        return batches.sustained_per_s(config, model)
 
     @classmethod
     def tables(cls, config: Any) -> StaticBatching:
@@ -75,5 +95,8 @@ def largest_limit(config: Any) -> int:
     return int(max(limits))
 
 
-SERVICES: dict[str, type[ServiceModel]] = {"static": StaticBatching}
+SERVICES: dict[str, type[ServiceModel]] = {
+    "static": StaticBatching,
+    "continuous": ContinuousBatching,
+}
 """What EnvConfig.service accepts; a service model of your own can be added."""

@@ -93,7 +93,8 @@ def earn(world: World, e: int, gpu: int) -> None:
     for _ in range(size):
         request = s.service.requests[e, slot_at(place, number, queues)]
         place = place + 1 if place + 1 < room else 0
-        outcome, utility = worth(cluster, request, model, finish_s)
+        late_s = finish_s - request.arrival_s - request.deadline_s
+        outcome, utility = worth(cluster, request, model, late_s)
         if outcome == LATE:
             late, late_utility = late + 1, late_utility + utility
         else:

@@ -1,0 +1,111 @@
+"""How long a step takes, from the tables; all in fine ticks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.service.continuous.arrays import FINE_PER_S, EngineTables
+
+
+@compiled
+def cell_of(knots: NDArray[np.int64], used: int, at: int) -> int:
+    """The last of the used knots but one, that is not above `at`, or the first."""
+    low, high = 0, max(used - 2, 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if knots[middle] <= at:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@compiled
+def between(x0: int, x1: int, y0: float, y1: float, at: int) -> float:
+    """The value at `at` of the line through two points."""
+    return y0 + (y1 - y0) * float(at - x0) / float(x1 - x0)
+
+
+@compiled
+def prefill(tables: EngineTables, pool: int, chunk: int, computed: int) -> int:
+    """Attention of `chunk` tokens of a prompt of which `computed` are there."""
+    engine = tables.engines[pool]
+    rows, columns = tables.prefill_rows[pool], tables.prefill_columns[pool]
+    table = tables.prefill_s[pool]
+    # Below the first knot its value, above the last the line on.
+    c, x = max(chunk, rows[0]), max(computed, columns[0])
+    i, j = cell_of(rows, engine.prefill_rows, c), cell_of(columns, engine.prefill_columns, x)
+    value_s = at_row(tables, pool, c, i, j)
+    if engine.prefill_columns > 1:
+        right_s = at_row(tables, pool, c, i, j + 1)
+        value_s = between(columns[j], columns[j + 1], value_s, right_s, x)
+    elif engine.prefill_rows == 1:
+        value_s = table[0, 0]
+    return ticks(value_s * engine.prefill_factor)
+
+
+@compiled
+def at_row(tables: EngineTables, pool: int, chunk: int, i: int, j: int) -> float:
+    """The value of column `j` at `chunk`, which lies beside row `i`."""
+    rows, table = tables.prefill_rows[pool], tables.prefill_s[pool]
+    if tables.engines[pool].prefill_rows == 1:
+        return float(table[0, j])
+    return between(rows[i], rows[i + 1], table[i, j], table[i + 1, j], chunk)
+
+
+@compiled
+def ticks(seconds: float) -> int:
+    """Fine ticks of a time that is no less than 0."""
+    return int(np.rint(max(seconds, 0.0) * FINE_PER_S))
+
+
+@compiled
+def linear(tables: EngineTables, pool: int, decoding: int, tokens: int) -> int:
+    """What does not depend on contexts, of a step of so many `tokens`, `decoding` included."""
+    own = tables.linear[pool, max(decoding, 1)]
+    if tokens == decoding:
+        return int(own)
+    # Tables that were measured fall in places: more tokens never make a step shorter here.
+    added = np.rint(tables.engines[pool].prefill_factor * float(tables.linear[pool, tokens] - own))
+    return int(own + max(int(added), 0))
+
+
+@compiled
+def piece_of(tables: EngineTables, pool: int, decoding: int, context: int) -> int:
+    """Which line of the attention holds for a context; -1 below the first."""
+    knots = tables.decode_knots[pool]
+    if context < decoding * knots[0]:
+        return -1
+    return cell_of(knots, tables.engines[pool].decode_knots, context // decoding)
+
+
+@compiled
+def decode(tables: EngineTables, pool: int, decoding: int, context: int, piece: int) -> int:
+    """Attention of `decoding` requests with `context` tokens in all, on its line or at 0."""
+    if decoding == 0:
+        return 0
+    if piece < 0:
+        return int(tables.decode[pool, decoding, 0])
+    above = context - decoding * tables.decode_knots[pool, piece]
+    slope = tables.decode_slope[pool, decoding, piece]
+    return int(max(tables.decode[pool, decoding, piece] + slope * above, 0))
+
+
+@compiled
+def growth_of(tables: EngineTables, pool: int, decoding: int, piece: int, attention: int) -> int:
+    """What the attention of each step is longer than that of the one before, on one line."""
+    if piece < 0:
+        return 0
+    growth = int(tables.decode_slope[pool, decoding, piece] * decoding)
+    # A line that falls has come to 0, and stays there.
+    return 0 if growth < 0 and attention == 0 else growth
+
+
+@compiled
+def steps_that_grow(growth: int, attention: int, length: int) -> int:
+    """Steps until one would have attention, or all of it, shorter than can be; at least one."""
+    if growth < 0:
+        return 1 + min(attention, length - 1) // -growth
+    return 1 if length < 1 and growth > 0 else 1 << 60

@@ -1,0 +1,108 @@
+"""From a configuration to the tables of continuous batching.
+
+Seconds become fine ticks once, here; docs/continuous-batching.md says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmroute_env.dynamics.service.continuous.arrays import ENGINE, FINE_PER_S, NEVER
+from llmroute_env.engine_specs import Line, StepTimes
+from llmroute_env.specs import Pool
+
+
+def fine(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fine ticks of times that are no less than 0."""
+    ticks: NDArray[np.int64] = np.rint(np.maximum(seconds, 0.0) * FINE_PER_S).astype(np.int64)
+    return ticks
+
+
+def on_line(
+    knots: Sequence[int], values: NDArray[np.float64], at: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Values at `at`, (N,), between those at the knots, (K, ...): shape (N, ...).
+
+    Below the first knot they are its own, above the last they lie on the line through two.
+    """
+    if len(knots) == 1:
+        return np.repeat(values[:1], len(at), axis=0)
+    x = np.asarray(knots)
+    at = np.maximum(at, x[0])
+    i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    spread = (-1,) + (1,) * (values.ndim - 1)
+    rest = (at - x[i]).astype(np.float64).reshape(spread)
+    width = (x[i + 1] - x[i]).astype(np.float64).reshape(spread)
+    found: NDArray[np.float64] = values[i] + (values[i + 1] - values[i]) * rest / width
+    return found
+
+
+def line_ticks(line: Line, most: int) -> NDArray[np.int64]:
+    """Fine ticks at 0, 1, ..., most; nothing takes nothing."""
+    ticks = fine(on_line(line.at, np.array(line.seconds), np.arange(most + 1)))
+    ticks[0] = 0
+    return ticks
+
+
+def decode_ticks(times: StepTimes, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Attention of 0, 1, ..., most requests at the knots of mean context, and its slopes there."""
+    grid = times.decode
+    requests = np.arange(most + 1)
+    ticks = fine(on_line(grid.rows, np.array(grid.seconds), requests))
+    slopes = np.zeros_like(ticks)
+    widths = np.diff(grid.columns)
+    rises = np.diff(ticks, axis=1)[1:]
+    slopes[1:, :-1] = np.rint(rises / (requests[1:, None] * widths)).astype(np.int64)
+    ticks[0] = 0
+    return ticks, slopes
+
+
+def stack(tables: list[NDArray[Any]]) -> NDArray[Any]:
+    """Tables of different sizes as one, with zeros after the shorter ones."""
+    shape = np.max([table.shape for table in tables], axis=0)
+    stacked = np.zeros((len(tables), *shape), tables[0].dtype)
+    for row, table in zip(stacked, tables, strict=True):
+        row[tuple(map(slice, table.shape))] = table
+    return stacked
+
+
+def step_times_of(config: Any, pool: Pool) -> StepTimes:
+    """How long steps take in a pool, which hosts one model."""
+    model = config.resolved_profile.model(pool.models[0])
+    found: StepTimes = model.step_times[config.gpu_of(pool).name]
+    return found
+
+
+def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, NDArray[Any]]:
+    """The arrays of EngineTables by name; `sizes` are those of ENGINE that are limits, per pool."""
+    times = [step_times_of(config, pool) for pool in config.pools]
+    engines = np.zeros(len(times), ENGINE)
+    for row, own, step in zip(engines, sizes, times, strict=True):
+        for name, value in own.items():
+            row[name] = value
+        row["most_leap"] = NEVER
+        row["host"] = fine(np.array(step.host_s))
+        row["prefill_factor"] = step.prefill_factor
+        row["decode_knots"] = len(step.decode.columns)
+        row["prefill_rows"] = len(step.prefill.rows)
+        row["prefill_columns"] = len(step.prefill.columns)
+    most = [int(own["most_running"]) for own in sizes]
+    tokens = [int(own["most_tokens"]) for own in sizes]
+    decode, slopes = zip(*map(decode_ticks, times, most), strict=True)
+    integers = np.int64
+    return {
+        "engines": engines,
+        "linear": stack([line_ticks(t.linear, n) for t, n in zip(times, tokens, strict=True)]),
+        "head": stack([line_ticks(t.head, n) for t, n in zip(times, most, strict=True)]),
+        "decode_knots": stack([np.array(t.decode.columns, integers) for t in times]),
+        "decode": stack(list(decode)),
+        "decode_slope": stack(list(slopes)),
+        "prefill_rows": stack([np.array(t.prefill.rows, integers) for t in times]),
+        "prefill_columns": stack([np.array(t.prefill.columns, integers) for t in times]),
+        "prefill_s": stack([np.array(t.prefill.seconds) for t in times]),
+        "mean_output_tokens": np.ascontiguousarray(config.mean_tokens[:, 1]),
+    }

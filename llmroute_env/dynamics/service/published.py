@@ -1,0 +1,26 @@
+"""Answers to the border's questions from what every service model publishes."""
+
+from __future__ import annotations
+
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.world import World
+
+
+@compiled
+def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
+    """What one more request is said to add to the queue."""
+    return float(world.state.queues[e, gpu, model].added_s)
+
+
+@compiled
+def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
+    """All work that is there and then the request's own, until its deadline."""
+    env = world.state.envs[e]
+    backlog_s = max(world.state.gpus[e, gpu].drain_s - env.now_s, 0.0)
+    return backlog_s + added_work_s(world, e, gpu, model), env.deadline_s
+
+
+@compiled
+def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
+    """All tokens of an answer come at its end; prompts and caches are not known here."""
+    return tightest(world, e, gpu, model)[0], 0.0, 0.0, 0.0

@@ -1,0 +1,20 @@
+"""Windows that hold about as many requests in every scenario."""
+
+from llmroute_env.dynamics.service.models import SERVICES
+from llmroute_env.scenarios import SCENARIOS
+
+WITH_TOKENS = tuple(n for n, s in SCENARIOS.items() if SERVICES[s.config.service].reads_lengths)
+"""Scenarios whose requests have tokens: they take seconds instead of tenths, and come as slowly."""
+
+IN_BATCHES = tuple(name for name in SCENARIOS if name not in WITH_TOKENS)
+
+LOAD_1_PER_S = 227.0
+"""Of the default cluster of static batching."""
+
+
+def window_s(scenario: str, usual_s: float) -> float:
+    """As many requests at load 1 as `usual_s` has in static batching."""
+    if scenario in IN_BATCHES:
+        return usual_s
+    config = SCENARIOS[scenario].config
+    return min(usual_s * LOAD_1_PER_S / config.load_1_per_s, 600.0)
