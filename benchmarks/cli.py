@@ -30,6 +30,7 @@ SPEED = {
     "scaling": speed.Scaling,
     "day": speed.Day,
     "decisions": speed.Decisions,
+    "engines": speed.Engines,
     "training": speed.Training,
 }
 

@@ -84,6 +84,31 @@ class Day:
 
 
 @dataclass(frozen=True)
+class Engines:
+    """Measure how fast continuous batching is, and what its cost depends on."""
+
+    environment: Environment = UNCHANGED
+    """On what, but for the costs by instances, running requests and the hour of conversations."""
+    json: Said[bool] = False
+    """Print one JSON object as the last line."""
+    rounds: int = 5
+    """Alternations of the two sides."""
+    seconds: float = 0.3
+    """Least length of one measurement."""
+
+    def run(self) -> None:
+        """Measure, and print a table or JSON."""
+        from benchmarks.speed.engines import measure_engines
+        from benchmarks.speed.rates import Effort
+        from benchmarks.speed.tables import show_engines
+
+        problem = self.environment.problem("chat-and-code")
+        effort = Effort(self.rounds, self.seconds)
+        figures = measure_engines(effort, problem.scenario, **problem.fields)
+        put_out(figures, self.json, show_engines)
+
+
+@dataclass(frozen=True)
 class Decisions:
     """Time single decisions of a trained router, by every way in which it can be asked."""
 

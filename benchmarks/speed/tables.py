@@ -30,6 +30,19 @@ def show_rates(figures: Mapping[str, Any]) -> None:
     print(f"import              {figures['import_s']:.2f} s after gymnasium and numba")
 
 
+def show_engines(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.engines measured."""
+    fast, slow = figures["heuristic_requests_per_s"], figures["stepping_requests_per_s"]
+    print(f"compiled heuristic  {fast:,.0f} requests/s; taking every step by itself {slow:,.0f}")
+    print(f"leaping             {figures['leaping_over_stepping']:.1f} times as fast")
+    for envs, rate in figures["env_steps_per_s"].items():
+        print(f"envs {envs:14} {rate:,.0f} steps/s")
+    for axis in ("instances", "running", "load"):
+        costs = figures[f"ns_by_{axis}"].items()
+        print(f"by {axis:16} " + ", ".join(f"{n}: {cost:,.0f} ns" for n, cost in costs))
+    print(f"19,366 conversations {figures['hour_of_conversations_ms']:.1f} ms")
+
+
 def show_decisions(figures: Mapping[str, Any]) -> None:
     """Print what benchmarks.speed.decisions measured."""
     title = f"{figures['agent']}: {figures['decisions']:,} decisions on one core"
