@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import event
+from numba.core import event, types
+
+from llmroute_env.dynamics.linked import LinkedCompiler
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,6 +55,9 @@ OPTIONS: dict[str, Any] = {
     # Nothing compiled allocates, so counting references would be pure overhead.
     "_nrt": False,
 }
+
+LINKED: dict[str, Any] = {"pipeline_class": LinkedCompiler, "no_cpython_wrapper": True}
+"""Further ones of functions that only compiled code calls."""
 
 
 def entry_point(function: Function, *arguments: Any) -> Function:
@@ -108,18 +113,38 @@ def compiled(function: Function) -> Function:
 
     It is compiled twice: as Python calls it, and as other compiled functions do. The latter needs
     no code that takes Python's objects apart, which for the arrays of a simulation takes longer to
-    compile than most functions themselves; and most are never called from Python.
+    compile than most functions themselves, nor any machine code of its own (linked.py); and most
+    are never called from Python.
 
     With NUMBA_DISABLE_JIT=1 the function stays plain Python with the same results.
     """
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return plain(function)
     outer = _dispatcher(function)
-    inner = _dispatcher(_twin(function), no_cpython_wrapper=True)
+    inner = _dispatcher(_twin(function), **LINKED)
     # What numba asks a function that is called by a compiled one.
-    outer.get_call_template, outer.get_overload = inner.get_call_template, inner.get_overload
+    outer.get_call_template = _for_wide_integers(inner.get_call_template)
+    outer.get_overload = inner.get_overload
     compiled_function: Function = outer
     return compiled_function
+
+
+def _for_wide_integers(get_call_template: Callable[..., Any]) -> Callable[..., Any]:
+    """`get_call_template`, with which integers of any width, and constants, share a compilation.
+
+    Numba would compile a function once for a 1, once for a -1 and once for a variable.
+    """
+
+    def widened(numba_type: Any) -> Any:
+        of_variable: Any = types.unliteral(numba_type)  # type: ignore[no-untyped-call]
+        is_integer = isinstance(of_variable, types.Integer)
+        return types.int64 if is_integer and of_variable.signed else of_variable
+
+    def get_wide_template(arguments: Any, named: dict[str, Any]) -> Any:
+        wide = {name: widened(numba_type) for name, numba_type in named.items()}
+        return get_call_template(tuple(map(widened, arguments)), wide)
+
+    return get_wide_template
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -206,7 +231,7 @@ class _Announcement(event.Listener):
 QUIET = "LLMROUTE_QUIET"
 """Environment variable: 1 says nothing about compiling."""
 
-ONCE = f"compiling for this machine, once: takes about half a minute ({QUIET}=1 hides this)"
+ONCE = f"compiling for this machine, once: takes up to half a minute ({QUIET}=1 hides this)"
 UNCACHED = (
     "compiling, for half a minute in every process, as neither the package's folder nor the home "
     f"can be written to; NUMBA_CACHE_DIR=FOLDER keeps what was compiled ({QUIET}=1 hides this)"

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from llmroute_env.dynamics.compiled import compiled
+
 INNER = """
 from llmroute_env.dynamics.compiled import compiled
 
@@ -148,3 +152,34 @@ def test_functions_that_only_compiled_code_calls_have_no_code_for_python(tmp_pat
     output_of(room(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
     cached = {path.name.split("-")[0] for path in (tmp_path / "cache").rglob("*.nbi")}
     assert cached == {"outer.outer", "inner.inner.inner"}
+
+
+def test_functions_that_only_compiled_code_calls_are_read_back_by_others(tmp_path: Path):
+    program, cache = room(tmp_path), {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    outer = tmp_path / "room" / "outer.py"
+    (tmp_path / "room" / "other.py").write_text(
+        outer.read_text().replace("outer", "other").replace("2.0", "3.0")
+    )
+    output_of(program, **cache)
+    watch = "from llmroute_env.dynamics.compiled import compilations"
+    other = program.replace("outer", "other")
+    heard = f"{watch}\nwith compilations(lambda: print('heard')):\n    exec({other!r})"
+    assert output_of(heard, **cache).stdout.splitlines() == ["heard", "6.0"]
+
+
+@compiled
+def plus(x: float, count: int) -> float:
+    return x + count
+
+
+@compiled
+def twice_plus(x: float, count: int) -> float:
+    return plus(x, 1) + plus(x, -1) + plus(x, np.int32(count)) + plus(x, count)
+
+
+def test_what_is_only_linked_is_typed_once_and_no_machine_code():
+    assert twice_plus(1.0, 3) == 10.0
+    (linked,) = plus.get_overload.__self__.overloads.values()
+    assert linked.library.get_pointer_to_function(linked.fndesc.llvm_func_name) == 0
+    (run,) = twice_plus.overloads.values()
+    assert run.library.get_pointer_to_function(run.fndesc.llvm_func_name) != 0

@@ -73,6 +73,7 @@ FLOORS = {
         "__main__",
     ),
     "llmroute_env.dynamics": (
+        "linked",
         "compiled features state",
         "cluster tournament",
         "actions world",

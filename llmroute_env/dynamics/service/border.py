@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from numba.extending import overload
 
-from llmroute_env.dynamics.compiled import OPTIONS, compiled
+from llmroute_env.dynamics.compiled import LINKED, OPTIONS, compiled
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.tournament import EVENT, set_key
 from llmroute_env.dynamics.world import World
@@ -82,7 +82,8 @@ def question(ask: Question) -> Question:
         model = cluster.types[cluster.fields.index("service")].instance_class
         return getattr(model, ask.__name__).py_func
 
-    options: Any = {name: value for name, value in OPTIONS.items() if name != "cache"}
+    options: Any = {**OPTIONS, **LINKED}
+    del options["cache"]
     overload(ask, jit_options=options, strict=False)(answer)
     return ask
 
