@@ -24,6 +24,14 @@ def test_a_trace_that_tells_none_has_those_of_the_mix():
     np.testing.assert_allclose(shares(replace(CONFIG, mix=TaskMix())), np.full(4, 0.25), atol=0.02)
 
 
+def test_they_are_drawn_as_the_document_says():
+    _, generator = np.random.default_rng(CONFIG.workload_seed).spawn(2)
+    expected = generator.choice(4, len(WITHOUT), p=[0.25, 0.25, 0.5, 0.0])
+    np.testing.assert_array_equal(Simulation(CONFIG).tape.task, expected)
+    test = Simulation(replace(CONFIG, split="test")).tape.task
+    np.testing.assert_array_equal(test, expected[-len(test) :])
+
+
 def test_they_do_not_move_the_arrivals_and_are_the_same_every_time():
     first, second = Simulation(CONFIG), Simulation(CONFIG)
     np.testing.assert_array_equal(first.tape.arrival_s, WITHOUT.arrival_s)

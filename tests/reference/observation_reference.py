@@ -35,6 +35,10 @@ class Totals:
     utility: float = 0.0
     peak: float = 0.0
 
+    @property
+    def share_of_peak(self) -> float:
+        return self.utility / self.peak if self.peak > 0.0 else 0.0
+
 
 @dataclass
 class Watched(Service):
@@ -256,21 +260,22 @@ def summary(watched: Watched, fates: list[Fate], load: float) -> dict[str, objec
         "in_flight": 0,
         "utility": totals.utility,
         "peak_utility": totals.peak,
-        "utility_of_peak": totals.utility / max(totals.peak, 1e-12),
+        "utility_of_peak": totals.share_of_peak,
         "deadline_met": totals.in_time / totals.routed,
         "duration_s": watched.now / TICKS_PER_S,
         "load": load,
         "share": {f"model-{m}": n / totals.routed for m, n in enumerate(watched.routed_to)},
     }
     if watched.by_class:
+        of_classes = watched.by_class if len(watched.by_class) > 1 else [totals]
         found["classes"] = {
             f"class-{c}": {
                 "requests": users.routed,
                 "utility": users.utility,
                 "peak_utility": users.peak,
-                "utility_of_peak": users.utility / max(users.peak, 1e-12),
+                "utility_of_peak": users.share_of_peak,
                 "deadline_met": users.in_time / max(users.routed, 1),
             }
-            for c, users in enumerate(watched.by_class)
+            for c, users in enumerate(of_classes)
         }
     return found

@@ -35,6 +35,15 @@ def with_own_deadlines(case: Case, rng: Random) -> tuple[Case, list[float]]:
     return replace(case, deadlines_s=tuple(due[user] for user in users)), due
 
 
+def at_an_edge(case: Case, edge: str) -> Case:
+    """The case with a single class of users, if it has any, or a largest model never right."""
+    if edge == "one class" and case.classes:
+        return replace(case, classes=case.classes[:1], users=(0,) * len(case.users))
+    if edge == "no peak":
+        return replace(case, accuracy=tuple((*row[:-1], 0.0) for row in case.accuracy))
+    return case
+
+
 def environment(case: Case, due: list[float], rng: Random) -> LLMRouteEnv:
     """The case as an environment that draws windows of it, at loads of its own."""
     fields = fields_of(case)
@@ -63,6 +72,7 @@ def replace_deadline(deadline: Deadline | None, deadline_s: float) -> Deadline:
 def check(case: Case, data: st.DataObject, seen: Counter[str]) -> None:
     seed = data.draw(st.integers(0, 2**32 - 1))
     rng = Random(seed)
+    case = at_an_edge(case, data.draw(st.sampled_from(("none", "one class", "no peak"))))
     case, due = with_own_deadlines(case, rng)
     env = environment(case, due, rng)
     if case.classes:
@@ -114,6 +124,8 @@ def play_one(
         seen[name] += len(np.unique(expected))
     assert info["summary"] == summary(watched, fates, window.load)
     seen.update(episodes=1, requests=count, silent=count == 1)
+    seen["one class"] += len(case.classes) == 1
+    seen["no peak"] += info["summary"]["utility"] > info["summary"]["peak_utility"] == 0.0
     return state
 
 
@@ -126,7 +138,7 @@ def run(examples: int, same_every_time: bool) -> Counter[str]:
 def test_the_document_suffices():
     seen = run(40, same_every_time=True)
     assert min(seen[name] for name in FEATURES) > 60, seen
-    assert seen["silent"] > 0
+    assert min(seen[name] for name in ("silent", "one class", "no peak")) > 0, seen
 
 
 @pytest.mark.verify
