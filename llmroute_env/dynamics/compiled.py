@@ -17,6 +17,7 @@ import numpy as np
 from numba.core import event, types
 
 from llmroute_env.dynamics.linked import LinkedCompiler
+from llmroute_env.dynamics.once import one_process_at_a_time
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -125,6 +126,7 @@ def compiled(function: Function) -> Function:
     # What numba asks a function that is called by a compiled one.
     outer.get_call_template = _for_wide_integers(inner.get_call_template)
     outer.get_overload = inner.get_overload
+    outer.compile = one_process_at_a_time(outer)
     compiled_function: Function = outer
     return compiled_function
 

@@ -133,6 +133,28 @@ def test_compiling_is_announced_once_and_can_be_silenced(tmp_path: Path):
     assert output_of(program, **other).stderr == ""
 
 
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path):
+    begin = tmp_path / "begin"
+    ready, call = room(tmp_path).rsplit("; ", 1)
+    wait = f"from pathlib import Path\nwhile not Path({str(begin)!r}).exists(): pass"
+    variables = {n: v for n, v in os.environ.items() if n != "LLMROUTE_QUIET"}
+    variables["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"{ready}\nprint('ready', flush=True)\n{wait}\n{call}"],
+            env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    begin.touch()
+    said = [process.communicate() for process in processes]
+    assert [out for out, _ in said] == ["4.0\n"] * 3
+    assert sum(ONCE in err for _, err in said) == 1
+
+
 def test_it_works_where_no_cache_can_be_kept(tmp_path: Path):
     program = room(tmp_path)
     for _ in range(2):

@@ -73,7 +73,7 @@ FLOORS = {
         "__main__",
     ),
     "llmroute_env.dynamics": (
-        "linked",
+        "linked once",
         "compiled features state",
         "cluster tournament",
         "actions world",
