@@ -1,8 +1,9 @@
 """Heuristics of load balancers: which instance has least to do, whatever model it hosts.
 
 Requests, KV cache and predicted time to a first token are what routers in production compare
-(docs/routers.md has the sources). With several sizes of model they fill the quickest first, so they
-are what a router that knows of quality must beat, or what chooses within a model's instances.
+(llm-d, NVIDIA Dynamo, the vLLM production stack). With several sizes of model they fill the
+quickest first, so they are what a router that knows of quality must beat, or what chooses within a
+model's instances.
 """
 
 from __future__ import annotations
