@@ -67,7 +67,7 @@ class Evaluate:
             for name, router, evaluation in zip(self.agent, routers, found, strict=True)
         ]
         paired = [
-            {"agent": name, "minus": self.agent[0], "utility_of_peak": difference._asdict()}
+            {"agent": name, "minus": self.agent[0], "utility_of_peak": difference.to_json()}
             for name, difference in zip(self.agent[1:], differences(found), strict=True)
         ]
         if self.json:
@@ -83,14 +83,15 @@ def print_comparison(
     rows: list[dict[str, Any]], paired: list[dict[str, Any]], said: list[str]
 ) -> None:
     """A table of routers, their settings, and how they differ from the first."""
+    from benchmarks.evaluation.intervals import Interval
     from benchmarks.tables import show
 
     show(rows)
     for line in said:
         print(line)
     for row in paired:
-        mean, low, high = row["utility_of_peak"].values()
-        print(f"{row['agent']} - {row['minus']}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired")
+        difference = Interval.from_json(row["utility_of_peak"]).text(4, sign="+")
+        print(f"{row['agent']} - {row['minus']}: {difference}, paired")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,18 @@ def test_several_routers_are_compared_on_the_same_episodes(
     assert "largest-feasible=0.2 - opt-1.3b: " in printed
     assert main(["evaluate", *FEW]) == 2
     assert "agent: got (); accepted: at least one router" in capsys.readouterr().err
+
+
+def test_a_difference_on_one_episode_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--scenario", "stable", "--episodes", "1", "--set", "window_s=2")
+    assert main(["evaluate", "opt-1.3b", "opt-125m", *options]) == 0
+    assert re.search(
+        r"opt-125m - opt-1.3b: [+-][\d.]+ \(no interval\), paired", capsys.readouterr().out
+    )
+    assert main(["evaluate", "opt-1.3b", "opt-125m", *options, "--json"]) == 0
+    text = capsys.readouterr().out.splitlines()[-1]
+    (told,) = json.loads(text, parse_constant=pytest.fail)["differences"]
+    assert told["utility_of_peak"]["ci_low"] is told["utility_of_peak"]["ci_high"] is None
 
 
 def test_windows_of_three_lengths_are_told(capsys: pytest.CaptureFixture[str]) -> None:
