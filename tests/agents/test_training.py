@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import tqdm
 
+from agents.learners.double_dqn import DoubleDQN
 from agents.runs.card import CHECKPOINTS, WEIGHTS, load_agent
 from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.runs.plan import Plan
@@ -21,6 +23,7 @@ from agents.settings.parts import Settings
 from agents.settings.presets import ABLATIONS, ALONE, PRESETS
 from agents.training.training import Status, train
 from llmroute_env import ConfigError
+from llmroute_env.dynamics.compiled import compiled
 
 TINY: dict[str, Settings] = {
     "ddqn": DoubleDQNSettings(
@@ -58,6 +61,24 @@ def tiny(directory: Path, algorithm: str, seed: int = 0) -> Plan:
         algorithm=algorithm,
         settings=TINY[algorithm],
     )
+
+
+def test_the_bar_says_what_keeps_it_from_advancing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[str] = []
+    learn = DoubleDQN.iterate
+
+    def compile_and_learn(learner: DoubleDQN) -> dict[str, float]:
+        # Of no file, so that it is compiled every time.
+        compiled(eval("lambda x: x + 1.0"))(1.0)
+        return learn(learner)
+
+    monkeypatch.setattr(DoubleDQN, "iterate", compile_and_learn)
+    monkeypatch.setattr(tqdm, "set_description", lambda bar, phase: phases.append(phase))
+    train(tiny(tmp_path / "run", "ddqn"), shows_progress=False)
+    assert phases[:2] == ["compiling", "training"]
+    assert phases.count("validating") == 2
 
 
 def weights(directory: Path) -> bytes:
