@@ -31,6 +31,10 @@ WRONG = {
     "seed": (lambda: EnvConfig(workload_seed=-1), "workload_seed: got -1; accepted: >= 0"),
     "no mix": (lambda: EnvConfig(mix=None), "mix: got None; accepted: a Mix"),
     "class as recipe": (lambda: EnvConfig(workload=PoissonArrivals), "workload: got <class"),
+    "path": (
+        lambda: EnvConfig(workload="own.npz", load=None),
+        "workload: got 'own.npz'; accepted: a Workload, or a Trace",
+    ),
     "dict": (lambda: EnvConfig(deadline={"deadline_s": 1.0}), "deadline: got .*a Deadline"),
     "pool": (lambda: Pool(2.0), "pool gpus: got 2.0; accepted: an integer"),
     "models": (lambda: Pool(1, "opt-125m"), "pool models: got 'opt-125m'; accepted: a tuple"),
