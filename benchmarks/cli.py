@@ -13,7 +13,17 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks.commands import bench, episodes, export, latency, listing, speed, train, watch
+from benchmarks.commands import (
+    bench,
+    episodes,
+    export,
+    fidelity,
+    latency,
+    listing,
+    speed,
+    train,
+    watch,
+)
 from benchmarks.commands.trace import convert, info, make
 from traces.errors import InputError
 
@@ -57,6 +67,7 @@ COMMANDS: dict[str, Any] = {
     "timeline": episodes.Timeline,
     "speed": Group("Measure how fast simulator, decisions and trainings are.", SPEED),
     "latency": latency.Latency,
+    "fidelity": fidelity.Fidelity,
     "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }
 

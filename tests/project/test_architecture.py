@@ -30,6 +30,7 @@ BENCHMARKS = (
     ("report.paper.static",),
     ("report.paper.summary",),
     ("report",),
+    ("fidelity",),
     ("demo", "latency", "reference_levels", "shipping", "study"),
     ("commands",),
     ("cli",),

@@ -73,7 +73,7 @@ def test_help_speaks_of_options_and_not_of_python(
         assert word not in printed
 
 
-MAKES_NO_ENVIRONMENT = {"list", "report", "validate", "replay", "latency", "trace"}
+MAKES_NO_ENVIRONMENT = {"list", "report", "validate", "replay", "latency", "trace", "fidelity"}
 """First words of commands that read of their environments what was recorded, or have none."""
 
 

@@ -1,0 +1,1 @@
+"""How well continuous batching as it is simulated here predicts real engines."""
