@@ -17,7 +17,7 @@ import numpy as np
 from numba.core import event, types
 
 from llmroute_env.dynamics.linked import LinkedCompiler
-from llmroute_env.dynamics.once import one_process_at_a_time
+from llmroute_env.dynamics.once import keeps_for, one_process_at_a_time
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -91,22 +91,14 @@ def _readable(load: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]
     return load_or_nothing
 
 
-def _saving_own(save: Callable[..., None], packages: set[str]) -> Callable[..., None]:
-    """`save`, which keeps in memory only what was compiled for classes of other packages.
+def _saving(save: Callable[..., None], keeps: Callable[[Any], bool]) -> Callable[..., None]:
+    """`save`, which leaves out what is not to be kept."""
 
-    A cache names them by their modules: it could be read only where all of these can be imported.
-    """
-
-    def classes(numba_type: Any) -> set[str]:
-        own = getattr(numba_type, "instance_class", None)
-        parts = set().union(*map(classes, getattr(numba_type, "types", ())))
-        return parts if own is None else parts | {own.__module__.partition(".")[0]}
-
-    def save_if_own(signature: Any, data: Any) -> None:
-        if set().union(*map(classes, signature)) <= packages:
+    def save_if_kept(signature: Any, data: Any) -> None:
+        if keeps(signature):
             save(signature, data)
 
-    return save_if_own
+    return save_if_kept
 
 
 def compiled(function: Function) -> Function:
@@ -126,7 +118,7 @@ def compiled(function: Function) -> Function:
     # What numba asks a function that is called by a compiled one.
     outer.get_call_template = _for_wide_integers(inner.get_call_template)
     outer.get_overload = inner.get_overload
-    outer.compile = one_process_at_a_time(outer)
+    outer.compile = one_process_at_a_time(outer, keeps_for(function))
     compiled_function: Function = outer
     return compiled_function
 
@@ -178,8 +170,7 @@ def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
         cache_file._source_stamp = _stamp_for(function)
         cache_file._load_index = _readable(cache_file._load_index)
-        packages = {function.__module__.partition(".")[0], __name__.partition(".")[0]}
-        cache.save_overload = _saving_own(cache.save_overload, packages)
+        cache.save_overload = _saving(cache.save_overload, keeps_for(function))
     return dispatcher
 
 

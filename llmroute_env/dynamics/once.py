@@ -1,4 +1,4 @@
-"""Compile once: processes that need the same wait for the one that compiles it."""
+"""Compile once: what is kept for other processes, and how they wait while it is compiled."""
 
 from __future__ import annotations
 
@@ -13,16 +13,33 @@ except ImportError:  # Not on Windows, where each process compiles for itself.
     fcntl = None  # type: ignore[assignment]
 
 
-def one_process_at_a_time(dispatcher: Any) -> Callable[[Any], Any]:
+def keeps_for(function: Callable[..., Any]) -> Callable[[Any], bool]:
+    """Whether what `function` is compiled for has only classes of its own package and ours.
+
+    A cache names them by their modules: it could be read only where all of these can be imported.
+    What was compiled for classes of others is kept in memory alone.
+    """
+    packages = {function.__module__.partition(".")[0], __name__.partition(".")[0]}
+
+    def classes(numba_type: Any) -> set[str]:
+        own = getattr(numba_type, "instance_class", None)
+        parts = set().union(*map(classes, getattr(numba_type, "types", ())))
+        return parts if own is None else parts | {own.__module__.partition(".")[0]}
+
+    return lambda signature: set().union(*map(classes, signature)) <= packages
+
+
+def one_process_at_a_time(dispatcher: Any, keeps: Callable[[Any], bool]) -> Callable[[Any], Any]:
     """The `compile` of a dispatcher: what another process compiles meanwhile is then in the cache.
 
     Workers that start together with an empty cache would all compile the same, on the same cores.
+    `keeps` says of a signature whether there is anything to wait for: whether it is cached at all.
     """
     compile_or_load: Callable[[Any], Any] = dispatcher.compile
     folder: str | None = dispatcher._cache.cache_path
 
     def compile_alone(signature: Any) -> Any:
-        with waited_for(folder):
+        with waited_for(folder if keeps(signature) else None):
             return compile_or_load(signature)
 
     return compile_alone

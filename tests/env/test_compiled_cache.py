@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.once import one_process_at_a_time, waited_for
 
 INNER = """
 from llmroute_env.dynamics.compiled import compiled
@@ -205,3 +209,16 @@ def test_what_is_only_linked_is_typed_once_and_no_machine_code():
     assert linked.library.get_pointer_to_function(linked.fndesc.llvm_func_name) == 0
     (run,) = twice_plus.overloads.values()
     assert run.library.get_pointer_to_function(run.fndesc.llvm_func_name) != 0
+
+
+def test_nobody_waits_for_what_is_not_kept(tmp_path: Path):
+    cache = SimpleNamespace(cache_path=str(tmp_path))
+    dispatcher = SimpleNamespace(_cache=cache, compile=lambda signature: signature)
+    compile_it = one_process_at_a_time(dispatcher, lambda signature: signature == "kept")
+    with ThreadPoolExecutor(2) as others:
+        with waited_for(str(tmp_path)):
+            assert others.submit(compile_it, "not kept").result(timeout=10) == "not kept"
+            waits = others.submit(compile_it, "kept")
+            with pytest.raises(TimeoutError):
+                waits.result(timeout=0.5)
+        assert waits.result() == "kept"
