@@ -5,6 +5,7 @@ docs/continuous-batching.md, "Load", has the formulas.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from llmroute_env.dynamics.service.continuous.tables import on_line, step_times_
 from llmroute_env.engine_specs import StepTimes, check_step_limits
 from llmroute_env.specs import Deadline, ModelSpec, Pool, require
 from traces.workloads import task_weights
+
+Values = NDArray[np.float64]
 
 
 class Limits(NamedTuple):
@@ -104,7 +107,7 @@ def decode_steps_s(
     times: StepTimes, together: NDArray[np.int64], context: float
 ) -> NDArray[np.float64]:
     """Seconds of a step in which so many decode, each with a mean context."""
-    attention = on_line(times.decode.rows, np.array(times.decode.seconds), together)
+    attention = at_least_0(times.decode.rows, times.decode.seconds, together)
     knots = np.array(times.decode.columns)
     if len(knots) > 1:
         at = max(context, knots[0])
@@ -113,8 +116,9 @@ def decode_steps_s(
         found = attention[:, j] + (attention[:, j + 1] - attention[:, j]) * share
     else:
         found = attention[:, 0]
-    linear = on_line(times.linear.at, np.array(times.linear.seconds), together)
-    head = on_line(times.head.at, np.array(times.head.seconds), together)
+    found = np.maximum(found, 0.0)
+    linear = at_least_0(times.linear.at, times.linear.seconds, together)
+    head = at_least_0(times.head.at, times.head.seconds, together)
     seconds: NDArray[np.float64] = times.host_s + linear + head + found
     return seconds
 
@@ -122,6 +126,12 @@ def decode_steps_s(
 def alone_s(times: StepTimes, prompt: float) -> float:
     """Seconds that a prompt adds to a step."""
     tokens = np.array([max(round(prompt), 1)])
-    linear = on_line(times.linear.at, np.array(times.linear.seconds), np.array([1, tokens[0]]))
-    rows = on_line(times.prefill.rows, np.array(times.prefill.seconds), tokens)
-    return float(times.prefill_factor * (linear[1] - linear[0] + rows[0, 0]))
+    linear = at_least_0(times.linear.at, times.linear.seconds, np.array([1, tokens[0]]))
+    rows = at_least_0(times.prefill.rows, times.prefill.seconds, tokens)
+    added = max(linear[1] - linear[0], 0.0) + rows[0, 0]
+    return float(times.prefill_factor * added)
+
+
+def at_least_0(knots: Sequence[int], seconds: Sequence[Any], at: NDArray[np.int64]) -> Values:
+    """Times at `at`, of which none is less than 0 however the last line falls."""
+    return np.maximum(on_line(knots, np.array(seconds), at), 0.0)
