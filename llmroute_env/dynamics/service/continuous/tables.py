@@ -91,7 +91,8 @@ def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, N
         row["prefill_rows"] = len(step.prefill.rows)
         row["prefill_columns"] = len(step.prefill.columns)
     most = [int(own["most_running"]) for own in sizes]
-    tokens = [int(own["most_tokens"]) for own in sizes]
+    # One token more than a step has: predictions ask where all of a step's are taken.
+    tokens = [int(own["most_tokens"]) + 1 for own in sizes]
     decode, slopes = zip(*map(decode_ticks, times, most), strict=True)
     integers = np.int64
     return {
