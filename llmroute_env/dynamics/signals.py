@@ -67,9 +67,8 @@ def serving_model(world: World, e: int, gpu: int) -> int:
 
 @compiled
 def remaining_s(world: World, e: int, gpu: int) -> float:
-    """Seconds until a busy `gpu` is done with what it runs."""
-    s = world.state
-    return float(max(s.gpus[e, gpu].finish_s - s.envs[e].now_s, 0.0))
+    """Seconds until a busy `gpu` is done with the batch, or the step, that it runs."""
+    return border.remaining_s(world, e, gpu)
 
 
 @compiled

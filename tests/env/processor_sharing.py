@@ -128,6 +128,7 @@ class ProcessorSharing(Sharing):
     empty, admit = staticmethod(empty), staticmethod(admit)
     handle_event, copy_requests = staticmethod(answer), staticmethod(copy_requests)
     added_work_s = staticmethod(published.added_work_s)
+    remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
     outlook = staticmethod(published.outlook)
     check = staticmethod(batches.check)

@@ -27,9 +27,9 @@ Question = TypeVar("Question", bound=Callable[..., Any])
 class ServiceModel(Protocol):
     """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
 
-    Its static methods `empty`, `admit`, `handle_event`, `copy_requests`,
-    `added_work_s`, `tightest` and `outlook`, made by `compiled`, answer the questions of these
-    names; of the last three there are answers from what is published (published.py).
+    Its static methods `empty`, `admit`, `handle_event`, `copy_requests`, `added_work_s`,
+    `remaining_s`, `tightest` and `outlook`, made by `compiled`, answer the questions of these
+    names; of the last four there are answers from what is published (published.py).
     """
 
     reads_lengths: bool
@@ -118,6 +118,13 @@ def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
     """Seconds of work that the pending request would add to `gpu`, which hosts `model`."""
     added_s: float = world.cluster.service.added_work_s(world, e, gpu, model)
     return added_s
+
+
+@question
+def remaining_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until a busy `gpu` is done with the batch, or the step, that it runs."""
+    left_s: float = world.cluster.service.remaining_s(world, e, gpu)
+    return left_s
 
 
 @question

@@ -35,6 +35,7 @@ class StaticBatching(BatchTimes):
     handle_event = staticmethod(static_batching.finish)
     copy_requests = staticmethod(static_batching.copy_requests)
     added_work_s = staticmethod(published.added_work_s)
+    remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
     outlook = staticmethod(published.outlook)
     reads_lengths = False

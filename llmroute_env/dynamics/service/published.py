@@ -13,6 +13,13 @@ def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
 
 
 @compiled
+def remaining_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until all is done that a busy `gpu` runs."""
+    s = world.state
+    return float(max(s.gpus[e, gpu].finish_s - s.envs[e].now_s, 0.0))
+
+
+@compiled
 def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """All work that is there and then the request's own, until its deadline."""
     env = world.state.envs[e]

@@ -32,6 +32,13 @@ def added_work_s(world: World, e: int, gpu: int, model: int) -> float:
 
 
 @compiled
+def remaining_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until the step ends that an instance runs."""
+    done = predictions.steps_done(world, e, gpu)
+    return predictions.left_of_step_s(world, e, gpu, done)
+
+
+@compiled
 def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """Of TTFT, TPOT and E2E what is predicted to take most of what is allowed."""
     env = world.state.envs[e]
@@ -69,6 +76,7 @@ class ContinuousBatching(EngineTables):
     handle_event = staticmethod(requests.handle_event)
     copy_requests = staticmethod(requests.copy_requests)
     added_work_s = staticmethod(added_work_s)
+    remaining_s = staticmethod(remaining_s)
     tightest = staticmethod(tightest)
     outlook = staticmethod(outlook)
     reads_lengths = True

@@ -88,6 +88,14 @@ def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> f
 
 
 @compiled
+def left_of_step_s(world: World, e: int, gpu: int, done: int) -> float:
+    """Seconds until the step ends that runs, `done` of its leap being over."""
+    instance = world.state.service.instances[e, gpu]
+    end = instance.began + length_of_leap(instance.first, instance.growth, done + 1)
+    return float(end - now(world, e)) * PER_FINE_S
+
+
+@compiled
 def predicted_tpot_s(world: World, e: int, gpu: int, done: int) -> float:
     """Seconds a token, if the pending request and all who wait here ran with those who run.
 
@@ -115,8 +123,7 @@ def predicted_ttft_s(world: World, e: int, gpu: int, done: int) -> float:
     prompt = prompt_of_pending(world, e)
     if held.running == 0:
         return prompts_s(world, gpu, 0, 0, prompt)
-    end = instance.began + length_of_leap(instance.first, instance.growth, done + 1)
-    waited_s = float(end - now(world, e)) * PER_FINE_S
+    waited_s = left_of_step_s(world, e, gpu, done)
     tokens = prefill_tokens(world, e, gpu) + prompt
     # Who must be done first, for a place in the step and for blocks.
     over = float(held.running + held.waiting + 1 - engine.most_running)

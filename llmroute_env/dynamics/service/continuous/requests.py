@@ -82,7 +82,8 @@ def admit(world: World, e: int, gpu: int, model: int) -> bool:
     elif s.gpus[e, gpu].waiting == 1:
         # Whoever comes at the very end of a step is not part of the next.
         interrupt(world, e, gpu, now + 1)
-    publish(world, e, gpu, env.now_s)
+    tell_work(world, e, gpu, env.now_s)
+    publish(world, e, gpu)
     return True
 
 
@@ -125,11 +126,16 @@ def interrupt(world: World, e: int, gpu: int, at: int) -> None:
 
 
 @compiled
-def publish(world: World, e: int, gpu: int, at_s: float) -> None:
-    """Tell everybody when the leap ends and how much work is here, and ask to be called then."""
+def tell_work(world: World, e: int, gpu: int, at_s: float) -> None:
+    """Somebody has come or gone: tell everybody how much work is here."""
     s = world.state
-    instance, record = s.service.instances[e, gpu], s.gpus[e, gpu]
-    record.drain_s = at_s + float(instance.work) * 2.0**-40
+    s.gpus[e, gpu].drain_s = at_s + float(s.service.instances[e, gpu].work) * 2.0**-40
+
+
+@compiled
+def publish(world: World, e: int, gpu: int) -> None:
+    """Tell everybody when the leap ends, and ask to be called then."""
+    record = world.state.gpus[e, gpu]
     if record.running == 0:
         record.finish_s = math.inf
         expect_event(world, e, gpu, math.inf)
@@ -154,6 +160,7 @@ def handle_event(world: World, e: int, gpu: int) -> None:
     s = world.state
     at_s = s.contests[e, EVENT, gpu].key
     model, now = s.gpus[e, gpu].model, moment(at_s)
+    held = s.gpus[e, gpu].running + s.gpus[e, gpu].waiting
     while s.gpus[e, gpu].running > 0:
         end, gone = end_of(world, e, gpu), next_gone(world, e, gpu)
         if min(end, gone) > now:
@@ -165,7 +172,10 @@ def handle_event(world: World, e: int, gpu: int) -> None:
     if s.gpus[e, gpu].running == 0:
         s.gpus[e, gpu].model = -1
         s.envs[e].busy_gpus -= 1
-    publish(world, e, gpu, at_s)
+    # Leaps end also where nobody leaves: no router may tell one from another by that.
+    if s.gpus[e, gpu].running + s.gpus[e, gpu].waiting < held:
+        tell_work(world, e, gpu, at_s)
+    publish(world, e, gpu)
 
 
 @compiled
