@@ -42,7 +42,9 @@ def remaining_s(world: World, e: int, gpu: int) -> float:
 def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """Of TTFT, TPOT and E2E what is predicted to take most of what is allowed."""
     env = world.state.envs[e]
-    terms = world.cluster.terms[max(env.user_class, 0), max(env.task, 0)]
+    # After the last request those of the last one.
+    at = env.first + env.decision
+    terms = world.cluster.terms[world.tape.user_class[at], world.tape.task[at]]
     done = predictions.steps_done(world, e, gpu)
     ttft_s = predictions.predicted_ttft_s(world, e, gpu, done)
     tpot_s = predictions.predicted_tpot_s(world, e, gpu, done)

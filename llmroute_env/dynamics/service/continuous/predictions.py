@@ -84,7 +84,7 @@ def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> f
         length += decode(tables, pool, decoding, context, piece) + tables.head[pool, decoding]
     if chunk > 0:
         length += prefill(tables, pool, chunk, 0)
-    return float(length) * PER_FINE_S
+    return float(max(length, 1)) * PER_FINE_S
 
 
 @compiled
