@@ -7,6 +7,7 @@ Python floats, rounded to float32 at the end.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,6 +128,13 @@ class Watched(Service):
         classes = range(max(len(self.case.classes), 1))
         user = self.case.users[request.number] if request and self.case.classes else 0
         row += [float(request is not None and c == user) for c in classes]
+        # Of prompts and caches nothing is known: all tokens of an answer come at its end.
+        row += [0.0]
+        row += [self.ttft(self.dispatch(self.hosts_of(m)), m) for m in range(self.models)]
+        row += [0.0] * (3 * self.models)
+        for feature in (self.ttft, self.elsewhere(16.0), self.elsewhere(1.0), self.elsewhere(16.0)):
+            row += [feature(gpu, m) for gpu in self.gpus for m in range(self.models)]
+        row += [self.held(gpu, m) for gpu in self.gpus for m in range(self.models)]
         self.observations.append(row)
 
     @property
@@ -167,9 +175,25 @@ class Watched(Service):
             return 1.0
         if self.deadline_s <= 0:
             return -16.0
-        latency_s = max(gpu.drain - self.now, 0) / TICKS_PER_S + self.added_s(gpu, model)
+        latency_s = self.latency_s(gpu, model)
         slack = 1.0 - latency_s / self.deadline_s
         return slack if slack >= -1.0 else max(-1.0 - math.log(-slack), -16.0)
+
+    def latency_s(self, gpu: Gpu, model: int) -> float:
+        return max(gpu.drain - self.now, 0) / TICKS_PER_S + self.added_s(gpu, model)
+
+    def ttft(self, gpu: Gpu, model: int) -> float:
+        if model not in gpu.tables:
+            return 16.0
+        return min(math.log1p(self.latency_s(gpu, model) * 1e3), 16.0)
+
+    def elsewhere(self, value: float) -> Callable[[Gpu, int], float]:
+        """A feature that is 0 but where the model is not hosted."""
+        return lambda gpu, model: 0.0 if model in gpu.tables else value
+
+    def held(self, gpu: Gpu, model: int) -> float:
+        runs = len(gpu.running) if gpu.running and gpu.running_model == model else 0
+        return min(math.log1p(runs + len(gpu.queues.get(model, ()))), 16.0)
 
     @property
     def per_s(self) -> float:
