@@ -20,6 +20,7 @@ from llmroute_env.specs import (
     TICK_S,
     ConfigError,
     Deadline,
+    Defer,
     GpuSpec,
     ModelSpec,
     Pool,
@@ -63,8 +64,10 @@ class EnvConfig:
         classes: kinds of users with deadlines and weights of their own; none: all are alike.
         class_mix: how frequent each class is, by name, relative to the others; equal by default.
         service: what happens to requests on a GPU: one of SERVICES.
-        reject: whether a router may turn requests away, at once and for nothing: one more action,
-            the last.
+        reject: whether a router may turn requests away, at once: one more action, after those that
+            route.
+        reject_utility: what doing so is worth, at most what the largest model earns in time.
+        defer: how a router may put requests off: one more action, the last; None: it may not.
         engine: what the engines of `service="continuous"` may run and hold at once.
         lengths: how long prompts and answers are, by task, for a service that reads them; of tasks
             that it leaves out they are as long as the workload says.
@@ -91,6 +94,8 @@ class EnvConfig:
     class_mix: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     service: str = field(default="static", metadata=LATER)
     reject: bool = field(default=False, metadata=LATER)
+    reject_utility: float = field(default=0.0, metadata=LATER)
+    defer: Defer | None = field(default=None, metadata=LATER)
     engine: Engine = field(default_factory=Engine, metadata=LATER)
     lengths: Mapping[str, Lengths] = field(default_factory=dict, metadata=LATER)
 
@@ -107,6 +112,7 @@ class EnvConfig:
         self._check_placement()
         self._check_classes()
         self._check_lengths()
+        self._check_rejection()
 
     def _check_rules(self) -> None:
         accepted = ", ".join(DISPATCHERS)
@@ -156,6 +162,14 @@ class EnvConfig:
             require(valid, f"class_mix {name!r}", share, "a finite number > 0")
         missing = [name for name in names if self.class_mix and name not in self.class_mix]
         require(not missing, "class_mix lacks", missing, "a share for every class, or for none")
+
+    def _check_rejection(self) -> None:
+        most = float(self.utility[:, :, self.models.index(self.largest_model)].max())
+        valid = math.isfinite(self.reject_utility) and self.reject_utility <= most
+        accepted = f"at most {most:g}, what an answer by the largest model in time is worth"
+        require(valid, "reject_utility", self.reject_utility, accepted)
+        needed = self.reject or self.reject_utility == 0.0
+        require(needed, "reject_utility", self.reject_utility, "0 without reject")
 
     def _check_lengths(self) -> None:
         reads = SERVICES[self.service].reads_lengths
@@ -239,7 +253,18 @@ class EnvConfig:
     @property
     def actions(self) -> int:
         """Size of the action space."""
-        return number_of_actions(self.action, self.gpus, len(self.models), self.reject)
+        more = self.reject, self.defer is not None
+        return number_of_actions(self.action, self.gpus, len(self.models), *more)
+
+    @property
+    def most_decisions(self) -> int:
+        """The most decisions that one request can cause."""
+        return 1 if self.defer is None else 1 + self.defer.most
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether a request can cause more than one decision."""
+        return self.defer is not None
 
     @property
     def largest_model(self) -> ModelSpec:

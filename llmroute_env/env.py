@@ -28,14 +28,16 @@ Observation = NDArray[np.float32]
 class LLMRouteEnv(gym.Env[Observation, np.int64]):
     """Route each arriving request to one of several sizes of a language model.
 
-    One step is one arrival. The action picks the model for the pending request, the dispatcher a
-    GPU that hosts it; the clock then runs to the next arrival, and batches finish on the way.
+    One step is one decision, about one arrival. The action picks the model for the pending request,
+    the dispatcher a GPU that hosts it; the clock then runs to the next arrival, and batches finish
+    on the way.
 
     ### Action space
     `Discrete(M)`: the model, smallest first (`opt-125m`, `opt-1.3b`, `opt-6.7b`). With
     `action="gpu-model"`: `Discrete(G * M)`, GPU-major; `action_masks()` says which are hosted, and
     a request sent where its model is not hosted is rejected. With `reject=True` there is one action
-    more, the last, which turns the request away.
+    more, which turns the request away; with `defer` another, the last, after which the same request
+    is pending again some time later.
 
     ### Observation space
     A float32 `Box`; columns by default, for T tasks and M models:
@@ -53,7 +55,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
     ### Reward
     The utility of the requests that ended during the step: accuracy(task, model) if in time, less
     or nothing if late, nothing if rejected or shed. `info["utility_in_time"]` and
-    `info["utility_late"]` sum to it.
+    `info["utility_late"]` sum to it, with `reject=True` together with `info["utility_rejected"]`.
 
     ### Info
     Every step: `elapsed_s` since the previous decision (discount by exp(-beta * elapsed_s)), the
@@ -168,20 +170,26 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         out = self.simulation.outputs
-        return {
+        found = {
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
             "completions": self.simulation.ended(),
         }
+        if self.config.reject:
+            found["utility_rejected"] = out.utility_rejected.item()
+        if self.config.comes_back:
+            found["origins"] = self.simulation.completion_origins
+        return found
 
     def summary(self) -> dict[str, Any]:
         """What the episode has come to so far: see simulation.summary."""
         return self.simulation.summary(0)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions lead to a GPU that hosts the model, shape (actions,)."""
-        return self.simulation.action_masks()
+        """Which actions lead to a GPU that hosts the model, or can be taken; shape (actions,)."""
+        mask: NDArray[np.bool_] = self.simulation.action_masks()[0]
+        return mask
 
     def snapshot(self) -> State:
         """A copy of everything that changes; `restore` continues from it identically."""

@@ -228,6 +228,25 @@ class Deadline:
 
 
 @dataclass(frozen=True)
+class Defer:
+    """How a router may put a request off.
+
+    Attributes:
+        wait_s: after which it is pending again.
+        most: how often one request can be put off; once more rejects it.
+    """
+
+    wait_s: float
+    most: int
+
+    def __post_init__(self) -> None:
+        check_fields(self, "defer ", ConfigError)
+        valid = math.isfinite(self.wait_s) and self.wait_s >= TICK_S
+        require(valid, "defer wait_s", self.wait_s, f"finite seconds >= {TICK_S:.1g}")
+        require(1 <= self.most <= 1000, "defer most", self.most, "1 to 1000")
+
+
+@dataclass(frozen=True)
 class RequestClass:
     """Users of one kind: how much their answers count, and when these are due.
 

@@ -47,8 +47,9 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
     """Many LLMRouteEnv in one: env i with seed s + i equals the single env with that seed.
 
     `step` reports in `infos`: `elapsed_s` (E,), the reward's terms (E,), `completions` of all envs
-    (a structured array, COMPLETION in state.py; `env` names the env) and, where an episode has
-    ended, `final_obs`, `final_info` (summaries) and their masks.
+    (a structured array, COMPLETION in state.py; `env` names the env), with `defer` also `origins`
+    (ORIGIN, likewise: which request each was about) and, where an episode has ended, `final_obs`,
+    `final_info` (summaries) and their masks.
     Episodes are cut after `max_episode_steps` requests (`truncated`).
     """
 
@@ -177,6 +178,10 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
             "utility_late": self._returned(out.utility_late),
             "completions": self._completions(),
         }
+        if self.config.reject:
+            infos["utility_rejected"] = self._returned(out.utility_rejected)
+        if self.config.comes_back:
+            infos["origins"] = self.simulation.completion_origins
         ended = out.terminated | out.truncated
         if ended.any():
             infos |= self._final(ended)
@@ -210,8 +215,8 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         return tuple(self._renderer.picture(e) for e in range(self.num_envs))
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions lead to a GPU that hosts the model, shape (E, actions)."""
-        return np.tile(self.simulation.action_masks(), (self.num_envs, 1))
+        """Which actions lead to a GPU that hosts the model, or can be taken; (E, actions)."""
+        return self.simulation.action_masks()
 
     def snapshot(self) -> State:
         """A copy of everything that changes."""

@@ -103,9 +103,11 @@ class Rollout(LooksAhead):
     def values(self, tape: Tape) -> NDArray[np.float64]:
         """Utility that each model promises on one future."""
         env, values = self.spare.state.envs[0], np.zeros(self.models)
-        # Request number `decision` is the first of the sampled tape.
-        env["first"], env["end"] = -env["decision"], len(tape.arrival_s)
+        # The pending request is the first of the sampled tape.
+        env["first"], env["end"] = -env["request"], len(tape.arrival_s)
         env["tape_start_s"], env["stretch"] = 0.0, 1.0
+        # Requests of the true tape do not come back in another.
+        env["away"] = 0
         world = self.spare.world._replace(tape=tape)
         try_actions(Trial(self.base, world, 1, HORIZON_S), 0, values)
         return values

@@ -24,7 +24,7 @@ from benchmarks.evaluation.metrics import (
 from benchmarks.evaluation.stats import bootstrap_mean, paired_difference
 from benchmarks.evaluation.windows import tape_windows_s
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.state import COMPLETION, Records, allocate_log
+from llmroute_env.dynamics.state import COMES_BACK, COMPLETION, Records, allocate_log
 from llmroute_env.dynamics.stepping import DISABLED
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
@@ -131,6 +131,7 @@ def run_batch(
         completions = run_stepwise(agent, simulation, seeds)
     for e in range(len(seeds)):
         own = completions[completions["env"] == e]
+        own = own[~np.isin(own["outcome"], COMES_BACK)]
         yield EpisodeResult(
             simulation.summary(e),
             own[np.argsort(own["decision"])],
@@ -147,11 +148,12 @@ def run_compiled(
     Returns their completions, and of a guarded router the decisions in which each overruled it.
     """
     envs = simulation.state.envs
-    log = allocate_log(int((envs["end"] - envs["first"]).sum()))
+    log = allocate_log(int((envs["end"] - envs["first"]).sum()) * simulation.config.most_decisions)
     policy = agent.compiled(simulation.config)
     overruled = np.zeros(len(envs), np.int64)
     walk_all(policy, simulation.world._replace(log=log), overruled)
-    return log.records, overruled if policy.kind == GUARDED else None
+    ended = log.records[: log.used[0]]
+    return ended, overruled if policy.kind == GUARDED else None
 
 
 def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]) -> Records:

@@ -43,6 +43,8 @@ EXAMPLES = {
     "class_mix": "class_mix = {free = 9, paying = 1}",
     "service": 'service = "static"',
     "reject": "reject = true",
+    "reject_utility": "reject_utility = -0.1",
+    "defer": "defer = {wait_s = 0.1, most = 3}",
     "engine": "engine.max_num_seqs = 64",
     "lengths": 'lengths.chat = {type = "FixedLengths", prompt_tokens = 100, output_tokens = 20}',
 }
@@ -51,7 +53,7 @@ EXAMPLES = {
 NEEDED = {"class_mix": (EXAMPLES["classes"],)}
 """Further lines without which an example is none."""
 
-BASES = {"lengths": "chat"}
+BASES = {"lengths": "chat", "reject_utility": "admission"}
 """Scenarios that examples change; others change `stable`."""
 
 FLAGS = {"profile": "--profile opt-h100", "load": "--load 2", "workload": "--trace own.csv"}

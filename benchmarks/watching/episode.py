@@ -44,11 +44,16 @@ class Episode:
     @property
     def next_s(self) -> float:
         """When the next decision is; after the last the end is at once, and then nothing: inf."""
-        env, tape = self.simulation.state.envs[0], self.simulation.tape
-        following = env["first"] + env["decision"] + 1
-        if following >= env["end"]:
+        state, tape = self.simulation.state, self.simulation.tape
+        env = state.envs[0]
+        back_s = float(state.returns[0, 0]["at_s"]) if env["away"] > 0 else math.inf
+        following = env["first"] + env["arrived"]
+        if following >= env["end"] and env["away"] == 0:
             return math.inf if env["over"] else float(env["now_s"])
-        return float((tape.arrival_s[following] - env["tape_start_s"]) * env["stretch"])
+        if following >= env["end"]:
+            return back_s
+        arrival_s = float((tape.arrival_s[following] - env["tape_start_s"]) * env["stretch"])
+        return min(arrival_s, back_s)
 
 
 def begin(agent: Agent, config: EnvConfig, seed: int) -> Simulation:

@@ -21,6 +21,10 @@ RULES = np.dtype(
         ("dispatcher", "i8"),
         ("joint_action", "b1"),  # the action is gpu * models + model
         ("reject", "b1"),  # there is one action more, which turns the request away
+        ("reject_utility", "f8"),  # of doing so
+        ("defer_s", "f8"),  # how long a request is put off, by one action more; 0: there is none
+        ("most_defers", "i8"),  # how often one can be
+        ("come_back", "b1"),  # whether requests can become pending more than once
         ("shed_expired", "b1"),
         ("deadline_aware_batching", "b1"),
         ("peak_model", "i8"),

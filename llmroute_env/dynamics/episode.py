@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import call_back, next_return_s
 from llmroute_env.dynamics.routing import advance, submit
 from llmroute_env.dynamics.service.border import copy_requests, empty
 from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
@@ -36,9 +37,11 @@ def clear(world: World, e: int) -> None:
     env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
     env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
     env.routed, env.in_time, env.late, env.rejected, env.shed = 0, 0, 0, 0, 0
-    env.aborted = 0
-    env.waiting, env.running = 0, 0
-    env.step_in_time, env.step_late, env.utility, env.peak_utility = 0.0, 0.0, 0.0, 0.0
+    env.aborted, env.deferred = 0, 0
+    env.waiting, env.running, env.away = 0, 0, 0
+    env.decision, env.request, env.arrived = 0, 0, 0
+    env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
+    env.utility, env.peak_utility = 0.0, 0.0
     for gpu in range(cluster.rules[0].gpus):
         record = s.gpus[e, gpu]
         s.contests[e, EVENT, gpu].key, s.contests[e, LOAD, gpu].key = math.inf, 0.0
@@ -95,16 +98,13 @@ def first_from(arrivals_s: NDArray[np.float64], at_s: float) -> int:
 
 
 @compiled
-def present(world: World, e: int, decision: int) -> None:
-    """Make request number `decision` the pending one: its time must have come."""
-    cluster, tape, s = world.cluster, world.tape, world.state
+def present_next(world: World, e: int) -> None:
+    """Make the next request that arrives the pending one: its time must have come."""
+    cluster, env = world.cluster, world.state.envs[e]
     rules = cluster.rules[0]
-    env = s.envs[e]
-    env.decision = decision
-    env.task = tape.task[env.first + decision]
-    env.user_class = tape.user_class[env.first + decision]
-    terms = cluster.terms[env.user_class, env.task]
-    env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
+    present(world, e, env.arrived)
+    env.arrived += 1
+    env.arrival_s = env.now_s
     # The request itself counts: a router that meets the first one of a burst sees it.
     fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
     elapsed_s = env.elapsed_s
@@ -113,11 +113,41 @@ def present(world: World, e: int, decision: int) -> None:
 
 
 @compiled
-def arrival_s(world: World, e: int, decision: int) -> float:
-    """Arrival time of request number `decision`, seconds since the window began, in whole ticks."""
+def present_again(world: World, e: int) -> None:
+    """Make the request that comes back the pending one: its time must have come."""
+    env, rules = world.state.envs[e], world.cluster.rules[0]
+    present(world, e, call_back(world, e))
+    env.arrival_s = arrival_s(world, e, env.request)
+    # It has been counted when it came first.
+    env.fast_rate_per_s *= math.exp(-env.elapsed_s / rules.fast_window_s)
+    env.slow_rate_per_s *= math.exp(-env.elapsed_s / rules.slow_window_s)
+
+
+@compiled
+def present(world: World, e: int, number: int) -> None:
+    """Make request `number` the pending one."""
+    tape, env = world.tape, world.state.envs[e]
+    env.request = number
+    env.task = tape.task[env.first + number]
+    env.user_class = tape.user_class[env.first + number]
+    terms = world.cluster.terms[env.user_class, env.task]
+    env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
+
+
+@compiled
+def next_arrival_s(world: World, e: int) -> float:
+    """When the next request arrives; inf if none does."""
+    env = world.state.envs[e]
+    none = env.first + env.arrived >= env.end
+    return math.inf if none else arrival_s(world, e, env.arrived)
+
+
+@compiled
+def arrival_s(world: World, e: int, number: int) -> float:
+    """Arrival time of request `number`, seconds since the window began, in whole ticks."""
     tape, s = world.tape, world.state
     env = s.envs[e]
-    since_start_s = (tape.arrival_s[env.first + decision] - env.tape_start_s) * env.stretch
+    since_start_s = (tape.arrival_s[env.first + number] - env.tape_start_s) * env.stretch
     return float(np.rint(since_start_s * TICKS_PER_S)) / TICKS_PER_S
 
 
@@ -127,32 +157,47 @@ def begin_episode(world: World, e: int) -> None:
     s = world.state
     clear(world, e)
     cut_window(world, e)
+    clear_fates(world, e)
     s.envs[e].now_s = arrival_s(world, e, 0)
-    present(world, e, 0)
+    present_next(world, e)
+
+
+@compiled
+def clear_fates(world: World, e: int) -> None:
+    """No request of the window has come back."""
+    s = world.state
+    if world.cluster.rules[0].come_back:
+        for number in range(s.envs[e].end - s.envs[e].first):
+            s.fates[e, number].defers, s.fates[e, number].tries = 0, 0
 
 
 @compiled
 def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
-    """Route the pending request and run to the next one; returns (terminated, truncated)."""
+    """Route the pending request and run to the next decision; returns (terminated, truncated)."""
     cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     env = s.envs[e]
-    env.step_in_time, env.step_late = 0.0, 0.0
+    env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
     submit(world, e, action)
-    decision = env.decision + 1
-    last = env.first + decision >= env.end
+    arrival_s, return_s = next_arrival_s(world, e), next_return_s(world, e)
+    until_s = min(arrival_s, return_s)
     # After the last request everything in flight is served to its end.
-    until_s = math.inf if last else arrival_s(world, e, decision)
+    last = until_s == math.inf
     finish_s = advance(world, e, until_s)
     now_s = finish_s if last else until_s
     env.elapsed_s = now_s - env.now_s
     env.now_s = now_s
-    env.utility += env.step_in_time + env.step_late
+    env.utility += env.step_in_time + env.step_late + env.step_rejected
     if last:
-        env.task, env.user_class = -1, -1
+        env.task, env.user_class, env.arrival_s = -1, -1, now_s
     else:
-        present(world, e, decision)
-    truncated = not last and rules.max_requests > 0 and decision >= rules.max_requests
+        env.decision += 1
+        # Of what comes at the same moment first what has waited.
+        if return_s <= arrival_s:
+            present_again(world, e)
+        else:
+            present_next(world, e)
+    truncated = not last and rules.max_requests > 0 and env.decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated
 
@@ -172,4 +217,8 @@ def fork(world: World, source: int, target: int) -> None:
             s.contests[target, contest, gpu] = s.contests[source, contest, gpu]
         for model in range(rules.models):
             s.queues[target, gpu, model] = s.queues[source, gpu, model]
+    for number in range(s.envs[source].arrived if rules.come_back else 0):
+        s.fates[target, number] = s.fates[source, number]
+    for place in range(s.envs[source].away):
+        s.returns[target, place] = s.returns[source, place]
     copy_requests(world, source, target)

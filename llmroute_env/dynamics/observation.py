@@ -52,6 +52,7 @@ from llmroute_env.dynamics.signals import (
     serving_model,
     share_of_busy_gpus,
     tightest,
+    time_left_s,
     waiting,
     waiting_for_model,
 )
@@ -110,7 +111,7 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     if at[BUSY] >= 0:
         row[at[BUSY]] = share_of_busy_gpus(world, e)
     if at[DEADLINE] >= 0:
-        bounded_s = min(max(env.deadline_s, 1e-6), 8e6)
+        bounded_s = min(max(time_left_s(world, e), 1e-6), 8e6)
         row[at[DEADLINE]] = math.log(bounded_s)
     if at[GRACE] >= 0:
         relative = env.grace_s / max(env.deadline_s, 1e-6)

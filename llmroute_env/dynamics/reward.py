@@ -15,7 +15,8 @@ STEEPNESS = 5.0
 """Time constants that the exponential decay passes within the grace."""
 
 REWARD_TERMS = ("utility_in_time", "utility_late")
-"""The reward of a step is the sum of these terms; rejected and shed requests add 0."""
+"""The reward of a step is the sum of these terms, and of `utility_rejected` where a router that
+rejects earns or pays for it (EnvConfig.reject_utility); all else adds 0."""
 
 
 @compiled
@@ -70,6 +71,15 @@ def credit(world: World, e: int, request: Any, model: int, lateness_s: float) ->
     if world.cluster.rules[0].classes > 1:
         credit_class(world, e, request.user_class, outcome, utility)
     return outcome, utility
+
+
+@compiled
+def credit_rejected(world: World, e: int, utility: float) -> None:
+    """Count what turning the pending request away is worth."""
+    env = world.state.envs[e]
+    env.step_rejected += utility
+    if world.cluster.rules[0].classes > 1:
+        world.state.classes[e, env.user_class].utility += utility
 
 
 @compiled

@@ -8,26 +8,30 @@ inner loops.
 
 from __future__ import annotations
 
-from llmroute_env.dynamics.actions import NOBODY, gpu_of, model_of
+from llmroute_env.dynamics.actions import NOBODY, defers, gpu_of, model_of, rejects
 from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
-from llmroute_env.dynamics.reward import expect
+from llmroute_env.dynamics.returns import decide_on, is_new, may_defer, send_away
+from llmroute_env.dynamics.reward import credit_rejected, expect
 from llmroute_env.dynamics.service.border import admit, handle_event
-from llmroute_env.dynamics.service.completions import log_rejected
+from llmroute_env.dynamics.service.completions import log_pending
+from llmroute_env.dynamics.state import DEFERRED, REJECTED
 from llmroute_env.dynamics.tournament import EVENT, winner
 from llmroute_env.dynamics.world import World
 
 
 @compiled
 def submit(world: World, e: int, action: int) -> None:
-    """Route the pending request of env `e`, or turn it away; an idle GPU starts on it at once."""
+    """Route the pending request of env `e`, or not; an idle GPU starts on it at once."""
     cluster, s = world.cluster, world.state
     gpu, model = gpu_of(cluster, action), model_of(cluster, action)
-    s.envs[e].routed += 1
-    expect(world, e)
+    decide_on(world, e)
+    if is_new(world, e):
+        s.envs[e].routed += 1
+        expect(world, e)
     if model == NOBODY:
-        turn_away(world, e, NOBODY, NOBODY)
+        route_nowhere(world, e, action)
         return
     if gpu == NOBODY:
         gpu = choose_gpu(world, e, model)
@@ -37,14 +41,37 @@ def submit(world: World, e: int, action: int) -> None:
     if hosts(cluster, gpu, model) and admit(world, e, gpu, model):
         update_load(world, e, gpu)
     else:
-        turn_away(world, e, gpu, model)
+        turn_away(world, e, gpu, model, 0.0)
 
 
 @compiled
-def turn_away(world: World, e: int, gpu: int, model: int) -> None:
+def route_nowhere(world: World, e: int, action: int) -> None:
+    """The router rejects the pending request, or puts it off; once too often is a rejection."""
+    if defers(world.cluster, action) and may_defer(world, e):
+        put_off(world, e)
+        return
+    utility = world.cluster.rules[0].reject_utility if rejects(world.cluster, action) else 0.0
+    turn_away(world, e, NOBODY, NOBODY, utility)
+
+
+@compiled
+def turn_away(world: World, e: int, gpu: int, model: int, utility: float) -> None:
     """The pending request is rejected, by the router or for lack of room."""
     world.state.envs[e].rejected += 1
-    log_rejected(world, e, gpu, model)
+    if utility != 0.0:
+        credit_rejected(world, e, utility)
+    log_pending(world, e, REJECTED, gpu, model, utility)
+
+
+@compiled
+def put_off(world: World, e: int) -> None:
+    """The pending request comes back later."""
+    s = world.state
+    env = s.envs[e]
+    log_pending(world, e, DEFERRED, NOBODY, NOBODY, 0.0)
+    s.fates[e, env.request].defers += 1
+    env.deferred += 1
+    send_away(world, e, env.request, env.now_s + world.cluster.rules[0].defer_s)
 
 
 @compiled

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import left_of
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
 from llmroute_env.dynamics.world import World
@@ -97,10 +98,16 @@ def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, f
 
 
 @compiled
+def time_left_s(world: World, e: int) -> float:
+    """Seconds that are left of the pending request's deadline."""
+    return left_of(world, e, world.state.envs[e].deadline_s)
+
+
+@compiled
 def prompt_tokens(world: World, e: int) -> int:
     """Tokens of the pending prompt; 0 after the last request, and where requests have none."""
     env, tokens = world.state.envs[e], world.tape.prompt_tokens
-    return int(tokens[env.first + env.decision]) if len(tokens) > 0 and env.task >= 0 else 0
+    return int(tokens[env.first + env.request]) if len(tokens) > 0 and env.task >= 0 else 0
 
 
 @compiled

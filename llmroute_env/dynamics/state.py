@@ -22,7 +22,10 @@ ENV = np.dtype(
         ("elapsed_s", "f8"),  # since the previous decision
         ("task", "i8"),  # of the pending request; -1 when the episode has ended
         ("user_class", "i8"),  # likewise
-        ("decision", "i8"),  # its number in the episode, from 0
+        ("decision", "i8"),  # the number of the decision in the episode, from 0
+        ("request", "i8"),  # the number of the request that it is about, in order of arrival
+        ("arrived", "i8"),  # requests of the window that have become pending, the next one's number
+        ("arrival_s", "f8"),  # of the pending request, before now_s only if it has come back
         # The window of the tape (all arrivals of the workload) that this episode replays.
         ("first", "i8"),
         ("end", "i8"),
@@ -38,7 +41,7 @@ ENV = np.dtype(
         ("slow_rate_per_s", "f8"),
         ("next_gpu", "i8"),  # cursor of the round-robin dispatcher
         ("busy_gpus", "i8"),
-        # Where every request of the episode is: these and (waiting, running) sum to `routed`.
+        # Where every request of the episode is: these and (waiting, running, away) sum to `routed`.
         ("routed", "i8"),
         ("in_time", "i8"),
         ("late", "i8"),
@@ -47,9 +50,12 @@ ENV = np.dtype(
         ("aborted", "i8"),
         ("waiting", "i8"),
         ("running", "i8"),
+        ("away", "i8"),  # requests that will come back for another decision
+        ("deferred", "i8"),  # decisions that put a request off
         # Utility earned in this step and in this episode, in time and late, and its peak.
         ("step_in_time", "f8"),
         ("step_late", "f8"),
+        ("step_rejected", "f8"),  # by turning requests away
         ("utility", "f8"),
         ("peak_utility", "f8"),
     ],
@@ -78,7 +84,7 @@ QUEUE = np.dtype(
         ("room", "i4"),  # how many requests the ring holds before it must grow
         ("running", "i4"),
         ("waiting", "i4"),
-        ("oldest", "i4"),  # decision of the first that waits, if any does
+        ("oldest", "i4"),  # number of the first that waits, if any does
         ("added_s", "f8"),  # work that one more request would add
     ],
     align=True,
@@ -101,7 +107,7 @@ COMPLETION = np.dtype(
         ("gpu", "i4"),
         ("batch", "i4"),  # size of the batch; 0 if rejected or shed
         ("decision", "i8"),
-        ("arrival_s", "f8"),
+        ("arrival_s", "f8"),  # of the request, however often it has come back
         ("start_s", "f8"),  # of the batch; the end itself if rejected or shed
         ("finish_s", "f8"),
         ("utility", "f8"),
@@ -118,6 +124,22 @@ TOKENS = np.dtype(
         ("preemptions", "i8"),
     ]
 )
+
+
+# Which request a decision was about, where requests can come back: without, the numbers are equal.
+ORIGIN = np.dtype(
+    [
+        ("request", "i8"),
+        ("defers", "i4"),  # how often it had been put off before
+        ("tries", "i4"),  # how often it had failed before
+    ]
+)
+
+# A request that has not come to its end, of those that can come back.
+FATE = np.dtype([("decision", "i4"), ("defers", "i2"), ("tries", "i2")])
+
+# When a request comes back: a heap by time, and of equal times by number.
+RETURN = np.dtype([("at_s", "f8"), ("request", "i8")])
 
 
 class Completion(NamedTuple):
@@ -147,12 +169,20 @@ COMPLETION_STRUCT = struct.Struct(
 """A COMPLETION record as the standard library reads it: in half of NumPy's time."""
 
 
-IN_TIME, LATE, REJECTED, SHED, ABORTED = range(5)
-OUTCOMES = ("in_time", "late", "rejected", "shed", "aborted")
+IN_TIME, LATE, REJECTED, SHED, ABORTED, DEFERRED = range(6)
+OUTCOMES = ("in_time", "late", "rejected", "shed", "aborted", "deferred")
+"""What a decision came to. One that was deferred is followed by another about the same request;
+all others are the end of it."""
+
+COMES_BACK = (DEFERRED,)
+"""Outcomes of a decision after which the request will be pending again."""
 
 
 class State(NamedTuple):
-    """Everything that changes: E envs of G GPUs, M models and C classes."""
+    """Everything that changes: E envs of G GPUs, M models and C classes.
+
+    R is the most requests of a window, where requests can come back, or else 0.
+    """
 
     envs: Records  # (E,)
     gpus: Records  # (E, G)
@@ -160,6 +190,8 @@ class State(NamedTuple):
     contests: Records  # (E, 2, G)
     models: Records  # (E, M)
     classes: Records  # (E, C)
+    fates: Records  # (E, R) of the requests of the window, by number
+    returns: Records  # (E, R) of which the first `away` are in use
     service: Any  # the service model's own, a NamedTuple of arrays with E rows
 
     @property
@@ -202,9 +234,12 @@ class Log(NamedTuple):
     records: Records  # (K,) COMPLETION
     used: NDArray[np.int64]  # (1,)
     tokens: Records  # (K,) TOKENS, of the same requests; length 0 where there are no tokens
+    origins: Records  # (K,) ORIGIN, likewise; length 0 where no request comes back
 
 
-def allocate(envs: int, gpus: int, models: int, classes: int, service: NamedTuple) -> State:
+def allocate(
+    envs: int, gpus: int, models: int, classes: int, coming_back: int, service: NamedTuple
+) -> State:
     """Zeroed state with the service model's own arrays."""
     return State(
         envs=np.zeros(envs, ENV),
@@ -213,11 +248,14 @@ def allocate(envs: int, gpus: int, models: int, classes: int, service: NamedTupl
         contests=np.zeros((envs, 2, gpus), CONTEST),
         models=np.zeros((envs, models), MODEL),
         classes=np.zeros((envs, classes), CLASS),
+        fates=np.zeros((envs, coming_back), FATE),
+        returns=np.zeros((envs, coming_back), RETURN),
         service=service,
     )
 
 
-def allocate_log(capacity: int, has_tokens: bool = False) -> Log:
+def allocate_log(capacity: int, has_tokens: bool = False, has_origins: bool = False) -> Log:
     """An empty log for `capacity` completions."""
     tokens = np.zeros(capacity if has_tokens else 0, TOKENS)
-    return Log(np.zeros(capacity, COMPLETION), np.zeros(1, np.int64), tokens)
+    origins = np.zeros(capacity if has_origins else 0, ORIGIN)
+    return Log(np.zeros(capacity, COMPLETION), np.zeros(1, np.int64), tokens, origins)

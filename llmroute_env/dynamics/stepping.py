@@ -25,6 +25,7 @@ class Outputs(NamedTuple):
     rewards: NDArray[np.float64]  # (E,), the sum of its terms:
     utility_in_time: NDArray[np.float64]  # (E,)
     utility_late: NDArray[np.float64]  # (E,)
+    utility_rejected: NDArray[np.float64]  # (E,)
     elapsed_s: NDArray[np.float64]  # (E,) between the previous decision and this one, or the end
     terminated: NDArray[np.bool_]  # (E,)
     truncated: NDArray[np.bool_]  # (E,)
@@ -41,6 +42,7 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
         rewards=np.zeros(envs),
         utility_in_time=np.zeros(envs),
         utility_late=np.zeros(envs),
+        utility_rejected=np.zeros(envs),
         elapsed_s=np.zeros(envs),
         terminated=np.zeros(envs, np.bool_),
         truncated=np.zeros(envs, np.bool_),
@@ -66,8 +68,8 @@ def reset_envs(world: World, out: Outputs, chosen: NDArray[np.bool_]) -> None:
 @compiled
 def clear_step(out: Outputs, e: int) -> None:
     """Report that nothing was earned and no time passed."""
-    out.rewards[e], out.utility_in_time[e], out.utility_late[e] = 0.0, 0.0, 0.0
-    out.elapsed_s[e] = 0.0
+    out.rewards[e], out.elapsed_s[e] = 0.0, 0.0
+    out.utility_in_time[e], out.utility_late[e], out.utility_rejected[e] = 0.0, 0.0, 0.0
 
 
 @compiled
@@ -111,9 +113,10 @@ def step_envs(
             restart(world, e, out)
             continue
         terminated, truncated = step_env(world, e, actions[e])
-        out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late
+        out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late + s.envs[e].step_rejected
         out.utility_in_time[e] = s.envs[e].step_in_time
         out.utility_late[e] = s.envs[e].step_late
+        out.utility_rejected[e] = s.envs[e].step_rejected
         out.elapsed_s[e] = s.envs[e].elapsed_s
         out.terminated[e], out.truncated[e] = terminated, truncated
         if s.envs[e].over and same_step:

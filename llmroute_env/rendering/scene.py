@@ -234,7 +234,7 @@ def recent_rate_per_s(simulation: Simulation, e: int) -> float:
 
 def _rates_per_s(simulation: Simulation, e: int, span_s: float) -> NDArray[np.float64]:
     env, tape_s = simulation.state.envs[e], simulation.tape.arrival_s
-    arrived = tape_s[int(env["first"]) : int(env["first"] + env["decision"]) + 1]
+    arrived = tape_s[int(env["first"]) : int(env["first"] + env["arrived"])]
     now_s, start_s, stretch = (float(env[name]) for name in ("now_s", "tape_start_s", "stretch"))
     recent = np.searchsorted(arrived, start_s + (now_s - span_s) / stretch)
     times_s = (arrived[recent:] - start_s) * stretch

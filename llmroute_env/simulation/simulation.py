@@ -44,7 +44,7 @@ from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.snapshots import crc32_of, put_back, take
 from llmroute_env.simulation.summary import share_of_peak, summary
 from llmroute_env.simulation.tables import build_cluster
-from llmroute_env.simulation.tape import make_tape, workload_trace
+from llmroute_env.simulation.tape import make_tape, most_requests, workload_trace
 from llmroute_env.specs import ConfigError, require
 
 
@@ -66,6 +66,14 @@ def as_actions(actions: object, envs: int) -> NDArray[np.int64]:
     valid = given.shape == (envs,) and given.dtype.kind in "iu"
     require(valid, "actions", given, f"integers of shape {(envs,)}")
     return np.ascontiguousarray(given, np.int64)
+
+
+def may_be_deferred(s: State, most: int) -> NDArray[np.bool_]:
+    """Whose pending request can be put off once more, shape (E,)."""
+    every = np.arange(len(s.envs))
+    again = s.fates["defers"][every, s.envs["request"]] < most
+    allowed: NDArray[np.bool_] = again & ~s.envs["over"]
+    return allowed
 
 
 @dataclass
@@ -127,12 +135,13 @@ class Simulation:
         rules = self.cluster.rules[0]
         own_arrays = self.cluster.service.allocate(config, envs)
         shape = envs, config.gpus, len(config.models), int(rules["classes"])
-        self.state = allocate(*shape, own_arrays)
+        coming_back = most_requests(self.tape, rules) if config.comes_back else 0
+        self.state = allocate(*shape, coming_back, own_arrays)
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
-        self._has_tokens = SERVICES[config.service].reads_lengths
-        logs = [allocate_log(capacity, self._has_tokens) for _ in range(threads)]
+        self._logs = SERVICES[config.service].reads_lengths, config.comes_back
+        logs = [allocate_log(capacity, *self._logs) for _ in range(threads)]
         self.parts = [Part(*edge, log) for edge, log in zip(pairwise(edges), logs, strict=True)]
         self._action = np.zeros(1, np.int64)
         self._pool: ThreadPoolExecutor | None = None
@@ -153,9 +162,17 @@ class Simulation:
         """Lowest and highest value of every observation column."""
         return self.config.layout.bounds
 
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions lead to a GPU that hosts the model, shape (actions,)."""
+    def hosted_actions(self) -> NDArray[np.bool_]:
+        """Which actions lead to a GPU that hosts the model, or to none, shape (actions,)."""
         return masks(self.cluster, self.config.action)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions lead to a GPU that hosts the model, or can be taken; shape (E, actions)."""
+        envs = len(self.state.envs)
+        found = np.tile(self.hosted_actions(), (envs, 1))
+        if self.config.defer is not None:
+            found[:, -1] = may_be_deferred(self.state, self.config.defer.most)
+        return found
 
     def seed(self, chosen: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:
         """Start the random streams of the chosen envs anew."""
@@ -235,9 +252,10 @@ class Simulation:
     def _grow_log(self, part: Part, env: int) -> None:
         count = int(part.log.used[0])
         in_flight = int(self.state.envs[env]["waiting"] + self.state.envs[env]["running"])
-        grown = allocate_log(2 * (count + in_flight + 1), self._has_tokens)
+        grown = allocate_log(2 * (count + in_flight + 1), *self._logs)
         grown.records[:count] = part.log.records[:count]
         grown.tokens[:count] = part.log.tokens[:count]
+        grown.origins[:count] = part.log.origins[:count]
         grown.used[0] = count
         part.log, part.step = grown, None
         self._logged = None
@@ -270,6 +288,11 @@ class Simulation:
     def completion_tokens(self) -> Records:
         """TOKENS of the `completions`, one each; none where requests have no tokens."""
         return np.concatenate([part.log.tokens[: part.log.used.item()] for part in self.parts])
+
+    @property
+    def completion_origins(self) -> Records:
+        """ORIGIN of the `completions`, one each; none where no request comes back."""
+        return np.concatenate([part.log.origins[: part.log.used.item()] for part in self.parts])
 
     def ended(self) -> list[Completion]:
         """The completions of the first part: if they are few, quicker than as an array."""

@@ -15,7 +15,8 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
     """What an episode came to, from its ENV record, MODEL records and CLASS records.
 
     Returns:
-        requests, in_time, late, rejected, shed, in_flight (counts), utility, peak_utility,
+        requests, in_time, late, rejected, shed, in_flight (counts; with `defer` also deferred, the
+        decisions that put a request off), utility, peak_utility,
         utility_of_peak, deadline_met (share of requests), share (routed, by model name) and, where
         there are classes of users, classes (`class_summary`, by name).
     """
@@ -24,7 +25,8 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
         "requests": int(env["routed"]),
         **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
         **({"aborted": int(env["aborted"])} if SERVICES[config.service].reads_lengths else {}),
-        "in_flight": int(env["waiting"] + env["running"]),
+        "in_flight": int(env["waiting"] + env["running"] + env["away"]),
+        **({"deferred": int(env["deferred"])} if config.defer is not None else {}),
         "utility": float(env["utility"]),
         "peak_utility": float(env["peak_utility"]),
         "utility_of_peak": float(share_of_peak(env["utility"], env["peak_utility"])),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import Tape
 from llmroute_env.dynamics.service.models import SERVICES
+from llmroute_env.dynamics.state import Records
 from llmroute_env.specs import ConfigError, require
 from traces.errors import TraceError
 from traces.lengths import LENGTHS, as_measured, at_least_1
@@ -93,6 +94,13 @@ def unlocked(array: NDArray[np.float64]) -> NDArray[np.float64]:
         # Whoever made it does not let it change.
         return array.copy()
     return view
+
+
+def most_requests(tape: Tape, rules: Records) -> int:
+    """The most requests that the window of an episode can hold."""
+    length_s = float(rules["window_s"] * rules["max_load"] / rules["tape_load"])
+    ends = np.searchsorted(tape.arrival_s, tape.arrival_s + length_s)
+    return int((ends - np.arange(len(ends))).max())
 
 
 def draw_classes(config: EnvConfig, requests: int) -> NDArray[np.int16]:

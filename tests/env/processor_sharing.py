@@ -25,7 +25,7 @@ from llmroute_env.dynamics.world import World
 MOST = 64
 """Requests that a GPU works on at once; more are turned away."""
 
-NAMES = ("arrival_s", "deadline_s", "done_at", "decision", "task", "user_class", "model")
+NAMES = ("arrival_s", "deadline_s", "done_at", "number", "task", "user_class", "model")
 HELD = np.dtype(
     list(zip(NAMES, ("f8", "f8", "f8", "i4", "i2", "i2", "i2"), strict=True)), align=True
 )
@@ -81,10 +81,10 @@ def admit(world: World, e: int, gpu: int, model: int) -> bool:
         return False
     read_clock(world, e, gpu, env.now_s)
     request = s.service.held[e, gpu * MOST + held]
-    request.arrival_s, request.deadline_s, request.decision = (
-        env.now_s,
+    request.arrival_s, request.deadline_s, request.number = (
+        env.arrival_s,
         env.deadline_s,
-        env.decision,
+        env.request,
     )
     request.task, request.user_class, request.model = env.task, env.user_class, model
     request.done_at = s.service.clock[e, gpu] + s.queues[e, gpu, model].added_s

@@ -78,7 +78,7 @@ FLOORS = {
         "compiled features state",
         "cluster tournament",
         "actions world",
-        "dispatch reward",
+        "dispatch returns reward",
         "service",
         "signals",
         "observation routing",

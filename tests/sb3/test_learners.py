@@ -29,7 +29,7 @@ DEDICATED = {
 def seen_by(learner: SB3Learner, steps: int = 40) -> np.ndarray:
     """Observations along random actions."""
     rng, rows = np.random.default_rng(0), []
-    masks = learner.env.simulation.action_masks()
+    masks = learner.env.simulation.hosted_actions()
     for _ in range(steps):
         actions = rng.choice(np.flatnonzero(masks), size=learner.env.num_envs)
         rows.append(learner.env.step(actions)[0])
@@ -37,7 +37,7 @@ def seen_by(learner: SB3Learner, steps: int = 40) -> np.ndarray:
 
 
 def deterministic_actions(learner: SB3Learner, observations: np.ndarray) -> np.ndarray:
-    masks = np.tile(learner.env.simulation.action_masks(), (len(observations), 1))
+    masks = np.tile(learner.env.simulation.hosted_actions(), (len(observations), 1))
     own = {"action_masks": masks} if type(learner.model).__name__ == "MaskablePPO" else {}
     return learner.model.predict(observations, deterministic=True, **own)[0]
 
@@ -113,7 +113,7 @@ def test_masks_are_respected_under_a_dedicated_placement(tmp_path):
     plan = small_plan(tmp_path / "run", "maskable-ppo", 2048, fields=DEDICATED)
     learner = SB3Learner(plan)
     learner.iterate()
-    hosted = learner.env.simulation.action_masks()
+    hosted = learner.env.simulation.hosted_actions()
     assert hosted.tolist() == [True, False, False, False, True, True]
     assert hosted[learner.model.rollout_buffer.actions.astype(int)].all()
     observations = seen_by(learner)

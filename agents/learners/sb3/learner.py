@@ -123,7 +123,7 @@ class SB3Learner:
     @property
     def router(self) -> QNetwork:
         """What the policy does when it does not explore."""
-        return router_of(self.model, self.env.simulation.action_masks())
+        return router_of(self.model, self.env.simulation.hosted_actions())
 
     def validate(self) -> float:
         """Score of the router on the validation episodes."""

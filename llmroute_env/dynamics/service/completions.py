@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.state import ABORTED, REJECTED, SHED
+from llmroute_env.dynamics.returns import decision_of
+from llmroute_env.dynamics.state import ABORTED, SHED
 from llmroute_env.dynamics.world import World
 
 
@@ -29,6 +30,17 @@ def begin_record(world: World, e: int, outcome: int, gpu: int, model: int) -> in
 
 
 @compiled
+def fill_identity(world: World, e: int, k: int, number: int, task: int, user_class: int) -> None:
+    """Write which request record `k` is of, and which decision was the last about it."""
+    record = world.log.records[k]
+    record.task, record.user_class = task, user_class
+    record.decision = decision_of(world, e, number)
+    if len(world.log.origins) > 0:
+        origin, fate = world.log.origins[k], world.state.fates[e, number]
+        origin.request, origin.defers, origin.tries = number, fate.defers, fate.tries
+
+
+@compiled
 def clear_tokens(world: World, k: int) -> None:
     """No tokens were answered."""
     tokens = world.log.tokens[k]
@@ -37,17 +49,18 @@ def clear_tokens(world: World, k: int) -> None:
 
 
 @compiled
-def log_rejected(world: World, e: int, gpu: int, model: int) -> None:
-    """The pending request was turned away, at once."""
-    k = begin_record(world, e, REJECTED, gpu, model)
+def log_pending(world: World, e: int, outcome: int, gpu: int, model: int, utility: float) -> None:
+    """The decision about the pending request came to `outcome` at once."""
+    k = begin_record(world, e, outcome, gpu, model)
     if k >= 0:
         env, record = world.state.envs[e], world.log.records[k]
-        record.task, record.user_class, record.decision = env.task, env.user_class, env.decision
-        record.arrival_s, record.start_s, record.finish_s = env.now_s, env.now_s, env.now_s
+        fill_identity(world, e, k, env.request, env.task, env.user_class)
+        record.arrival_s, record.start_s, record.finish_s = env.arrival_s, env.now_s, env.now_s
+        record.utility = utility
         if len(world.log.tokens) > 0:
             tokens = world.log.tokens[k]
             tokens.first_token_s = env.now_s
-            tokens.prompt_tokens = world.tape.prompt_tokens[env.first + env.decision]
+            tokens.prompt_tokens = world.tape.prompt_tokens[env.first + env.request]
 
 
 @compiled
@@ -55,10 +68,9 @@ def log_shed(world: World, e: int, gpu: int, model: int, request: Any, at_s: flo
     """The waiting `request` was dropped."""
     k = begin_record(world, e, SHED, gpu, model)
     if k >= 0:
+        fill_identity(world, e, k, request.number, request.task, request.user_class)
         record = world.log.records[k]
-        record.task, record.user_class = request.task, request.user_class
-        record.decision, record.arrival_s = request.decision, request.arrival_s
-        record.start_s, record.finish_s = at_s, at_s
+        record.arrival_s, record.start_s, record.finish_s = request.arrival_s, at_s, at_s
 
 
 @compiled
@@ -69,9 +81,8 @@ def log_served(
     k = begin_record(world, e, outcome, gpu, model)
     if k >= 0:
         record, batch = world.log.records[k], world.state.gpus[e, gpu]
-        record.batch, record.utility = batch.running, utility
-        record.task, record.user_class = request.task, request.user_class
-        record.decision, record.arrival_s = request.decision, request.arrival_s
+        fill_identity(world, e, k, request.number, request.task, request.user_class)
+        record.batch, record.utility, record.arrival_s = batch.running, utility, request.arrival_s
         record.start_s, record.finish_s = batch.start_s, batch.finish_s
 
 
@@ -91,7 +102,7 @@ def log_answered(
     if k >= 0:
         world.log.records[k].utility = utility
         world.log.records[k].batch = world.state.gpus[e, gpu].running
-        fill_tokens(world, k, request, request.output, finish_s)
+        fill_tokens(world, e, k, request, request.output, finish_s)
 
 
 @compiled
@@ -99,15 +110,15 @@ def log_aborted(world: World, e: int, gpu: int, model: int, request: Any, at_s: 
     """The user of `request` has gone."""
     k = begin_record(world, e, ABORTED, gpu, model)
     if k >= 0:
-        fill_tokens(world, k, request, request.answered, at_s)
+        fill_tokens(world, e, k, request, request.answered, at_s)
 
 
 @compiled
-def fill_tokens(world: World, k: int, request: Any, answered: int, finish_s: float) -> None:
+def fill_tokens(world: World, e: int, k: int, request: Any, answered: int, finish_s: float) -> None:
     """Write when a request that has tokens came, began and ended, and how long it was."""
+    fill_identity(world, e, k, request.number, request.task, request.user_class)
     record = world.log.records[k]
-    record.task, record.user_class = request.task, request.user_class
-    record.decision, record.arrival_s = request.decision, request.arrival_s
+    record.arrival_s = request.arrival_s
     record.start_s = request.start_s if request.start_s >= 0.0 else finish_s
     record.finish_s = finish_s
     if len(world.log.tokens) > 0:

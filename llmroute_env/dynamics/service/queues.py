@@ -22,7 +22,7 @@ REQUEST = np.dtype(
     [
         ("arrival_s", "f8"),
         ("deadline_s", "f8"),
-        ("decision", "i4"),
+        ("number", "i4"),  # its number in the episode
         ("task", "i2"),
         ("user_class", "i2"),
     ],

@@ -52,10 +52,10 @@ def enqueue(world: World, e: int, gpu: int, model: int) -> None:
     # Before the request is counted: counting publishes what the next one would add.
     added_s = queue.added_s
     if queue.waiting == 0:
-        queue.oldest = env.decision
+        queue.oldest = env.request
     request = s.service.requests[e, append_slot(world, e, gpu, model)]
-    request.arrival_s, request.deadline_s = env.now_s, env.deadline_s
-    request.decision = env.decision
+    request.arrival_s, request.deadline_s = env.arrival_s, env.deadline_s
+    request.number = env.request
     request.task, request.user_class = env.task, env.user_class
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, env.now_s) + added_s
     count_waiting(world, e, gpu, model, 1)
@@ -179,7 +179,7 @@ def take_batch(world: World, e: int, gpu: int, model: int, at_s: float) -> int:
         size += 1
     if queue.waiting > size:
         first = s.service.requests[e, slot_of(world, e, gpu, model, size)]
-        queue.oldest = first.decision
+        queue.oldest = first.number
     return size
 
 

@@ -104,7 +104,7 @@ SLOT = np.dtype(
         ("gone", "i8"),  # when its user's patience ends
         ("work", "i8"),
         ("end", "i8"),  # while it decodes: steps of the instance after which it is answered
-        ("decision", "i4"),
+        ("number", "i4"),  # its number in the episode
         ("prompt", "i4"),
         ("output", "i4"),
         ("answered", "i4"),  # tokens, as long as it does not decode
@@ -124,7 +124,7 @@ SLOT = np.dtype(
 FINISHING, PATIENCE = range(2)
 """The heaps of an instance: who is answered next, and whose patience ends next."""
 
-ENTRY = np.dtype([("key", "i8"), ("decision", "i4"), ("slot", "i4")])
+ENTRY = np.dtype([("key", "i8"), ("number", "i4"), ("slot", "i4")])
 
 
 class EngineArrays(NamedTuple):

@@ -1,4 +1,4 @@
-"""The two heaps of an instance: the least (key, decision) first, and who leaves from anywhere."""
+"""The two heaps of an instance: the least (key, number) first, and who leaves from anywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_before(world: World, e: int, base: int, i: int, j: int) -> bool:
     """Whether entry i of a heap goes before entry j."""
     entries = world.state.service.heaps
     a, b = entries[e, base + i], entries[e, base + j]
-    return bool(a.key < b.key or (a.key == b.key and a.decision < b.decision))
+    return bool(a.key < b.key or (a.key == b.key and a.number < b.number))
 
 
 @compiled
@@ -25,9 +25,9 @@ def swap(world: World, e: int, base: int, i: int, j: int) -> None:
     """Exchange two entries."""
     own = world.state.service
     a, b = own.heaps[e, base + i], own.heaps[e, base + j]
-    key, decision, slot = a.key, a.decision, a.slot
-    a.key, a.decision, a.slot = b.key, b.decision, b.slot
-    b.key, b.decision, b.slot = key, decision, slot
+    key, number, slot = a.key, a.number, a.slot
+    a.key, a.number, a.slot = b.key, b.number, b.slot
+    b.key, b.number, b.slot = key, number, slot
     own.places[e, base + a.slot], own.places[e, base + b.slot] = i + 1, j + 1
 
 
@@ -60,7 +60,7 @@ def push(world: World, e: int, gpu: int, heap: int, slot: int, key: int) -> None
     entry = own.heaps[e, base + size]
     first = gpu * world.cluster.service.engines[0].slots
     entry.key, entry.slot = key, slot
-    entry.decision = own.slots[e, first + slot].decision
+    entry.number = own.slots[e, first + slot].number
     own.places[e, base + slot] = size + 1
     own.sizes[e, gpu, heap] = size + 1
     rise(world, e, base, size)

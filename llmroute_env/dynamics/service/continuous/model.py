@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import left_of
 from llmroute_env.dynamics.service.continuous import predictions, requests
 from llmroute_env.dynamics.service.continuous.arrays import (
     BLOCK,
@@ -43,15 +44,16 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """Of TTFT, TPOT and E2E what is predicted to take most of what is allowed."""
     env = world.state.envs[e]
     # After the last request those of the last one.
-    at = env.first + env.decision
+    at = env.first + env.request
     terms = world.cluster.terms[world.tape.user_class[at], world.tape.task[at]]
     done = predictions.steps_done(world, e, gpu)
     ttft_s = predictions.predicted_ttft_s(world, e, gpu, done)
     tpot_s = predictions.predicted_tpot_s(world, e, gpu, done)
     rest = max(predictions.answer_of_pending(world, e) - 1.0, 0.0)
-    worst_s, due_s = ttft_s + rest * tpot_s, terms.deadline_s
-    if ttft_s * due_s > worst_s * terms.ttft_s or due_s == np.inf:
-        worst_s, due_s = ttft_s, terms.ttft_s
+    worst_s, due_s = ttft_s + rest * tpot_s, left_of(world, e, terms.deadline_s)
+    first_due_s = left_of(world, e, terms.ttft_s)
+    if ttft_s * due_s > worst_s * first_due_s or due_s == np.inf:
+        worst_s, due_s = ttft_s, first_due_s
     if tpot_s * due_s > worst_s * terms.tpot_s or due_s == np.inf:
         worst_s, due_s = tpot_s, terms.tpot_s
     return worst_s, due_s

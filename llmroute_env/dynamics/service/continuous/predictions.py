@@ -20,7 +20,7 @@ PER_FINE_S = 2.0**-40
 def prompt_of_pending(world: World, e: int) -> int:
     """Prompt tokens of the pending request; 1 when there is none."""
     env = world.state.envs[e]
-    at = env.first + env.decision
+    at = env.first + env.request
     return int(world.tape.prompt_tokens[at]) if env.task >= 0 else 1
 
 

@@ -71,7 +71,7 @@ def admit(world: World, e: int, gpu: int, model: int) -> bool:
     env = s.envs[e]
     limit = cluster.service.engines[cluster.pool_of[gpu]].length_limit
     full = s.gpus[e, gpu].waiting >= cluster.rules[0].queue_capacity
-    if full or world.tape.prompt_tokens[env.first + env.decision] >= limit:
+    if full or world.tape.prompt_tokens[env.first + env.request] >= limit:
         return False
     now = moment(env.now_s)
     join(world, e, gpu, model, now)
@@ -92,9 +92,9 @@ def join(world: World, e: int, gpu: int, model: int, now: int) -> None:
     """The pending request waits at an instance."""
     cluster, tape, env = world.cluster, world.tape, world.state.envs[e]
     instance = world.state.service.instances[e, gpu]
-    slot, number = take_slot(world, e, gpu), env.first + env.decision
+    slot, number = take_slot(world, e, gpu), env.first + env.request
     record = slot_at(world, e, gpu, slot)
-    record.arrival_s, record.deadline_s, record.decision = env.now_s, env.deadline_s, env.decision
+    record.arrival_s, record.deadline_s, record.number = env.arrival_s, env.deadline_s, env.request
     record.task, record.user_class = env.task, env.user_class
     record.start_s, record.first_token_s = -1.0, 0.0
     record.prompt = tape.prompt_tokens[number]
@@ -106,7 +106,8 @@ def join(world: World, e: int, gpu: int, model: int, now: int) -> None:
     patience_s = cluster.terms[env.user_class, env.task].patience_s
     record.gone = NEVER
     if patience_s < math.inf:
-        record.gone = moment(env.now_s + patience_s)
+        # Of who comes back late it may be over.
+        record.gone = max(moment(env.arrival_s + patience_s), now)
         push(world, e, gpu, PATIENCE, slot, record.gone)
     append_waiting(world, e, gpu, slot)
     instance.waiting_tokens += record.prompt

@@ -1,0 +1,114 @@
+"""Requests that come back: put off by the router, they become pending again later.
+
+Where none can, nothing of this is asked, and the number of a request is that of its decision.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.world import World
+
+
+@compiled
+def decision_of(world: World, e: int, number: int) -> int:
+    """The last decision about request `number`."""
+    if not world.cluster.rules[0].come_back:
+        return number
+    return int(world.state.fates[e, number].decision)
+
+
+@compiled
+def decide_on(world: World, e: int) -> None:
+    """Note that the decision at hand is about the pending request."""
+    env = world.state.envs[e]
+    if world.cluster.rules[0].come_back:
+        world.state.fates[e, env.request].decision = env.decision
+
+
+@compiled
+def is_new(world: World, e: int) -> bool:
+    """Whether the pending request has not been pending before."""
+    if not world.cluster.rules[0].come_back:
+        return True
+    fate = world.state.fates[e, world.state.envs[e].request]
+    return bool(fate.defers == 0 and fate.tries == 0)
+
+
+@compiled
+def may_defer(world: World, e: int) -> bool:
+    """Whether the pending request can be put off once more."""
+    s, rules = world.state, world.cluster.rules[0]
+    if s.envs[e].over:
+        return False
+    return bool(s.fates[e, s.envs[e].request].defers < rules.most_defers)
+
+
+@compiled
+def left_of(world: World, e: int, allowed_s: float) -> float:
+    """What is left to the pending request of so many seconds since it arrived.
+
+    All of it, unless it has come back; at least a tick.
+    """
+    env = world.state.envs[e]
+    waited_s = env.now_s - env.arrival_s
+    return float(max(allowed_s - waited_s, 2.0**-30) if waited_s > 0.0 else allowed_s)
+
+
+@compiled
+def next_return_s(world: World, e: int) -> float:
+    """When the next request comes back; inf if none will."""
+    s = world.state
+    return float(s.returns[e, 0].at_s) if s.envs[e].away > 0 else math.inf
+
+
+@compiled
+def before(world: World, e: int, a: int, b: int) -> bool:
+    """Whether entry `a` of the heap comes before entry `b`."""
+    one, other = world.state.returns[e, a], world.state.returns[e, b]
+    return bool(one.at_s < other.at_s or (one.at_s == other.at_s and one.request < other.request))
+
+
+@compiled
+def swap(world: World, e: int, a: int, b: int) -> None:
+    """Exchange two entries of the heap."""
+    one, other = world.state.returns[e, a], world.state.returns[e, b]
+    at_s, request = one.at_s, one.request
+    one.at_s, one.request = other.at_s, other.request
+    other.at_s, other.request = at_s, request
+
+
+@compiled
+def send_away(world: World, e: int, number: int, until_s: float) -> None:
+    """Let request `number` come back at `until_s`."""
+    s = world.state
+    place = s.envs[e].away
+    s.returns[e, place].at_s, s.returns[e, place].request = until_s, number
+    s.envs[e].away += 1
+    while place > 0 and before(world, e, place, (place - 1) // 2):
+        swap(world, e, place, (place - 1) // 2)
+        place = (place - 1) // 2
+
+
+@compiled
+def call_back(world: World, e: int) -> int:
+    """Take the request that comes back first; its number."""
+    s = world.state
+    number = s.returns[e, 0].request
+    s.envs[e].away -= 1
+    left = s.envs[e].away
+    s.returns[e, 0].at_s, s.returns[e, 0].request = (
+        s.returns[e, left].at_s,
+        s.returns[e, left].request,
+    )
+    place = 0
+    while True:
+        least = place
+        for child in (2 * place + 1, 2 * place + 2):
+            if child < left and before(world, e, child, least):
+                least = child
+        if least == place:
+            return int(number)
+        swap(world, e, place, least)
+        place = least
