@@ -98,48 +98,24 @@ def first_from(arrivals_s: NDArray[np.float64], at_s: float) -> int:
 
 
 @compiled
-def present_next(world: World, e: int) -> None:
-    """Make the next request that arrives the pending one: its time must have come."""
-    cluster, env = world.cluster, world.state.envs[e]
+def present(world: World, e: int, number: int, is_new: bool) -> None:
+    """Make request `number` the pending one, which arrives or comes back: its time must be now."""
+    cluster, tape, s = world.cluster, world.tape, world.state
     rules = cluster.rules[0]
-    present(world, e, env.arrived)
-    env.arrived += 1
-    env.arrival_s = env.now_s
-    # The request itself counts: a router that meets the first one of a burst sees it.
-    fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
-    elapsed_s = env.elapsed_s
-    env.fast_rate_per_s = env.fast_rate_per_s * math.exp(-elapsed_s / fast_s) + 1.0 / fast_s
-    env.slow_rate_per_s = env.slow_rate_per_s * math.exp(-elapsed_s / slow_s) + 1.0 / slow_s
-
-
-@compiled
-def present_again(world: World, e: int) -> None:
-    """Make the request that comes back the pending one: its time must have come."""
-    env, rules = world.state.envs[e], world.cluster.rules[0]
-    present(world, e, call_back(world, e))
-    env.arrival_s = arrival_s(world, e, env.request)
-    # It has been counted when it came first.
-    env.fast_rate_per_s *= math.exp(-env.elapsed_s / rules.fast_window_s)
-    env.slow_rate_per_s *= math.exp(-env.elapsed_s / rules.slow_window_s)
-
-
-@compiled
-def present(world: World, e: int, number: int) -> None:
-    """Make request `number` the pending one."""
-    tape, env = world.tape, world.state.envs[e]
+    env = s.envs[e]
     env.request = number
     env.task = tape.task[env.first + number]
     env.user_class = tape.user_class[env.first + number]
-    terms = world.cluster.terms[env.user_class, env.task]
+    terms = cluster.terms[env.user_class, env.task]
     env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
-
-
-@compiled
-def next_arrival_s(world: World, e: int) -> float:
-    """When the next request arrives; inf if none does."""
-    env = world.state.envs[e]
-    none = env.first + env.arrived >= env.end
-    return math.inf if none else arrival_s(world, e, env.arrived)
+    env.waited_s = 0.0 if is_new else env.now_s - arrival_s(world, e, number)
+    env.arrived += is_new
+    # The request itself counts, once: a router that meets the first one of a burst sees it.
+    counted = 1.0 if is_new else 0.0
+    fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
+    elapsed_s = env.elapsed_s
+    env.fast_rate_per_s = env.fast_rate_per_s * math.exp(-elapsed_s / fast_s) + counted / fast_s
+    env.slow_rate_per_s = env.slow_rate_per_s * math.exp(-elapsed_s / slow_s) + counted / slow_s
 
 
 @compiled
@@ -159,7 +135,7 @@ def begin_episode(world: World, e: int) -> None:
     cut_window(world, e)
     clear_fates(world, e)
     s.envs[e].now_s = arrival_s(world, e, 0)
-    present_next(world, e)
+    present(world, e, 0, True)
 
 
 @compiled
@@ -179,8 +155,12 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     env = s.envs[e]
     env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
     submit(world, e, action)
-    arrival_s, return_s = next_arrival_s(world, e), next_return_s(world, e)
-    until_s = min(arrival_s, return_s)
+    number = env.arrived
+    until_s = arrival_s(world, e, number) if env.first + number < env.end else math.inf
+    is_new = True
+    if rules.come_back and next_return_s(world, e) <= until_s:
+        # Of what comes at the same moment first what has waited.
+        until_s, is_new = next_return_s(world, e), env.away == 0
     # After the last request everything in flight is served to its end.
     last = until_s == math.inf
     finish_s = advance(world, e, until_s)
@@ -189,14 +169,10 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     env.now_s = now_s
     env.utility += env.step_in_time + env.step_late + env.step_rejected
     if last:
-        env.task, env.user_class, env.arrival_s = -1, -1, now_s
+        env.task, env.user_class = -1, -1
     else:
         env.decision += 1
-        # Of what comes at the same moment first what has waited.
-        if return_s <= arrival_s:
-            present_again(world, e)
-        else:
-            present_next(world, e)
+        present(world, e, number if is_new else call_back(world, e), is_new)
     truncated = not last and rules.max_requests > 0 and env.decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated

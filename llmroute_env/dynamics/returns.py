@@ -46,13 +46,19 @@ def may_defer(world: World, e: int) -> bool:
 
 
 @compiled
+def arrived_s(world: World, e: int) -> float:
+    """When the pending request arrived."""
+    env = world.state.envs[e]
+    return float(env.now_s - env.waited_s)
+
+
+@compiled
 def left_of(world: World, e: int, allowed_s: float) -> float:
     """What is left to the pending request of so many seconds since it arrived.
 
     All of it, unless it has come back; at least a tick.
     """
-    env = world.state.envs[e]
-    waited_s = env.now_s - env.arrival_s
+    waited_s = world.state.envs[e].waited_s
     return float(max(allowed_s - waited_s, 2.0**-30) if waited_s > 0.0 else allowed_s)
 
 

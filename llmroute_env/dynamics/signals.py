@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.returns import left_of
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
 from llmroute_env.dynamics.world import World
@@ -100,7 +99,8 @@ def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, f
 @compiled
 def time_left_s(world: World, e: int) -> float:
     """Seconds that are left of the pending request's deadline."""
-    return left_of(world, e, world.state.envs[e].deadline_s)
+    env = world.state.envs[e]
+    return float(env.deadline_s - env.waited_s)
 
 
 @compiled

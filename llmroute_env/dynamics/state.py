@@ -25,7 +25,7 @@ ENV = np.dtype(
         ("decision", "i8"),  # the number of the decision in the episode, from 0
         ("request", "i8"),  # the number of the request that it is about, in order of arrival
         ("arrived", "i8"),  # requests of the window that have become pending, the next one's number
-        ("arrival_s", "f8"),  # of the pending request, before now_s only if it has come back
+        ("waited_s", "f8"),  # since the pending request arrived: 0 unless it has come back
         # The window of the tape (all arrivals of the workload) that this episode replays.
         ("first", "i8"),
         ("end", "i8"),

@@ -82,7 +82,7 @@ def admit(world: World, e: int, gpu: int, model: int) -> bool:
     read_clock(world, e, gpu, env.now_s)
     request = s.service.held[e, gpu * MOST + held]
     request.arrival_s, request.deadline_s, request.number = (
-        env.arrival_s,
+        env.now_s - env.waited_s,
         env.deadline_s,
         env.request,
     )

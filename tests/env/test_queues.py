@@ -19,7 +19,7 @@ GPU, MODEL = 3, 1
 def held(simulation: Simulation) -> list[int]:
     state = simulation.state
     slots = waiting_slots(state, 0, GPU, MODEL, len(state.service.requests[0]))
-    return state.service.requests[0]["decision"][slots].tolist()
+    return state.service.requests[0]["number"][slots].tolist()
 
 
 def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
@@ -34,7 +34,7 @@ def test_a_ring_keeps_the_order_of_a_list_while_it_wraps_and_grows():
         grows = rng.random() < (0.9 if decision // 300 % 2 == 0 else 0.4)
         if grows and len(expected) < capacity:
             slot = append_slot(world, 0, GPU, MODEL)
-            state.service.requests[0, slot]["decision"] = decision
+            state.service.requests[0, slot]["number"] = decision
             expected.append(decision)
         elif expected and rng.random() < 0.5:
             k = int(rng.integers(len(expected)))

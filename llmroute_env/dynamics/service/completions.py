@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.returns import decision_of
+from llmroute_env.dynamics.returns import arrived_s, decision_of
 from llmroute_env.dynamics.state import ABORTED, SHED
 from llmroute_env.dynamics.world import World
 
@@ -55,7 +55,11 @@ def log_pending(world: World, e: int, outcome: int, gpu: int, model: int, utilit
     if k >= 0:
         env, record = world.state.envs[e], world.log.records[k]
         fill_identity(world, e, k, env.request, env.task, env.user_class)
-        record.arrival_s, record.start_s, record.finish_s = env.arrival_s, env.now_s, env.now_s
+        record.arrival_s, record.start_s, record.finish_s = (
+            arrived_s(world, e),
+            env.now_s,
+            env.now_s,
+        )
         record.utility = utility
         if len(world.log.tokens) > 0:
             tokens = world.log.tokens[k]

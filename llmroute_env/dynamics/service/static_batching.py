@@ -11,6 +11,7 @@ from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import arrived_s
 from llmroute_env.dynamics.reward import credit_class, worth
 from llmroute_env.dynamics.service.border import expect_event
 from llmroute_env.dynamics.service.completions import log_served, log_shed
@@ -54,7 +55,7 @@ def enqueue(world: World, e: int, gpu: int, model: int) -> None:
     if queue.waiting == 0:
         queue.oldest = env.request
     request = s.service.requests[e, append_slot(world, e, gpu, model)]
-    request.arrival_s, request.deadline_s = env.arrival_s, env.deadline_s
+    request.arrival_s, request.deadline_s = arrived_s(world, e), env.deadline_s
     request.number = env.request
     request.task, request.user_class = env.task, env.user_class
     s.gpus[e, gpu].drain_s = max(s.gpus[e, gpu].drain_s, env.now_s) + added_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import arrived_s
 from llmroute_env.dynamics.reward import credit
 from llmroute_env.dynamics.service.border import expect_event
 from llmroute_env.dynamics.service.completions import log_aborted, log_answered
@@ -94,7 +95,11 @@ def join(world: World, e: int, gpu: int, model: int, now: int) -> None:
     instance = world.state.service.instances[e, gpu]
     slot, number = take_slot(world, e, gpu), env.first + env.request
     record = slot_at(world, e, gpu, slot)
-    record.arrival_s, record.deadline_s, record.number = env.arrival_s, env.deadline_s, env.request
+    record.arrival_s, record.deadline_s, record.number = (
+        arrived_s(world, e),
+        env.deadline_s,
+        env.request,
+    )
     record.task, record.user_class = env.task, env.user_class
     record.start_s, record.first_token_s = -1.0, 0.0
     record.prompt = tape.prompt_tokens[number]
@@ -107,7 +112,7 @@ def join(world: World, e: int, gpu: int, model: int, now: int) -> None:
     record.gone = NEVER
     if patience_s < math.inf:
         # Of who comes back late it may be over.
-        record.gone = max(moment(env.arrival_s + patience_s), now)
+        record.gone = max(moment(record.arrival_s + patience_s), now)
         push(world, e, gpu, PATIENCE, slot, record.gone)
     append_waiting(world, e, gpu, slot)
     instance.waiting_tokens += record.prompt
