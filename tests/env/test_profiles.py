@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmroute_env import ConfigError, EnvConfig, profiles
@@ -93,3 +94,13 @@ def test_an_edited_file_is_read_again_and_an_env_keeps_what_it_was_made_from(tmp
     assert before.resolved_profile.model("opt-1.3b").batch_latency_s[0] == 0.5 + 0.00263
     assert after.resolved_profile.model("opt-1.3b").batch_latency_s[0] == 0.7 + 0.00263
     assert config_sha256(before) != config_sha256(after)
+
+
+def test_three_generations_of_gpus_in_one_profile():
+    """Measured where they were, and at the speed of their memory where nobody has."""
+    mixed, base, fast = map(profiles.load, ("opt-mixed", "opt-a100", "opt-h100"))
+    for model in mixed.models:
+        old, new, small = map(model.latency_s, mixed.gpus)
+        assert old == base.model(model.name).latency_s(base.gpus[0])
+        assert new == fast.model(model.name).latency_s(fast.gpus[0])
+        np.testing.assert_allclose(np.array(small) * 0.42, old)
