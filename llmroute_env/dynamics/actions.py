@@ -30,7 +30,7 @@ def masks(cluster: Cluster, kind: str) -> NDArray[np.bool_]:
     hosted: NDArray[np.bool_] = (cluster.batch_limit > 0)[cluster.pool_of]
     found = hosted.ravel() if kind == "gpu-model" else np.logical_or.reduce(hosted)
     rules = cluster.rules[0]
-    return np.append(found, [True] * int(rules["reject"] + (rules["defer_s"] > 0.0)))
+    return np.append(found, np.ones(int(rules["reject"]) + int(rules["defer_s"] > 0.0), np.bool_))
 
 
 @compiled

@@ -113,3 +113,9 @@ def test_it_must_be_true_or_false():
 def test_other_scenarios_have_no_such_action():
     having = [name for name, s in scenarios.SCENARIOS.items() if s.config.reject]
     assert having == ["admission"]
+
+
+@pytest.mark.parametrize("action", ["model", "gpu-model"])
+def test_masks_are_of_flags_with_and_without_it(action: str):
+    for config in (CONFIG, configure("overload")):
+        assert Simulation(replace(config, action=action)).action_masks().dtype == np.bool_
