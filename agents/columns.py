@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAIR_FEATURES, Layout
+from llmroute_env.simulation.tables import batch_limits
 from llmroute_env.specs import require
 
 
@@ -58,6 +59,12 @@ def pair_columns(layout: Layout) -> PairColumns:
 def utilities(config: EnvConfig) -> NDArray[np.float64]:
     """Utility in time of every class and task, class-major, from every model; shape (C x T, M)."""
     return config.utility.reshape(-1, len(config.models))
+
+
+def hosted_pairs(config: EnvConfig) -> NDArray[np.int64]:
+    """The numbers of the pairs of which the GPU hosts the model, GPU-major."""
+    hosts = np.repeat(batch_limits(config) > 0, [pool.gpus for pool in config.pools], axis=0)
+    return np.flatnonzero(hosts.ravel())
 
 
 def gpu_inputs(layout: Layout) -> NDArray[np.int64]:

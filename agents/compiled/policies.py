@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.columns import NO_PAIRS, PairColumns, largest_first, pair_columns, utilities
+from agents.compiled.balancers import NO_BALANCING, Balancing, less_loaded
 from agents.compiled.networks import (
     Layer,
     Perceptron,
@@ -33,7 +34,7 @@ from llmroute_env.dynamics.signals import tightest
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.simulation import Simulation
 
-LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED = range(4)
+LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED, BALANCER = range(5)
 """GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
 where the network values another action by `caution` more."""
 
@@ -56,6 +57,7 @@ class CompiledPolicy(NamedTuple):
     utility: NDArray[np.float64]  # (C x T, M): pairs.utilities
     worths: NDArray[np.float64]  # (G x M,): scratch of pairs.best_pair
     tries: int  # how many pairs GUARDED may take, those of the most worth; 0 for all
+    balancing: Balancing
     network: Perceptron
 
 
@@ -83,6 +85,7 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         utility=utilities(config),
         worths=np.zeros(config.gpus * len(config.models)),
         tries=0,
+        balancing=NO_BALANCING,
         network=no_network(1),
     )
 
@@ -129,6 +132,9 @@ def decide(policy: CompiledPolicy, world: World, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
     if policy.kind == LARGEST_FEASIBLE:
         return feasible_now(policy, world, e)
+    if policy.kind == BALANCER:
+        row = policy.network.observation
+        return less_loaded(policy.balancing, world, e, row, policy.worths)
     if policy.kind == PRICED_PAIR:
         encode_for_pairs(world, e, policy.network.observation)
     else:

@@ -14,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
+from agents.columns import hosted_pairs
+from agents.compiled.balancers import balancing, two_of_each
+from agents.compiled.networks import no_network
+from agents.compiled.policies import BALANCER, CompiledPolicy, largest_feasible
 from llmroute_env.config import EnvConfig
-from llmroute_env.simulation.tables import batch_limits
+from llmroute_env.dynamics.features import MOST_LOG
 
 
 class LeastOf:
@@ -32,9 +36,21 @@ class LeastOf:
         self.observation = read_in(config, (self.feature,))
         self.first = replace(config.layout, names=self.observation).first(self.feature)
         self.hosted = hosted_pairs(config)
+        self.keys = np.zeros(0, np.uint64)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         """Nothing to forget."""
+
+    def compiled(self, config: EnvConfig) -> CompiledPolicy:
+        """The router as compiled code that decides alike for `config`, in the envs of `begin`."""
+        empty = largest_feasible(config, 0.0)
+        return empty._replace(
+            kind=BALANCER,
+            # As little as there can be where nothing is hosted, which has no load.
+            worths=np.full_like(empty.worths, -MOST_LOG),
+            balancing=balancing(config, self.feature, self.keys),
+            network=no_network(config.layout.width),
+        )
 
     def loads(self, observations: Observations) -> NDArray[np.float32]:
         """The feature of the pairs that are hosted, shape (E, hosted)."""
@@ -67,21 +83,16 @@ class PowerOfTwo(LeastOf):
     """Of two pairs at random the one with fewer requests (Mitzenmacher 2001)."""
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Take the source of randomness."""
-        self.rng = rng
+        """Take a random stream for every env."""
+        self.keys = rng.integers(2**64, size=envs, dtype=np.uint64)
+        self.decision = 0
 
     def act(self, observations: Observations) -> Actions:
         """The pair for every row of `observations`, shape (E, F) -> (E,)."""
-        rows, pairs = np.arange(len(observations)), len(self.hosted)
-        first = self.rng.integers(pairs, size=len(rows))
-        other = (first + 1 + self.rng.integers(max(pairs - 1, 1), size=len(rows))) % pairs
-        loads = self.loads(observations)
+        first, other = np.empty((2, len(observations)), np.int64)
+        two_of_each(len(self.hosted), self.keys, self.decision, first, other)
+        self.decision += 1
+        rows, loads = np.arange(len(observations)), self.loads(observations)
         fewer = loads[rows, other] < loads[rows, first]
         actions: Actions = self.hosted[np.where(fewer, other, first)]
         return actions
-
-
-def hosted_pairs(config: EnvConfig) -> NDArray[np.int64]:
-    """The numbers of the pairs of which the GPU hosts the model, GPU-major."""
-    hosts = np.repeat(batch_limits(config) > 0, [pool.gpus for pool in config.pools], axis=0)
-    return np.flatnonzero(hosts.ravel())

@@ -126,6 +126,7 @@ def run_batch(
     windows_s = tape_windows_s(simulation).tolist()
     overruled = None
     if isinstance(agent, RunsCompiled):
+        agent.begin(len(seeds), np.random.default_rng(seeds))
         completions, overruled = run_compiled(agent, simulation)
     else:
         completions = run_stepwise(agent, simulation, seeds)

@@ -19,10 +19,15 @@ TICKS_PER_S = 2.0**30
 
 @compiled
 def draw(world: World, e: int) -> float:
-    """A uniform number in [0, 1) from the env's own stream (Steele et al. 2014, SplitMix64)."""
+    """A uniform number in [0, 1) from the env's own stream."""
     s = world.state
     s.envs[e].rng += np.uint64(0x9E3779B97F4A7C15)
-    z = s.envs[e].rng
+    return uniform(s.envs[e].rng)
+
+
+@compiled
+def uniform(z: np.uint64) -> float:
+    """A uniform number in [0, 1) from a stream's counter (Steele et al. 2014, SplitMix64)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))

@@ -159,6 +159,18 @@ def encode_for_pairs(world: World, e: int, row: NDArray[np.float32]) -> None:
 
 
 @compiled
+def encode_load(world: World, e: int, row: NDArray[np.float32], feature: int) -> None:
+    """Write only one feature of GPU_HELD, GPU_KV and GPU_TTFT, which the observation has."""
+    column = world.cluster.layout[feature]
+    if feature == GPU_HELD:
+        encode_held(world, e, row)
+    elif feature == GPU_KV:
+        encode_outlooks(world, e, row, (-1, -1, column, -1))
+    else:
+        encode_outlooks(world, e, row, (column, -1, -1, -1))
+
+
+@compiled
 def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     """Write the features that have one column per model."""
     cluster = world.cluster

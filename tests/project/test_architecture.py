@@ -122,7 +122,7 @@ FLOORS = {
         "loading training",
     ),
     "agents.compiled": (
-        "networks rules",
+        "balancers networks rules",
         "policies",
         "guards rollouts",
     ),
