@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bounds.program import Instance
+from benchmarks.bounds.instance import Instance
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.reward import decay
 from llmroute_env.simulation.simulation import Simulation

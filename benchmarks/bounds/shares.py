@@ -7,9 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bounds.instance import Floats
 from llmroute_env.dynamics.cluster import Cluster
-
-Floats = NDArray[np.float64]
 
 
 def least_batch_s(cluster: Cluster, pool: int, model: int) -> Floats:

@@ -11,7 +11,8 @@ value:
    is at least the minimum of t(k) / k over the k for which some k consecutive arrivals, r among
    them, lie within expiry - t(k), and t(k) fits r's own window (shares.py). A way to answer
    r costs this least share; a run's true share is at least that, and the GPU may idle for the
-   rest of it.
+   rest of it. With continuous batching the share is of steps (token_ways.py), and a way consists of
+   two pieces of work, each with a window of its own.
 2. The batch ran between r's arrival and its finish. So of the work of the answers that a pool
    gives, what is done by any time t is at most the work of requests that had arrived by t, and at
    least the work of answers due by t; and a pool of G GPUs does at most G (t - s) from s to t.
@@ -29,24 +30,48 @@ actions, and whatever the rules on shedding, batching and queue capacity.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bounds.program import Instance, levels, maximum
-from benchmarks.bounds.shares import Floats
+from benchmarks.bounds.batch_ways import BatchWays
+from benchmarks.bounds.instance import Floats, Instance
+from benchmarks.bounds.token_ways import TokenWays
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.service.continuous.model import ContinuousBatching
+from llmroute_env.dynamics.service.models import StaticBatching
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import TICK_S, require
+
+
+class Ways(Protocol):
+    """The ways to answer the requests of an episode, by a service model."""
+
+    def maximum(self, edges_s: Floats) -> float:
+        """The bound on a grid of time that begins by the first arrival."""
+        ...
+
+    def even_edges_s(self, slots_per_deadline: int) -> Floats:
+        """Edges of a grid of equal slots."""
+        ...
+
+    def event_edges_s(self) -> Floats:
+        """Edges of the grid that rounds nothing."""
+        ...
+
+
+WAYS: dict[type, Callable[[Instance, int], Ways]] = {
+    StaticBatching: BatchWays,
+    ContinuousBatching: TokenWays,
+}
+"""By service model."""
 
 SLOTS_PER_DEADLINE = {"hard": 20, "soft": 10}
 LATENESS_STEPS = 4
 """Of soft deadlines: twice as many, on twice as many slots, take up to a minute and a half and
 tighten the bound by 0.03 to 0.06 % of the peak."""
-
-MOST_SLOTS = 4000
-"""Slots of an episode: beyond, they grow longer, and the bound a little looser."""
 
 
 def upper_bound(
@@ -96,39 +121,35 @@ def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
     """The requests of the episode of each seed."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
     simulation.begin(seeds)
-    return [_episode(simulation, env) for env in simulation.state.envs]
+    return [episode_of(simulation, env) for env in simulation.state.envs]
 
 
-def _episode(simulation: Simulation, env: np.void) -> Instance:
+def episode_of(simulation: Simulation, env: np.void) -> Instance:
+    """The requests of the episode that an env is in."""
     tape, window = simulation.tape, slice(env["first"], env["end"])
     since_start_s = (tape.arrival_s[window] - env["tape_start_s"]) * env["stretch"]
     arrival_s = np.rint(since_start_s / TICK_S) * TICK_S
     tasks = simulation.cluster.utility.shape[1]
     kind = tape.user_class[window].astype(np.int64) * tasks + tape.task[window]
-    return Instance(simulation.cluster, arrival_s, kind)
+    tokens = [t[window].astype(np.int64) for t in (tape.prompt_tokens, tape.output_tokens)]
+    return Instance(simulation.cluster, arrival_s, kind, *tokens)
+
+
+def ways_of(instance: Instance, steps: int = LATENESS_STEPS) -> Ways:
+    """The ways that the instance's service model has."""
+    service = type(instance.cluster.service)
+    accepted = "a service model whose bound is known"
+    require(service in WAYS, "service", service.__name__, accepted)
+    return WAYS[service](instance, steps)
 
 
 def bound(instance: Instance, slots_per_deadline: int) -> float:
     """The upper bound of one episode on an even grid."""
-    return maximum(instance, even_edges_s(instance, slots_per_deadline), LATENESS_STEPS)
+    ways = ways_of(instance)
+    return ways.maximum(ways.even_edges_s(slots_per_deadline))
 
 
 def bound_by_events(instance: Instance, steps: int = LATENESS_STEPS) -> float:
     """The upper bound without rounding of time, for a few hundred requests."""
-    within = [0.0] + [level.within_s for level in levels(instance, steps)]
-    events = instance.arrival_s[:, None] + np.array(within)
-    return maximum(instance, np.unique(events), steps)
-
-
-def even_edges_s(instance: Instance, slots_per_deadline: int) -> Floats:
-    """From the first arrival to the last expiry; a slot is a share of the shortest deadline."""
-    deadlines_s = instance.terms["deadline_s"]
-    deadline_s = float(deadlines_s[deadlines_s > 0].min(initial=math.inf))
-    first_s, last_s = float(instance.arrival_s[0]), float(instance.arrival_s[-1])
-    span_s = last_s - first_s + instance.expiry_s
-    if not math.isfinite(span_s):
-        return np.array([first_s, math.inf])
-    slot_s = max(min(deadline_s, instance.expiry_s) / slots_per_deadline, span_s / MOST_SLOTS)
-    if slot_s == 0.0:
-        return np.array([first_s, math.inf])
-    return first_s + slot_s * np.arange(math.ceil(span_s / slot_s) + 2, dtype=np.float64)
+    ways = ways_of(instance, steps)
+    return ways.maximum(ways.event_edges_s())

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from benchmarks.bounds.program import Instance
+from benchmarks.bounds.instance import Instance
 from benchmarks.bounds.upper import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
 from benchmarks.evaluation import tuned_controls
 from benchmarks.evaluation.episode_rows import DETAILED
@@ -84,8 +84,7 @@ def bound_by_second(instance: Instance, config: EnvConfig) -> list[float]:
     most = np.zeros(int(second[-1]) + 1)
     for s in np.unique(second):
         chosen = second == s
-        alone = Instance(instance.cluster, instance.arrival_s[chosen], instance.kind[chosen])
-        most[s] = bound(alone, slots)
+        most[s] = bound(instance.only(chosen), slots)
     return [float(value) for value in most]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.bounds.program import Instance
+from benchmarks.bounds.instance import Instance
 from benchmarks.bounds.upper import episodes
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile, RequestClass
