@@ -7,6 +7,7 @@ import pytest
 
 from agents.heuristics import table
 from agents.settings.checks import USUAL
+from benchmarks.bounds.engine_looseness import DUE, engine_looseness
 from benchmarks.bounds.exact import best_routing
 from benchmarks.bounds.step_floors import engine_of
 from benchmarks.bounds.token_times import most_together
@@ -172,6 +173,17 @@ def test_an_easy_episode_is_no_more_than_its_best_models_earn():
     run = evaluate(table.make("qwen2.5-72b", config), config, 2, 3)
     bounds = upper_bound(config, episode_seeds(3, 2))
     assert run.values("utility") == pytest.approx(bounds)
+
+
+def test_looseness_grows_from_none():
+    rows = engine_looseness(np.random.default_rng(0), (0.1, 8.0), instances=2, requests=5)
+    assert [row.due for row in rows] == [due for due in DUE for _ in range(2)]
+    for row in rows:
+        # Who may turn requests away can do what the others can.
+        assert 1 - ROUNDING <= row.free_bound <= row.bound <= row.worst_bound < 2.0
+    idle, busy = rows[0], rows[1]
+    assert idle.bound == pytest.approx(1.0)
+    assert idle.optimum > busy.optimum
 
 
 def test_a_bound_does_not_depend_on_the_other_episodes():
