@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ VOCABULARY, POSITIONS = 50272, 2050
 
 DEVICES = {"cuda": torch.float16, "cpu": torch.float32}
 """Where it can be measured, and with what numbers."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,21 @@ class Decoder(nn.Module):
 
 
 def random_decoder(shape: Shape, device: str, dtype: torch.dtype) -> Decoder:
-    """One on `device`, made there: the largest would take minutes to fill on a processor."""
+    """One with random weights on `device`."""
+    return filled_on(device, dtype, lambda: Decoder(shape))
+
+
+def filled_on(device: str, dtype: torch.dtype, make: Callable[[], Network]) -> Network:
+    """A network with random weights on `device`.
+
+    They are made there: the largest would take minutes to fill on a processor.
+    """
     with torch.device("meta"):
-        decoder = Decoder(shape).to(dtype)
-    decoder.to_empty(device=device)
-    for parameter in decoder.parameters():
+        network = make().to(dtype)
+    network.to_empty(device=device)
+    for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.02)
-    return decoder
+    return network
 
 
 def batch_latency_s(
@@ -141,7 +151,7 @@ def batch_latency_s(
     def generate() -> None:
         decoder.generate(prompts, cache, output_tokens)
 
-    run = _as_graph(generate) if device.type == "cuda" else generate
+    run = as_graph(generate) if device.type == "cuda" else generate
     times_s = []
     for _ in range(repeats + 1):
         started_s = time.perf_counter()
@@ -152,7 +162,8 @@ def batch_latency_s(
     return statistics.median(times_s[1:])
 
 
-def _as_graph(work: Callable[[], None]) -> Callable[[], None]:
+def as_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """The same work as one CUDA graph, which launches it all at once."""
     work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -186,10 +197,7 @@ def measure(
     Raises:
         ConfigError: no such profile, model or device, or a number that is not positive.
     """
-    require(device in DEVICES, "device", device, ", ".join(DEVICES))
-    usable = device == "cpu" or torch.cuda.is_available()
-    require(usable, "device", device, "cpu, as torch finds no CUDA GPU here")
-    require(repeats >= 1, "repeats", repeats, ">= 1")
+    check_device(device, repeats)
     require(len(batches) > 1 and min(batches) >= 1, "batches", batches, "two sizes or more, >= 1")
     require(profile in profiles.names(), "profile", profile, ", ".join(profiles.names()))
     wanted = [profiles.load(profile).model(name).name for name in models]
@@ -204,6 +212,14 @@ def measure(
         for row in table["models"]
         if row["name"] in wanted or not wanted
     }
+
+
+def check_device(device: str, repeats: int) -> None:
+    """Raise a ConfigError unless so many repeats can be measured there."""
+    require(device in DEVICES, "device", device, ", ".join(DEVICES))
+    usable = device == "cpu" or torch.cuda.is_available()
+    require(usable, "device", device, "cpu, as torch finds no CUDA GPU here")
+    require(repeats >= 1, "repeats", repeats, ">= 1")
 
 
 def measure_model(
