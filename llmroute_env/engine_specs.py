@@ -15,6 +15,10 @@ from traces.typed import check_fields
 BLOCK_TOKENS = 16
 """Tokens of a block of the KV cache."""
 
+LATER = {"added later": True}
+"""Of a field without which older data was written: it is left out of fingerprints and run cards
+where it has its default, so that these stay what they were."""
+
 
 def check_step_limits(where: str, seqs: int, tokens: int) -> None:
     """Raise a ConfigError unless every running request gets a token in every step."""
@@ -79,6 +83,8 @@ class StepTimes:
         host_s: of every step.
         prefill_factor: of what prompts add.
         source: where this was measured.
+        mixed: what `decode` is in steps that also compute prompts, at the same contexts; none: the
+            same.
     """
 
     linear: Line
@@ -88,6 +94,7 @@ class StepTimes:
     host_s: float = 0.0
     prefill_factor: float = 1.0
     source: str = ""
+    mixed: Surface | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, "step_times ", ConfigError)
@@ -96,6 +103,9 @@ class StepTimes:
         require(valid, "step_times prefill_factor", factor, "a number > 0, at most 100")
         accepted = "a mean context of at least 1"
         require(self.decode.columns[0] >= 1, "step_times decode", self.decode.columns[0], accepted)
+        if self.mixed is not None:
+            columns, accepted = self.mixed.columns, f"those of decode, {self.decode.columns}"
+            require(columns == self.decode.columns, "step_times mixed columns", columns, accepted)
 
 
 @dataclass(frozen=True)

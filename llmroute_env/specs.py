@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
 
+from llmroute_env.engine_specs import LATER as LATER
 from llmroute_env.engine_specs import StepTimes, check_step_limits
 from llmroute_env.errors import ConfigError as ConfigError
 from llmroute_env.errors import require as require
@@ -18,11 +19,6 @@ from traces.typed import check_fields
 
 TICK_S = 2.0**-30
 """Resolution of the clock. Sums of multiples of it are exact in float64 below 48 days."""
-
-
-LATER = {"added later": True}
-"""Of a field without which older data was written: it is left out of fingerprints and run cards
-where it has its default, so that these stay what they were."""
 
 
 def to_ticks_s(seconds: float) -> float:

@@ -63,6 +63,7 @@ VARIANTS = (
         Variant(f"host time {1e3 * host_s:g} ms", Assumptions(host_s=host_s))
         for host_s in (0.0, 1e-3, 1.5e-3)
     ),
+    Variant("attention of mixed steps a sum", Assumptions(mixed=False)),
     Variant("arrivals when the engine took the request", Assumptions(), queued=True),
 )
 

@@ -41,11 +41,13 @@ class Assumptions:
         host_s, group_host_s: of every step, on one GPU and on a tensor-parallel group.
         composed_prefill_factor: of what prompts add to steps that were composed of operators
             measured one by one.
+        mixed: whether attention of mixed steps is as it was measured, or a sum.
     """
 
     host_s: float = 0.5e-3
     group_host_s: float = 1e-3
     composed_prefill_factor: float = 1.15
+    mixed: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,8 @@ def step_times_of(setup: Setup, assumed: Assumptions) -> StepTimes:
     """How long the steps of an engine take."""
     measured = all_step_times()[setup.step_times]
     if "-tp" not in setup.step_times:
-        return replace(measured, host_s=assumed.host_s)
+        mixed = measured.mixed if assumed.mixed else None
+        return replace(measured, host_s=assumed.host_s, mixed=mixed)
     group = "-tp1/" not in setup.step_times
     return replace(
         measured,
@@ -160,6 +163,7 @@ def as_step_times(grids: Mapping[str, Any]) -> StepTimes:
         linear=as_line(grids["linear"]),
         decode=as_surface(grids["decode"]),
         prefill=as_surface(grids["prefill"]),
+        mixed=as_surface(grids["mixed"]) if "mixed" in grids else None,
         head=as_line(grids["head"]),
         source=grids["source"],
     )

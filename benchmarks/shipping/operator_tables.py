@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 Grids = dict[str, Any]
@@ -115,15 +116,23 @@ def profiled(folder: Path) -> Grids:
         return LLAMA_8B_LAYERS * layer + sum(dense[name][n] for name in ONCE)
 
     requests = sorted({row[2] for row in attention} - {0})
+    beside = sorted({row[2] for row in attention if row[0] > 0} - {0})
     return {
         "source": f"LLMServingSim profiler/perf/{folder.name}",
         "linear": line(sorted(dense["qkv_proj"]), linear),
         "decode": surface(requests, CONTEXTS, lambda b, k: attention[0, 0, b, k]),
         "prefill": surface(CHUNKS, (0, *CONTEXTS), lambda c, x: attention[c, x, 0, 0]),
+        "mixed": surface(beside, CONTEXTS, lambda b, k: mixed_us(attention, b, k)),
         "head": line(
             sorted(sampling["lm_head"]), lambda s: sum(table[s] for table in sampling.values())
         ),
     }
+
+
+def mixed_us(attention: Mapping[tuple[int, ...], float], requests: int, context: int) -> float:
+    """Attention of decoding beside a chunk: what both take less the chunk alone, at the median."""
+    both = [(c, attention.get((c, 0, requests, context))) for c in CHUNKS]
+    return max(median(us - attention[c, 0, 0, 0] for c, us in both if us is not None), 0.0)
 
 
 def by_layer(path: Path) -> Mapping[str, dict[int, float]]:

@@ -163,7 +163,8 @@ def _step_times(
         require(
             low <= value <= high, f"profile {name}", value, f"within {name}_range, {low} to {high}"
         )
-    return StepTimes(*parts, host_s, factor, gpu.get("step_times_source", ""))
+    source = gpu.get("step_times_source", "")
+    return StepTimes(*parts[:4], host_s, factor, source, parts.mixed)
 
 
 def _profile(table: dict[str, Any], steps: Steps) -> Profile:

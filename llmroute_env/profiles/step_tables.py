@@ -1,13 +1,14 @@
 """Tables of measured steps: the CSV file, plain or compressed with xz, that `step_times` names.
 
 A row is one time in microseconds, `table,gpu,model,row,column,us`, on a kind of GPU and of a model
-of the profile. Four tables make the step times of a model on a kind of GPU, each with all pairs of
-its rows and columns:
+of the profile. Four tables make the step times of a model on a kind of GPU, or five, each with all
+pairs of its rows and columns:
 
     linear   by the tokens of the step; no column
     decode   attention, by the requests that decode and their mean context
     prefill  attention, by the tokens of a piece of a prompt and those computed before it
     head     by the requests that get a token; no column
+    mixed    as decode, in steps that also compute prompts; may be left out
 
 Lines that start with `#` say where it is from.
 """
@@ -26,9 +27,12 @@ from traces.typed import nearest
 
 COLUMNS = ("table", "gpu", "model", "row", "column", "us")
 
-TABLES = ("linear", "decode", "prefill", "head")
+TABLES = ("linear", "decode", "prefill", "head", "mixed")
 
-SURFACES = ("decode", "prefill")
+OPTIONAL = ("mixed",)
+"""Tables that may be left out."""
+
+SURFACES = ("decode", "prefill", "mixed")
 """Tables that have columns."""
 
 LARGEST_KNOT = 2**24
@@ -47,6 +51,7 @@ class Parts(NamedTuple):
     decode: Surface
     prefill: Surface
     head: Line
+    mixed: Surface | None
 
 
 class Known(NamedTuple):
@@ -99,7 +104,7 @@ def add(
     model = named(cells["model"], known.models, f"{where} model")
     row = knot(cells["row"], f"{where} row")
     if table in SURFACES:
-        column = knot(cells["column"], f"{where} column", 1 if table == "decode" else 0)
+        column = knot(cells["column"], f"{where} column", 0 if table == "prefill" else 1)
     else:
         require(cells["column"] == "", f"{where} column", cells["column"], f"none in {table!r}")
         column = 0
@@ -138,13 +143,15 @@ def parts(tables: Tables, pair: tuple[str, str], where: str) -> Parts:
     """The tables of a model on a kind of GPU, without holes."""
     gpu, model = pair
     of = f"of {model!r} on {gpu!r}"
-    missing = [table for table, points in tables.items() if not points]
-    require(not missing, f"{where} lacks", f"{', '.join(missing)} {of}", ", ".join(TABLES))
+    needed = [table for table in TABLES if table not in OPTIONAL]
+    missing = [table for table in needed if not tables[table]]
+    require(not missing, f"{where} lacks", f"{', '.join(missing)} {of}", ", ".join(needed))
     return Parts(
         line(tables["linear"]),
         surface(tables["decode"], f"{where} decode {of}"),
         surface(tables["prefill"], f"{where} prefill {of}"),
         line(tables["head"]),
+        surface(tables["mixed"], f"{where} mixed {of}") if tables["mixed"] else None,
     )
 
 

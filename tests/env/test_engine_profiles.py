@@ -323,6 +323,19 @@ def test_a_table_of_ones_own_is_a_profile(tmp_path: Path):
     assert again.models[0].step_times == {"box": MINE}
 
 
+def test_a_table_may_have_steps_that_also_compute_prompts(tmp_path: Path):
+    rows = [line for line in STEPS.splitlines() if line.startswith("decode")]
+    beside = "\n".join(row.replace("decode", "mixed") + "0" for row in rows[:2])
+    model = profiles.load(written(tmp_path, steps=f"{STEPS}{beside}\n")).models[0]
+    mixed = Surface((1,), (16, 4096), ((0.002, 0.004),))
+    expected = replace(MINE, mixed=mixed)
+    assert model.step_times == {"box": expected}
+    # Whoever has none is written as before there was one.
+    assert "mixed" in canonical(to_plain(expected)).decode()
+    assert "mixed" not in canonical(to_plain(MINE)).decode()
+    assert from_plain(json.loads(canonical(to_plain(expected)))) == expected
+
+
 def test_a_run_card_needs_no_table(tmp_path: Path):
     config = own_config(written(tmp_path))
     before = config_sha256(config)

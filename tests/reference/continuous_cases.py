@@ -104,15 +104,20 @@ class Draw:
             return StepTimes(
                 nothing, none, none, nothing, unit_s * int(self.rng.choice([1, 2, 9, 60]))
             )
+        decode = self.surface(1, seqs, 1, longest, unit_s)
         return StepTimes(
             linear=self.line(1, tokens, unit_s),
-            decode=self.surface(1, seqs, 1, longest, unit_s),
+            decode=decode,
             prefill=self.surface(1, tokens, 0, longest, unit_s),
             head=self.line(1, seqs, unit_s / 4),
             host_s=unit_s
             * (self.integer(0, 2) if whole else self.rng.choice([0.0, self.busy / 2])),
             prefill_factor=1.0 if whole or self.chance(0.3) else float(self.rng.uniform(0.2, 3.0)),
+            mixed=self.mixed(seqs, decode.columns, unit_s) if self.chance(0.5) else None,
         )
+
+    def mixed(self, seqs: int, columns: tuple[int, ...], unit_s: float) -> Surface:
+        return self.grid(self.knots(1, seqs), columns, unit_s)
 
     def knots(self, low: int, high: int) -> tuple[int, ...]:
         count = 1 if self.style.whole else int(self.rng.choice([1, 2, 3, 5]))
@@ -137,6 +142,9 @@ class Draw:
 
     def surface(self, low: int, high: int, first: int, last: int, unit_s: float) -> Surface:
         rows, columns = self.knots(low, high), self.knots(first, last)
+        return self.grid(rows, columns, unit_s)
+
+    def grid(self, rows: tuple[int, ...], columns: tuple[int, ...], unit_s: float) -> Surface:
         table = tuple(self.seconds(len(columns), unit_s) for _ in rows)
         return Surface(rows, columns, (table[0],) * len(rows) if self.style.whole else table)
 

@@ -48,7 +48,7 @@ class Times:
         taken = (
             ticks(self.measured.host_s)
             + self.tokens(decoding, decoding + sum(c for c, _ in chunks))
-            + self.decode(decoding, context)
+            + self.decode(decoding, context, len(chunks) > 0)
             + sum(self.prefill(c, x) for c, x in chunks)
             + (self.line(self.measured.head, answers) if answers > 0 else 0)
         )
@@ -68,12 +68,12 @@ class Times:
         at_c = [between(grid.rows, column, c) for column in columns]
         return ticks(value(grid.columns, at_c, x) * self.measured.prefill_factor)
 
-    def decode(self, b: int, context: int) -> int:
-        return max(self.attention(b, context), 0) if b > 0 else 0
+    def decode(self, b: int, context: int, mixed: bool) -> int:
+        return max(self.attention(b, context, mixed), 0) if b > 0 else 0
 
-    def attention(self, b: int, context: int) -> int:
-        """On its line, which may lead below 0."""
-        grid = self.measured.decode
+    def attention(self, b: int, context: int, mixed: bool) -> int:
+        """On its line, which may lead below 0; `mixed` in a step that also computes prompts."""
+        grid = self.grid(mixed)
         columns = [[row[j] for row in grid.seconds] for j in range(len(grid.columns))]
         d = [ticks(value(grid.rows, column, b)) for column in columns]
         m = grid.columns
@@ -82,3 +82,7 @@ class Times:
         j = max(j for j in range(len(m) - 1) if b * m[j] <= context)
         e = round((d[j + 1] - d[j]) / (b * (m[j + 1] - m[j])))
         return d[j] + e * (context - b * m[j])
+
+    def grid(self, mixed: bool) -> Surface:
+        beside = self.measured.mixed
+        return beside if mixed and beside is not None else self.measured.decode

@@ -60,12 +60,15 @@ class Watched(Instance):
 
     def is_decoding(self, request: Request) -> bool:
         decodes = super().is_decoding(request)
-        lone = self.times.attention(1, request.tokens) if decodes else 0
+        lone = self.times.attention(1, request.tokens, False) if decodes else 0
         self.counts["attention falls below 0"] += lone < 0
         return decodes
 
     def duration(self) -> int:
         taken = super().duration()
+        answering = sum(self.is_decoding(request) for request in self.given)
+        if 0 < answering < len(self.given) and self.times.measured.mixed is not None:
+            self.counts["measured mixed step"] += 1
         self.counts["step within a tick"] += taken < 1024
         self.counts["step of one fine tick"] += taken == 1
         return taken
@@ -87,7 +90,7 @@ HAPPENS = (
     *("aborted waiting", "aborted after preemption", "aborted in prefill", "aborted decoding"),
     "aborted at a step's end",
     *("S = 1", "N = S", "C < 5", "queue_capacity 1", "one knot", "falls with K", "crosses a knot"),
-    *("many instances", "attention falls below 0"),
+    *("many instances", "attention falls below 0", "measured mixed step"),
 )
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import pytest
 
+from llmroute_env.engine_specs import Surface
+
 from .continuous_case import Case, PoolCase, Step
 from .continuous_cases import random_case
 from .continuous_reference import Instance, Request, Service, simulate
@@ -145,21 +147,52 @@ class FactorOnlyOfAttention(Times):
 
 
 class ContextBeforeTheStep(Times):
-    def decode(self, b: int, context: int) -> int:
-        return super().decode(b, context - b)
+    def decode(self, b: int, context: int, mixed: bool) -> int:
+        return super().decode(b, context - b, mixed)
 
 
 class MeanContextInSeconds(Times):
-    def decode(self, b: int, context: int) -> int:
-        grid = self.measured.decode
+    def decode(self, b: int, context: int, mixed: bool) -> int:
+        grid = self.grid(mixed)
         columns = [[row[j] for row in grid.seconds] for j in range(len(grid.columns))]
         at_b = [value(grid.rows, column, b) for column in columns]
         return ticks(value(grid.columns, at_b, context // b)) if b else 0
 
 
 class FallsBelowNothing(Times):
-    def decode(self, b: int, context: int) -> int:
-        return self.attention(b, context) if b else 0
+    def decode(self, b: int, context: int, mixed: bool) -> int:
+        return self.attention(b, context, mixed) if b else 0
+
+
+class MixedIsASum(Times):
+    def grid(self, mixed: bool) -> Surface:
+        return super().grid(False)
+
+
+class AlwaysMixed(Times):
+    def grid(self, mixed: bool) -> Surface:
+        return super().grid(True)
+
+
+class MixedIsBesides(Times):
+    """Attention of mixed steps on top of the usual one."""
+
+    def decode(self, b: int, context: int, mixed: bool) -> int:
+        own = super().decode(b, context, False)
+        if not mixed or self.measured.mixed is None:
+            return own
+        return own + super().decode(b, context, True)
+
+
+class MixedWithTheLastPiece(Times):
+    """Only where a prompt ends with the step."""
+
+    def step(self, decoding: int, context: int, chunks: list[tuple[int, int]], answers: int) -> int:
+        self.ends = answers > decoding
+        return super().step(decoding, context, chunks, answers)
+
+    def grid(self, mixed: bool) -> Surface:
+        return super().grid(mixed and self.ends)
 
 
 class PrefillByItsEnd(Times):
@@ -196,6 +229,7 @@ RULES = (
 TERMS = (
     *(FactorOnlyOfAttention, ContextBeforeTheStep, MeanContextInSeconds, FallsBelowNothing),
     *(PrefillByItsEnd, HeadOfAllTokens),
+    *(MixedIsASum, AlwaysMixed, MixedIsBesides, MixedWithTheLastPiece),
 )
 MUTANTS = {
     **{kind.__name__: wrong_instance(kind) for kind in RULES},

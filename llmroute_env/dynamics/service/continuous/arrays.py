@@ -54,6 +54,8 @@ class EngineTables(NamedTuple):
     decode_knots: NDArray[np.int64]  # (P, J) mean contexts
     decode: NDArray[np.int64]  # (P, S + 1, J) by requests, at the knots
     decode_slope: NDArray[np.int64]  # (P, S + 1, J) per token of context from there on
+    mixed: NDArray[np.int64]  # (P, S + 1, J) as `decode`, in steps that also compute prompts
+    mixed_slope: NDArray[np.int64]  # (P, S + 1, J)
     prefill_rows: NDArray[np.int64]  # (P, R) tokens of a chunk
     prefill_columns: NDArray[np.int64]  # (P, X) tokens computed before it
     prefill_s: NDArray[np.float64]  # (P, R, X) seconds, without the factor

@@ -81,7 +81,8 @@ def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> f
     length = tables.engines[pool].host + linear(tables, pool, decoding, decoding + chunk)
     if decoding > 0:
         piece = piece_of(tables, pool, decoding, context)
-        length += decode(tables, pool, decoding, context, piece) + tables.head[pool, decoding]
+        length += decode(tables, pool, decoding, context, piece, chunk > 0)
+        length += tables.head[pool, decoding]
     if chunk > 0:
         length += prefill(tables, pool, chunk, 0)
     return float(max(length, 1)) * PER_FINE_S

@@ -82,15 +82,21 @@ def piece_of(tables: EngineTables, pool: int, decoding: int, context: int) -> in
 
 
 @compiled
-def decode(tables: EngineTables, pool: int, decoding: int, context: int, piece: int) -> int:
-    """Attention of `decoding` requests with `context` tokens in all, on its line or at 0."""
+def decode(
+    tables: EngineTables, pool: int, decoding: int, context: int, piece: int, mixed: bool
+) -> int:
+    """Attention of `decoding` requests with `context` tokens in all, on its line or at 0.
+
+    `mixed`: in a step that also computes prompts.
+    """
     if decoding == 0:
         return 0
+    values = tables.mixed if mixed else tables.decode
     if piece < 0:
-        return int(tables.decode[pool, decoding, 0])
+        return int(values[pool, decoding, 0])
+    slopes = tables.mixed_slope if mixed else tables.decode_slope
     above = context - decoding * tables.decode_knots[pool, piece]
-    slope = tables.decode_slope[pool, decoding, piece]
-    return int(max(tables.decode[pool, decoding, piece] + slope * above, 0))
+    return int(max(values[pool, decoding, piece] + slopes[pool, decoding, piece] * above, 0))
 
 
 @compiled

@@ -229,10 +229,11 @@ def plan(
     context = instance.context + decoding
     piece = piece_of(tables, pool, decoding, context) if decoding > 0 else -1
     length = tables.engines[pool].host + linear(tables, pool, decoding, tokens)
-    of_decoding = decode(tables, pool, decoding, context, piece)
+    mixed = tokens > decoding
+    of_decoding = decode(tables, pool, decoding, context, piece, mixed)
     length += of_decoding + attention + tables.head[pool, answers]
     instance.first, instance.growth, instance.leap = max(length, 1), 0, 1
-    if tokens > decoding or preempted:
+    if mixed or preempted:
         return
     base = base_of(world, gpu, FINISHING)
     most = own.heaps[e, base].key - instance.steps

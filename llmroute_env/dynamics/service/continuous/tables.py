@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.service.continuous.arrays import ENGINE, FINE_PER_S, NEVER
-from llmroute_env.engine_specs import Line, StepTimes
+from llmroute_env.engine_specs import Line, StepTimes, Surface
 from llmroute_env.specs import Pool
 
 
@@ -48,9 +48,8 @@ def line_ticks(line: Line, most: int) -> NDArray[np.int64]:
     return ticks
 
 
-def decode_ticks(times: StepTimes, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def decode_ticks(grid: Surface, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Attention of 0, 1, ..., most requests at the knots of mean context, and its slopes there."""
-    grid = times.decode
     requests = np.arange(most + 1)
     ticks = fine(on_line(grid.rows, np.array(grid.seconds), requests))
     slopes = np.zeros_like(ticks)
@@ -93,7 +92,9 @@ def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, N
     most = [int(own["most_running"]) for own in sizes]
     # One token more than a step has: predictions ask where all of a step's are taken.
     tokens = [int(own["most_tokens"]) + 1 for own in sizes]
-    decode, slopes = zip(*map(decode_ticks, times, most), strict=True)
+    decode, slopes = zip(*map(decode_ticks, [t.decode for t in times], most), strict=True)
+    beside = [t.mixed or t.decode for t in times]
+    mixed, mixed_slopes = zip(*map(decode_ticks, beside, most), strict=True)
     integers = np.int64
     return {
         "engines": engines,
@@ -102,6 +103,8 @@ def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, N
         "decode_knots": stack([np.array(t.decode.columns, integers) for t in times]),
         "decode": stack(list(decode)),
         "decode_slope": stack(list(slopes)),
+        "mixed": stack(list(mixed)),
+        "mixed_slope": stack(list(mixed_slopes)),
         "prefill_rows": stack([np.array(t.prefill.rows, integers) for t in times]),
         "prefill_columns": stack([np.array(t.prefill.columns, integers) for t in times]),
         "prefill_s": stack([np.array(t.prefill.seconds) for t in times]),
