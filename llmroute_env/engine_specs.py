@@ -117,12 +117,15 @@ class Engine:
         max_num_batched_tokens: tokens of a step; None likewise.
         gpu_memory_utilization: share of the memory that weights and KV cache may take.
         kv_blocks: blocks of the KV cache by model; others have what fits into the memory.
+        prefix_caching: whether requests that were preempted find those of their blocks again that
+            nobody has taken.
     """
 
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     gpu_memory_utilization: float = 0.9
     kv_blocks: Mapping[str, int] = field(default_factory=dict)
+    prefix_caching: bool = field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, "engine ", ConfigError)

@@ -64,6 +64,7 @@ VARIANTS = (
         for host_s in (0.0, 1e-3, 1.5e-3)
     ),
     Variant("attention of mixed steps a sum", Assumptions(mixed=False)),
+    Variant("no block found again after preemption", Assumptions(prefix_caching=False)),
     Variant("arrivals when the engine took the request", Assumptions(), queued=True),
 )
 

@@ -42,12 +42,14 @@ class Assumptions:
         composed_prefill_factor: of what prompts add to steps that were composed of operators
             measured one by one.
         mixed: whether attention of mixed steps is as it was measured, or a sum.
+        prefix_caching: whether who was preempted finds blocks again, as both runs had it.
     """
 
     host_s: float = 0.5e-3
     group_host_s: float = 1e-3
     composed_prefill_factor: float = 1.15
     mixed: bool = True
+    prefix_caching: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ def configuration(setup: Setup, assumed: Assumptions, requests: Requests) -> Env
         split="all",
         window_s=np.inf,
         service="continuous",
-        engine=Engine(kv_blocks={"model": setup.kv_blocks}),
+        engine=Engine(kv_blocks={"model": setup.kv_blocks}, prefix_caching=assumed.prefix_caching),
     )
 
 

@@ -46,7 +46,9 @@ def test_measurements_are_those_that_were_published(found: Findings):
 
 
 REACHED = {
+    ("RTX4090", "TTFT", "mean"),
     ("RTX4090", "TPOT", "mean"),
+    ("RTX4090", "E2E", "mean"),
     ("RTX4090", "TTFT", "p99"),
     ("RTX4090", "TPOT", "p99"),
     ("RTX4090", "E2E", "p99"),

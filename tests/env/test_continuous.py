@@ -15,7 +15,7 @@ from agents.compiled.policies import episode_scores, largest_feasible
 from agents.heuristics.table import make
 from benchmarks.evaluation.runner import episode_seeds, evaluate
 from llmroute_env import EnvConfig
-from llmroute_env.engine_specs import Engine, Line, Surface
+from llmroute_env.engine_specs import Engine, Line, StepTimes, Surface
 from llmroute_env.recording.recording import first_difference, play
 from llmroute_env.recording.run_card import card_of, read_card, replay, write_card
 from llmroute_env.recording.serialization import from_plain, to_plain
@@ -82,6 +82,23 @@ def test_a_second_request_joins_at_the_end_of_a_step():
     assert 1.03 < found["start_s"][1] < 1.03 + 0.0058
     assert found["finish_s"][0] > alone["finish_s"][0]
     assert tokens["first_token_s"][1] < found["finish_s"][0]
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(30, 2), (40, 1), (60, 0)])
+def test_a_preempted_request_finds_the_blocks_again_that_nobody_took(answer: int, kept: int):
+    """Every token takes a millisecond; the first needs the second one's blocks, last one first."""
+    none = Surface((1,), (16,), ((0.0,),))
+    per_token = StepTimes(Line((1, 512), (0.001, 0.512)), none, none, Line((1,), (0.0,)))
+    models = [dataclasses.replace(m, step_times={"card": per_token}) for m in PROFILE.models]
+    ends_s = []
+    for caching in (False, True):
+        engine = Engine(kv_blocks={"middle": 6}, prefix_caching=caching)
+        profile = dataclasses.replace(PROFILE, models=tuple(models))
+        requests = (0.0, 30, answer), (0.001, 30, 30)
+        found, tokens = play_out(by_hand(*requests, profile=profile, engine=engine))
+        assert tokens["preemptions"].tolist() == [0, 1]
+        ends_s.append(found["finish_s"][1])
+    assert ends_s[0] - ends_s[1] == pytest.approx(16e-3 * kept, abs=3e-9)
 
 
 def test_nothing_is_lost_and_all_are_counted():

@@ -39,7 +39,9 @@ def config_of(case: Case) -> EnvConfig:
         service="continuous",
         reject=True,
         engine=Engine(
-            gpu_memory_utilization=1.0, kv_blocks=blocks if case.kv_blocks_are_set else {}
+            gpu_memory_utilization=1.0,
+            kv_blocks=blocks if case.kv_blocks_are_set else {},
+            prefix_caching=case.prefix_caching,
         ),
     )
 

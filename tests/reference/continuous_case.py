@@ -57,6 +57,7 @@ class Case:
     requests: tuple[RequestCase, ...]
     queue_capacity: int
     kv_blocks_are_set: bool = False
+    prefix_caching: bool = True
 
     @property
     def instances(self) -> tuple[PoolCase, ...]:

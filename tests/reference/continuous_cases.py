@@ -20,7 +20,8 @@ class Style:
     """What the cases of one kind have in common.
 
     `unit_s` is about what a term of a step takes; `whole` makes every step take whole ticks, and
-    `alike` as many each, so that arrivals and patience meet the ends of steps.
+    `alike` as many each, so that arrivals and patience meet the ends of steps. Where it is
+    `crowded` many run whose answers outgrow the cache, so that several wait to run again.
     """
 
     unit_s: float
@@ -29,6 +30,7 @@ class Style:
     most_output: int = 80
     most_requests: int = 40
     roomy: bool = False
+    crowded: bool = False
 
 
 STYLES = {
@@ -39,6 +41,7 @@ STYLES = {
     "a few fine ticks": Style(FINE_S),
     "about a tick": Style(TICK_S),
     "long": Style(1e-3, most_output=1500, most_requests=8, roomy=True),
+    "crowded": Style(1e-3, most_output=150, crowded=True),
     "long ties": Style(TICK_S, whole=True, most_output=400, most_requests=10, roomy=True),
 }
 
@@ -69,7 +72,7 @@ class Draw:
         pools = self.pools()
         users = tuple(self.user(pools[0]) for _ in range(self.integer(1, 5)))
         capacity = int(self.rng.choice([1, 2, 5, 1000], p=[0.15, 0.1, 0.15, 0.6]))
-        case = Case(pools, users, (), capacity, self.chance(0.5))
+        case = Case(pools, users, (), capacity, self.chance(0.5), self.chance(0.8))
         return replace(case, requests=self.requests(case))
 
     # Clusters.
@@ -82,10 +85,13 @@ class Draw:
         return tuple(self.pool(m, blocks[m], contexts[m]) for m in hosted)
 
     def blocks(self) -> int:
+        if self.style.crowded:
+            return self.integer(10, 60)
         return self.integer(100, 400) if self.style.roomy else self.spread(2, 20)
 
     def pool(self, model: int, blocks: int, context: int) -> PoolCase:
         seqs = int(self.rng.choice([1, 2, 3, 5, 8, 20], p=[0.1, 0.1, 0.1, 0.2, 0.2, 0.3]))
+        seqs = 20 if self.style.crowded else seqs
         tokens = seqs + (0 if self.chance(0.2) else self.spread(1, 200))
         longest = min(context, 16 * blocks)
         instances = int(self.rng.choice([1, 1, 1, 2, 3]))
@@ -158,6 +164,7 @@ class Draw:
 
     def user(self, pool: PoolCase) -> UserCase:
         patience = (self.integer(1, 4), 0.9) if self.style.alike else (self.integer(1, 20), 0.5)
+        patience = (self.integer(10, 200), 0.4) if self.style.crowded else patience
         drawn = [
             self.a_while(pool) * factor if self.chance(share) else math.inf
             for factor, share in ((4, 0.7), (1, 0.4), (1, 0.3), patience)
@@ -179,8 +186,10 @@ class Draw:
         place = self.integer(0, len(instances) - 1)
         pool = instances[place]
         longest = min(16 * pool.blocks, pool.context_tokens)
-        prompt = self.spread(1, longest + 5 if self.chance(0.3) else max(1, longest // 2))
-        output = 1 if self.chance(0.1) else self.spread(1, self.style.most_output)
+        most = max(1, longest // (8 if self.style.crowded else 2))
+        prompt = self.spread(1, longest + 5 if self.chance(0.3) else most)
+        least = self.style.most_output // 3 if self.style.crowded else 1
+        output = 1 if self.chance(0.1) else self.spread(least, self.style.most_output)
         user = self.integer(0, len(case.users) - 1)
         model = (
             pool.model if self.chance(0.98) else self.integer(0, max(p.model for p in instances))

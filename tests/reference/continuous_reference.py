@@ -6,6 +6,7 @@ It shares nothing with the simulator. Moments are integers, fine ticks of 2^-40 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 from .continuous_case import Case, Fate, PoolCase, RequestCase, Step, UserCase
 from .continuous_times import Times
@@ -25,7 +26,8 @@ class Request:
         self.number, self.prompt, self.limit, self.user = number, case.prompt_tokens, limit, user
         self.arrival = case.arrival * FINE_PER_TICK
         self.gone = self.arrival + user.patience * FINE_PER_TICK
-        self.answered = self.computed = self.blocks = self.preemptions = 0
+        self.answered = self.computed = self.preemptions = 0
+        self.blocks: list[int] = []  # numbers of those it holds, of its first tokens first
         self.answers = False  # whether it has answered a token since it was last admitted
         self.start: int | None = None
         self.first: int | None = None
@@ -40,8 +42,10 @@ class Instance:
 
     block = 16
 
-    def __init__(self, pool: PoolCase, queue_capacity: int):
-        self.pool, self.capacity = pool, queue_capacity
+    def __init__(self, pool: PoolCase, queue_capacity: int, prefix_caching: bool = True):
+        self.pool, self.capacity, self.prefix_caching = pool, queue_capacity, prefix_caching
+        self.queue = deque(range(pool.blocks))  # of free blocks
+        self.kept: dict[int, tuple[int, int]] = {}  # by block: whose, and which of its blocks
         self.times = Times(pool.times)
         self.longest = min(pool.context_tokens, self.block * pool.blocks)
         self.running: list[Request] = []
@@ -75,6 +79,7 @@ class Instance:
 
     def leave(self, request: Request, outcome: str, moment: int) -> None:
         (self.running if request in self.running else self.waiting).remove(request)
+        self.release(request)
         self.ended.append((request, outcome, moment))
 
     # A step.
@@ -87,7 +92,7 @@ class Instance:
         self.end = t + self.duration()
 
     def free(self) -> int:
-        return self.pool.blocks - sum(request.blocks for request in self.running)
+        return len(self.queue)
 
     def blocks_of(self, tokens: int) -> int:
         return -(-tokens // self.block)
@@ -95,7 +100,33 @@ class Instance:
     def give(self, request: Request, tokens: int) -> None:
         self.given[request] = tokens
         self.budget -= tokens
-        request.blocks = self.blocks_of(request.computed + tokens)
+        while len(request.blocks) < self.blocks_of(request.computed + tokens):
+            request.blocks.append(self.take())
+
+    def take(self) -> int:
+        block = self.queue.popleft()
+        self.kept.pop(block, None)
+        return block
+
+    def release(self, request: Request) -> None:
+        self.queue.extend(reversed(request.blocks))
+        request.blocks = []
+
+    def own_blocks(self, request: Request) -> list[int]:
+        """Those that were computed before it was preempted and nobody has taken, from the first."""
+        found: list[int] = []
+        for place in range(self.blocks_of(request.tokens) if self.prefix_caching else 0):
+            own = [b for b in self.queue if self.kept.get(b) == (request.number, place)]
+            if not own:
+                break
+            found += own
+        return found
+
+    def find(self, request: Request) -> None:
+        for block in self.own_blocks(request):
+            self.queue.remove(block)
+            request.blocks.append(block)
+            request.computed += self.block
 
     def walk(self) -> bool:
         """Give tokens to those who run; whether anyone was preempted for that."""
@@ -103,7 +134,7 @@ class Instance:
         while place < len(self.running):
             request = self.running[place]
             tokens = min(request.tokens - request.computed, self.budget)
-            more = self.blocks_of(request.computed + tokens) - request.blocks
+            more = self.blocks_of(request.computed + tokens) - len(request.blocks)
             while request in self.running and more > self.free():
                 self.preempt(self.victim(place))
                 preempted = True
@@ -117,7 +148,8 @@ class Instance:
 
     def preempt(self, request: Request) -> None:
         self.running.remove(request)
-        request.blocks = request.computed = 0
+        self.release(request)
+        request.computed = 0
         request.answers = False
         request.preemptions += 1
         self.waiting.insert(0, request)
@@ -128,7 +160,8 @@ class Instance:
             if not self.fits(head):
                 return
             self.running.append(self.waiting.pop(0))
-            self.give(head, min(head.tokens, self.budget))
+            self.find(head)
+            self.give(head, min(head.tokens - head.computed, self.budget))
             head.start = t if head.start is None else head.start
 
     def fits(self, head: Request) -> bool:
@@ -147,6 +180,8 @@ class Instance:
     def end_step(self, t: int) -> None:
         for request, tokens in self.given.items():
             request.computed += tokens
+            for place in range(request.computed // self.block):
+                self.kept[request.blocks[place]] = request.number, place
             if request.computed == request.tokens:
                 request.answered += 1
                 request.answers = True
@@ -181,7 +216,8 @@ class Service:
     def __init__(self, case: Case, accuracy: float = 1.0):
         self.case, self.accuracy = case, accuracy
         pools = case.instances
-        self.instances = [self.instance(pool, case.queue_capacity) for pool in pools]
+        usual = case.queue_capacity, case.prefix_caching
+        self.instances = [self.instance(pool, *usual) for pool in pools]
 
     def run(self) -> list[Step]:
         steps = []

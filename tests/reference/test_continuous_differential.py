@@ -24,6 +24,10 @@ class Watched(Instance):
 
     counts: ClassVar[Counter[str]]
 
+    def __init__(self, pool: PoolCase, queue_capacity: int, prefix_caching: bool):
+        super().__init__(pool, queue_capacity, prefix_caching)
+        self.full: dict[Request, int] = {}
+
     def refuses(self, request: Request) -> bool:
         refused = super().refuses(request)
         fits = request.prompt < self.longest
@@ -45,7 +49,19 @@ class Watched(Instance):
         self.counts["preempted"] += 1
         self.counts["preempted again"] += request.preemptions > 0
         self.counts["preempted in prefill"] += not request.answers
+        self.full[request] = request.computed // 16
         super().preempt(request)
+
+    def find(self, request: Request) -> None:
+        super().find(request)
+        full = self.full.pop(request, 0)
+        found = len(request.blocks)
+        self.counts["blocks found again"] += found > 0
+        self.counts["some blocks found again"] += 0 < found < full
+        self.counts["no block found again"] += found == 0 < full
+        self.counts["all but one token found"] += (
+            found > 0 and request.tokens - request.computed == 1
+        )
 
     def leave(self, request: Request, outcome: str, moment: int) -> None:
         if outcome == "aborted":
@@ -90,6 +106,8 @@ HAPPENS = (
     *("aborted waiting", "aborted after preemption", "aborted in prefill", "aborted decoding"),
     "aborted at a step's end",
     *("S = 1", "N = S", "C < 5", "queue_capacity 1", "one knot", "falls with K", "crosses a knot"),
+    *("blocks found again", "some blocks found again", "no block found again"),
+    "all but one token found",
     *("many instances", "attention falls below 0", "measured mixed step"),
 )
 

@@ -66,6 +66,54 @@ class AnewIsDecodingToo(Instance):
         return request.answered > 0 and request.tokens - request.computed == 1
 
 
+class FindsNothing(Instance):
+    def find(self, request: Request) -> None:
+        """It is computed anew."""
+
+
+class FindsAllBlocks(Instance):
+    """Also those that others have taken."""
+
+    def __init__(self, pool: PoolCase, queue_capacity: int, prefix_caching: bool):
+        super().__init__(pool, queue_capacity, prefix_caching)
+        self.full: dict[Request, int] = {}
+
+    def preempt(self, request: Request) -> None:
+        self.full[request] = request.computed // self.block
+        super().preempt(request)
+
+    def find(self, request: Request) -> None:
+        full = self.full.get(request, 0) if self.prefix_caching else 0
+        request.blocks = [self.take() for _ in range(full)]
+        request.computed = self.block * full
+
+
+class FindsOneBlockLess(Instance):
+    def find(self, request: Request) -> None:
+        super().find(request)
+        if request.blocks:
+            self.queue.append(request.blocks.pop())
+            request.computed -= self.block
+
+
+class BlocksAreFreedForwards(Instance):
+    def release(self, request: Request) -> None:
+        request.blocks.reverse()
+        super().release(request)
+
+
+class TakesTheBlockFreedLast(Instance):
+    def take(self) -> int:
+        self.queue.rotate(1)
+        return super().take()
+
+
+class FoundBlocksNeedRoomTwice(Instance):
+    def fits(self, head: Request) -> bool:
+        needed = self.blocks_of(head.tokens) + len(self.own_blocks(head))
+        return min(needed, self.pool.blocks) <= self.free()
+
+
 class BlocksOf15(Instance):
     block = 15
 
@@ -211,8 +259,8 @@ def wrong_instance(kind: type[Instance]) -> Callable[[Case], Service]:
 
 def wrong_times(kind: type[Times]) -> Callable[[Case], Service]:
     class Mistimed(Instance):
-        def __init__(self, pool: PoolCase, queue_capacity: int):
-            super().__init__(pool, queue_capacity)
+        def __init__(self, pool: PoolCase, queue_capacity: int, prefix_caching: bool):
+            super().__init__(pool, queue_capacity, prefix_caching)
             self.times = kind(pool.times)
 
     return wrong_instance(Mistimed)
@@ -221,6 +269,8 @@ def wrong_times(kind: type[Times]) -> Callable[[Case], Service]:
 RULES = (
     *(AdmitsIfThePieceFits, LetsOthersPassTheHead, PreemptsTheNext),
     *(PreemptedQueueAtTheTail, PreemptedKeepNothing, FirstTokenAgain, StartsAgain),
+    *(FindsNothing, FindsAllBlocks, FindsOneBlockLess, BlocksAreFreedForwards),
+    *(TakesTheBlockFreedLast, FoundBlocksNeedRoomTwice),
     *(AnewIsDecodingToo, BlocksOf15, TokensCountOnlyPrompts, ArrivalsJoinTheStepThatBegins),
     *(ArrivalsAtOnceShareAStep, EndOfPatienceIsTooLate, FinishedInSpiteOfPatience),
     *(AbortsByNumber, WaitingLeaveAtAStepsEnd),

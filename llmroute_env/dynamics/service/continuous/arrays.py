@@ -38,6 +38,7 @@ ENGINE = np.dtype(
         ("decode_knots", "i8"),
         ("prefill_rows", "i8"),
         ("prefill_columns", "i8"),
+        ("prefix_caching", "i8"),  # whether the preempted find their blocks again
         ("most_leap", "i8"),  # steps that are taken as one; fewer change nothing but the cost
         ("share", "f8"),  # of an instance that one more token of an answer takes, at its best
     ],
@@ -73,6 +74,7 @@ INSTANCE = np.dtype(
         ("steps", "i8"),  # taken before them, in the episode
         ("context", "i8"),  # computed tokens of all that decode, at `began`
         ("free_blocks", "i8"),  # once the first step of the leap has all it needs
+        ("taken_blocks", "i8"),  # from the head of the queue of free ones, in the episode, likewise
         ("waiting_tokens", "i8"),  # tokens that exist of all that wait
         ("work", "i8"),  # of all it holds, as it was predicted when they came
         ("decoding", "i4"),
@@ -106,11 +108,13 @@ SLOT = np.dtype(
         ("gone", "i8"),  # when its user's patience ends
         ("work", "i8"),
         ("end", "i8"),  # while it decodes: steps of the instance after which it is answered
+        ("place", "i8"),  # of its first block in the queue of free ones, since it was preempted
         ("number", "i4"),  # its number in the episode
         ("prompt", "i4"),
         ("output", "i4"),
         ("answered", "i4"),  # tokens, as long as it does not decode
         ("preemptions", "i4"),
+        ("full_blocks", "i4"),  # that were computed when it was preempted; 0 before
         ("task", "i2"),
         ("user_class", "i2"),
         ("status", "i2"),

@@ -2,6 +2,13 @@
 
 Each fills a block at every 16th step. Who does so at the same steps is counted together, as a
 residue, so that what many steps need is known without looking at anybody.
+
+Free blocks stand in a queue, of which only is known how many there are and how many were ever taken
+from its head: the block at place p, counted from the first that ever stood there, is still free if
+p is no less. What leaves the queue elsewhere are blocks that a preempted request finds again. They
+stand behind those of every other that was preempted and waits, as the last one preempted is the
+first admitted and blocks join at the tail; so nobody's places change whom they matter to. Whoever
+waits and is aborted leaves its blocks where they stand, and nobody asks for them again.
 """
 
 from __future__ import annotations
@@ -17,6 +24,20 @@ from llmroute_env.dynamics.world import World
 def blocks_of(tokens: int) -> int:
     """Blocks that hold so many tokens."""
     return (tokens + BLOCK - 1) // BLOCK
+
+
+@compiled
+def take_blocks(instance: Any, count: int) -> None:
+    """Take so many free blocks, from the head of the queue."""
+    instance.free_blocks -= count
+    instance.taken_blocks += count
+
+
+@compiled
+def found_blocks(instance: Any, slot: Any) -> int:
+    """Blocks of one who waits, from its first on, that nobody has taken since it was preempted."""
+    # The last of its blocks came first into the queue, so that block j stands at `place` - j.
+    return int(min(slot.full_blocks, max(slot.place - instance.taken_blocks + 1, 0)))
 
 
 @compiled

@@ -119,6 +119,7 @@ class ContinuousBatching(EngineTables):
             {
                 **own._asdict(),
                 "slots": slots,
+                "prefix_caching": config.engine.prefix_caching,
                 "share": found.step_s / found.running * FINE_PER_S,
             }
             for own, found in zip(held, best, strict=True)

@@ -55,6 +55,7 @@ def empty(world: World, e: int) -> None:
         instance = own.instances[e, gpu]
         instance.steps, instance.context, instance.work = 0, 0, 0
         instance.leap, instance.waiting_tokens, instance.decoding = 1, 0, 0
+        instance.taken_blocks = 0
         instance.free_blocks = world.cluster.service.engines[world.cluster.pool_of[gpu]].blocks
         instance.part, instance.new, instance.part_chunk = NONE, NONE, 0
         instance.first_running, instance.last_running = NONE, NONE
@@ -105,7 +106,7 @@ def join(world: World, e: int, gpu: int, model: int, now: int) -> None:
     record.prompt = tape.prompt_tokens[number]
     limit = cluster.service.engines[cluster.pool_of[gpu]].length_limit
     record.output = min(tape.output_tokens[number], limit - record.prompt)
-    record.answered, record.preemptions, record.leaving = 0, 0, 0
+    record.answered, record.preemptions, record.full_blocks, record.leaving = 0, 0, 0, 0
     record.status = WAITING
     record.work = work_of_pending(world, e, gpu)
     patience_s = cluster.terms[env.user_class, env.task].patience_s

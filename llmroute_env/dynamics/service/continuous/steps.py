@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.service.continuous.arrays import (
+    BLOCK,
     DECODING,
     FINISHING,
     NONE,
@@ -20,8 +21,10 @@ from llmroute_env.dynamics.service.continuous.blocks import (
     blocks_of,
     computed_of,
     due,
+    found_blocks,
     needed,
     residue_of,
+    take_blocks,
 )
 from llmroute_env.dynamics.service.continuous.heaps import base_of, push, remove
 from llmroute_env.dynamics.service.continuous.slots import (
@@ -90,8 +93,9 @@ def begin(world: World, e: int, gpu: int, model: int, at: int) -> None:
     if not preempted:
         while budget > 0 and can_admit(world, e, gpu):
             slot = instance.first_waiting
-            chunk = admit_head(world, e, gpu, model, budget)
-            attention += prefill(world.cluster.service, pool, chunk, 0)
+            computed = BLOCK * found_blocks(instance, slot_at(world, e, gpu, slot))
+            chunk = admit_head(world, e, gpu, model, budget, computed)
+            attention += prefill(world.cluster.service, pool, chunk, computed)
             budget, tokens = budget - chunk, tokens + chunk
             if instance.part != slot:
                 answers += 1
@@ -116,7 +120,7 @@ def make_room(world: World, e: int, gpu: int, model: int) -> bool:
     while due(world, e, gpu, instance.steps) > instance.free_blocks:
         preempt_last(world, e, gpu, model)
         preempted = True
-    instance.free_blocks -= due(world, e, gpu, instance.steps)
+    take_blocks(instance, due(world, e, gpu, instance.steps))
     return preempted
 
 
@@ -138,7 +142,7 @@ def continue_part(world: World, e: int, gpu: int, model: int) -> int:
     if added > instance.free_blocks:
         preempt_last(world, e, gpu, model)
         return -1
-    instance.free_blocks -= added
+    take_blocks(instance, added)
     instance.part_chunk = chunk
     return prefill(world.cluster.service, pool, chunk, computed)
 
@@ -149,7 +153,10 @@ def preempt_last(world: World, e: int, gpu: int, model: int) -> None:
     instance = world.state.service.instances[e, gpu]
     slot = instance.last_running
     record = slot_at(world, e, gpu, slot)
-    stop_running(world, e, gpu, slot)
+    computed = stop_running(world, e, gpu, slot)
+    if world.cluster.service.engines[world.cluster.pool_of[gpu]].prefix_caching:
+        record.full_blocks = computed // BLOCK
+        record.place = instance.taken_blocks + instance.free_blocks - 1
     record.status = WAITING
     record.preemptions += 1
     prepend_waiting(world, e, gpu, slot)
@@ -159,8 +166,11 @@ def preempt_last(world: World, e: int, gpu: int, model: int) -> None:
 
 
 @compiled
-def stop_running(world: World, e: int, gpu: int, slot: int) -> None:
-    """Take a request out of the running list and its blocks from it, at the end of a step."""
+def stop_running(world: World, e: int, gpu: int, slot: int) -> int:
+    """Take a request out of the running list and its blocks from it, at the end of a step.
+
+    Returns how many of its tokens are computed.
+    """
     own = world.state.service
     instance, record = own.instances[e, gpu], slot_at(world, e, gpu, slot)
     if record.status == DECODING:
@@ -169,12 +179,13 @@ def stop_running(world: World, e: int, gpu: int, slot: int) -> None:
         own.residues[e, gpu, residue_of(record)] -= 1
         instance.decoding -= 1
         instance.context -= computed
-        instance.free_blocks += blocks_of(computed)
         record.answered = computed + 1 - record.prompt
     else:
-        instance.free_blocks += blocks_of(instance.part_computed)
+        computed = instance.part_computed
         instance.part = NONE
+    instance.free_blocks += blocks_of(computed)
     leave_running(world, e, gpu, slot)
+    return int(computed)
 
 
 @compiled
@@ -191,24 +202,28 @@ def can_admit(world: World, e: int, gpu: int) -> bool:
 
 
 @compiled
-def admit_head(world: World, e: int, gpu: int, model: int, budget: int) -> int:
-    """The head of the queue runs from now on; returns how many of its tokens the step computes."""
+def admit_head(world: World, e: int, gpu: int, model: int, budget: int, computed: int) -> int:
+    """The head of the queue runs from now on; returns how many of its tokens the step computes.
+
+    `computed` of them, whole blocks, need not be.
+    """
     instance = world.state.service.instances[e, gpu]
     slot = instance.first_waiting
     record = slot_at(world, e, gpu, slot)
     tokens = record.prompt + record.answered
-    chunk = min(tokens, budget)
+    chunk = min(tokens - computed, budget)
     leave_waiting(world, e, gpu, slot)
     append_running(world, e, gpu, slot)
     instance.waiting_tokens -= tokens
-    instance.free_blocks -= blocks_of(chunk)
+    instance.free_blocks -= computed // BLOCK
+    take_blocks(instance, blocks_of(chunk))
     change_waiting(world, e, gpu, model, -1)
     change_running(world, e, gpu, model, 1)
     record.status = PREFILLING
     if record.start_s < 0.0:
         record.start_s = seen_s(instance.began)
-    if chunk < tokens:
-        instance.part, instance.part_computed, instance.part_chunk = slot, 0, chunk
+    if computed + chunk < tokens:
+        instance.part, instance.part_computed, instance.part_chunk = slot, computed, chunk
     return int(chunk)
 
 
@@ -264,7 +279,7 @@ def move_on(world: World, e: int, gpu: int) -> None:
     own = world.state.service
     instance = own.instances[e, gpu]
     leap = instance.leap
-    instance.free_blocks -= needed(world, e, gpu, instance.steps + 1, leap - 1)
+    take_blocks(instance, needed(world, e, gpu, instance.steps + 1, leap - 1))
     instance.context += leap * instance.decoding
     instance.steps += leap
     slot = instance.new
