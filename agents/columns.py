@@ -76,6 +76,9 @@ def gpu_inputs(layout: Layout) -> NDArray[np.int64]:
     per_pair = [feature.name for feature in FEATURES if feature.per == "gpu-model"]
     first = [layout.first(name) for name in per_pair if name in layout.names]
     own = np.add.outer(np.arange(gpus) * models, np.add.outer(first, np.arange(models)))
-    own = own.reshape(gpus, -1).astype(np.int64)
+    per_gpu = [feature.name for feature in FEATURES if feature.per == "gpu"]
+    single = [layout.first(name) for name in per_gpu if name in layout.names]
+    alone = np.add.outer(np.arange(gpus), np.array(single, np.int64))
+    own = np.hstack([own.reshape(gpus, -1), alone]).astype(np.int64)
     shared = np.setdiff1d(np.arange(layout.width), own)
     return np.hstack([np.tile(shared, (gpus, 1)), own])

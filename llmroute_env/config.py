@@ -15,6 +15,7 @@ from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.engine_specs import Engine
+from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import (
     LATER,
     TICK_S,
@@ -71,6 +72,7 @@ class EnvConfig:
         engine: what the engines of `service="continuous"` may run and hold at once.
         lengths: how long prompts and answers are, by task, for a service that reads them; of tasks
             that it leaves out they are as long as the workload says.
+        signals: how late, noisy and incomplete is what a router knows of the GPUs.
     """
 
     profile: str | Profile = "opt-a100"
@@ -98,6 +100,7 @@ class EnvConfig:
     defer: Defer | None = field(default=None, metadata=LATER)
     engine: Engine = field(default_factory=Engine, metadata=LATER)
     lengths: Mapping[str, Lengths] = field(default_factory=dict, metadata=LATER)
+    signals: Signals = field(default_factory=Signals, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, error=ConfigError)
@@ -127,6 +130,9 @@ class EnvConfig:
             accepted = f"two finite lengths >= {TICK_S:.1g} s"
             require(valid, "rate_windows_s", self.rate_windows_s, accepted)
         Layout(self.observation)
+        exact = self.service != "continuous" or not self.signals.are_late
+        accepted = "exact ones with service 'continuous'"
+        require(exact, "signals", self.signals, accepted)
 
     def _check_workload(self) -> None:
         low, high = self.load_range

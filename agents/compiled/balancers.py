@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from agents.columns import hosted_pairs
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.episode import uniform
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.observation import encode_load
+from llmroute_env.dynamics.streams import mixed, share
 from llmroute_env.dynamics.world import World
 from llmroute_env.specs import require
 
@@ -81,7 +81,7 @@ def two_of(count: int, key: np.uint64, decision: int) -> tuple[int, int]:
     """
     gamma = np.uint64(0x9E3779B97F4A7C15)
     at = key + np.uint64(2 * decision + 1) * gamma
-    one, further = int(uniform(at) * count), int(uniform(at + gamma) * max(count - 1, 1))
+    one, further = int(share(mixed(at)) * count), int(share(mixed(at + gamma)) * max(count - 1, 1))
     return one, (one + 1 + further) % count
 
 

@@ -62,8 +62,7 @@ class LooksAhead(Heuristic):
         envs = self.real.state.envs
         actions = np.zeros(len(envs), np.int64)
         for e in np.flatnonzero(~envs["over"]):
-            for mine, theirs in zip(self.spare.state.arrays, self.real.state.arrays, strict=True):
-                mine[0] = theirs[e]
+            self.spare.state.copy_env(0, self.real.state, int(e))
             actions[e] = self.choose()
         return actions
 
@@ -87,6 +86,9 @@ class Rollout(LooksAhead):
 
     def attach(self, simulation: Simulation) -> None:
         """Keep the simulation, and prepare what this router looks ahead with."""
+        signals = simulation.config.signals
+        accepted = "exact ones: this router begins from the state itself"
+        require(not signals.are_late, f"{self.name} signals", signals, accepted)
         super().attach(simulation)
         self.past = Past(replace(simulation.config, split="train"))
 

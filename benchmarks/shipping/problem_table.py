@@ -14,6 +14,7 @@ from typing import Any
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.engine_specs import Engine
+from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, Pool, RequestClass
 from llmroute_env.toml_values import described, kinds_of
 from traces.lengths import Lengths
@@ -47,6 +48,7 @@ EXAMPLES = {
     "defer": "defer = {wait_s = 0.1, most = 3}",
     "engine": "engine.max_num_seqs = 64",
     "lengths": 'lengths.chat = {type = "FixedLengths", prompt_tokens = 100, output_tokens = 20}',
+    "signals": "signals.scrape_interval_s = 1.0",
 }
 """A line of TOML for every field of EnvConfig."""
 
@@ -102,6 +104,7 @@ def tables() -> list[str]:
     """One row for every kind of table that stands within a field."""
     inner: dict[str, Any] = {kind.__name__: kind for kind in (Deadline, Pool, RequestClass)}
     inner |= kinds_of(Workload) | kinds_of(Mix) | kinds_of(Engine) | kinds_of(Lengths)
+    inner |= kinds_of(Signals)
     lines = ["| table | keys |", "|---|---|"]
     for name, kind in inner.items():
         if kind.__module__.split(".")[0] not in ("traces", "llmroute_env"):

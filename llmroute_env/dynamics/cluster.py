@@ -38,6 +38,12 @@ RULES = np.dtype(
         ("tape_span_s", "f8"),
         ("max_requests", "i8"),  # 0: no limit
         ("autoreset", "i8"),
+        ("view_rows", "i8"),  # rows from an env to what its router sees; 0: that is what is
+        ("scrape_s", "f8"),
+        ("delay_s", "f8"),
+        ("noise", "f8"),
+        ("lost", "f8"),
+        ("reckons", "b1"),
     ],
     align=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmroute_env.dynamics.cluster import Cluster, hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.tournament import LOAD, set_key, winner
-from llmroute_env.dynamics.world import World
+from llmroute_env.dynamics.world import World, view_of
 
 LEAST_WORK, SHORTEST_QUEUE, ROUND_ROBIN = range(3)
 DISPATCHERS = ("least-work", "shortest-queue", "round-robin")
@@ -42,13 +42,14 @@ def next_host(cluster: Cluster, cursor: int, model: int) -> int:
 
 @compiled
 def update_load(world: World, e: int, gpu: int) -> None:
-    """Tell the dispatcher that the drain time or the number of requests of `gpu` has changed."""
+    """Tell the dispatcher that what is seen of `gpu` may have changed: drain time and requests."""
     cluster, s = world.cluster, world.state
     rules = cluster.rules[0]
     if rules.dispatcher == ROUND_ROBIN:
         return
-    held = s.gpus[e, gpu].waiting + s.gpus[e, gpu].running
-    key = s.gpus[e, gpu].drain_s if rules.dispatcher == LEAST_WORK else float(held)
+    seen = s.gpus[view_of(world, e), gpu]
+    held = seen.waiting + seen.running
+    key = seen.drain_s if rules.dispatcher == LEAST_WORK else float(held)
     # Most events leave the drain time as predicted: they need no match.
     if key != s.contests[e, LOAD, gpu].key:
         pool = cluster.pools[cluster.pool_of[gpu]]

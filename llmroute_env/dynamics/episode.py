@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.returns import call_back, next_return_s
 from llmroute_env.dynamics.routing import advance, submit
+from llmroute_env.dynamics.scrapes import begin_scrapes, copy_view, look
 from llmroute_env.dynamics.service.border import copy_requests, empty
+from llmroute_env.dynamics.streams import GAMMA, mixed, share
 from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
 from llmroute_env.dynamics.world import World
 
@@ -20,18 +22,9 @@ TICKS_PER_S = 2.0**30
 @compiled
 def draw(world: World, e: int) -> float:
     """A uniform number in [0, 1) from the env's own stream."""
-    s = world.state
-    s.envs[e].rng += np.uint64(0x9E3779B97F4A7C15)
-    return uniform(s.envs[e].rng)
-
-
-@compiled
-def uniform(z: np.uint64) -> float:
-    """A uniform number in [0, 1) from a stream's counter (Steele et al. 2014, SplitMix64)."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return float(z >> np.uint64(11)) * 2.0**-53
+    env = world.state.envs[e]
+    env.rng += GAMMA
+    return share(mixed(env.rng))
 
 
 @compiled
@@ -137,10 +130,12 @@ def begin_episode(world: World, e: int) -> None:
     """Clear env `e`, cut its window and present the first request."""
     s = world.state
     clear(world, e)
+    begin_scrapes(world, e)
     cut_window(world, e)
     clear_fates(world, e)
     s.envs[e].now_s = arrival_s(world, e, 0)
     present(world, e, 0, True)
+    look(world, e)
 
 
 @compiled
@@ -178,6 +173,7 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     else:
         env.decision += 1
         present(world, e, number if is_new else call_back(world, e), is_new)
+    look(world, e)
     truncated = not last and rules.max_requests > 0 and env.decision >= rules.max_requests
     env.over = last or truncated
     return last, truncated
@@ -203,3 +199,4 @@ def fork(world: World, source: int, target: int) -> None:
     for place in range(s.envs[source].away):
         s.returns[target, place] = s.returns[source, place]
     copy_requests(world, source, target)
+    copy_view(world, source, target)

@@ -56,6 +56,10 @@ FEATURES = (
     Feature("gpu_kv", "gpu-model", 0, 1, "kv on each GPU; 1 where not hosted"),
     Feature("gpu_prefill", "gpu-model", 0, MOST_LOG, "prefill on each GPU; 16 where not hosted"),
     Feature("gpu_held", "gpu-model", 0, MOST_LOG, "log1p of the requests that run and wait for the model on each GPU"),
+    Feature("age", "model", 0, MOST_LOG, "log1p of how old the signals of the GPU are that would serve the model, in units of 0.1 s; 0 if exact"),
+    Feature("sent", "model", 0, MOST_LOG, "log1p of the requests sent to the model since what is seen of their GPUs"),
+    Feature("gpu_age", "gpu", 0, MOST_LOG, "age on each GPU"),
+    Feature("gpu_sent", "gpu-model", 0, MOST_LOG, "sent on each GPU, GPU-major"),
 )  # fmt: skip
 
 
@@ -108,6 +112,10 @@ GPU_TPOT = FEATURE_NAMES.index("gpu_tpot")
 GPU_KV = FEATURE_NAMES.index("gpu_kv")
 GPU_PREFILL = FEATURE_NAMES.index("gpu_prefill")
 GPU_HELD = FEATURE_NAMES.index("gpu_held")
+AGE = FEATURE_NAMES.index("age")
+SENT = FEATURE_NAMES.index("sent")
+GPU_AGE = FEATURE_NAMES.index("gpu_age")
+GPU_SENT = FEATURE_NAMES.index("gpu_sent")
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ class Layout:
     def columns(self, name: str) -> int:
         """How many columns feature `name` takes."""
         sizes = {"task": self.tasks, "once": 1, "model": self.models, "class": self.classes}
-        sizes["gpu-model"] = self.gpus * self.models
+        sizes |= {"gpu": self.gpus, "gpu-model": self.gpus * self.models}
         return sizes[FEATURES[FEATURE_NAMES.index(name)].per]
 
     @property

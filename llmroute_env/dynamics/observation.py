@@ -11,17 +11,20 @@ from llmroute_env.dynamics.cluster import Cluster, hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.features import (
+    AGE,
     BACKLOG,
     BATCH,
     BUSY,
     CLASS,
     DEADLINE,
     FAST_RATE,
+    GPU_AGE,
     GPU_BACKLOG,
     GPU_HELD,
     GPU_KV,
     GPU_PREFILL,
     GPU_RUNNING,
+    GPU_SENT,
     GPU_SLACK,
     GPU_TPOT,
     GPU_TTFT,
@@ -33,6 +36,7 @@ from llmroute_env.dynamics.features import (
     PROMPT,
     RATE,
     RUNNING,
+    SENT,
     SHORT_RATE,
     SLACK,
     SLOW_RATE,
@@ -42,6 +46,7 @@ from llmroute_env.dynamics.features import (
 )
 from llmroute_env.dynamics.signals import (
     added_work_s,
+    age_s,
     held,
     load_over_long_window,
     load_over_short_window,
@@ -49,6 +54,7 @@ from llmroute_env.dynamics.signals import (
     prompt_tokens,
     remaining_s,
     running_by_model,
+    sent,
     serving_model,
     share_of_busy_gpus,
     tightest,
@@ -136,6 +142,9 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
         encode_backlogs(world, e, row)
     if at[GPU_RUNNING] >= 0:
         encode_running(world, e, row)
+    if any_of((at[AGE], at[SENT], at[GPU_AGE], at[GPU_SENT])):
+        encode_ages(world, e, row)
+        encode_sent(world, e, row)
 
 
 @compiled
@@ -303,3 +312,37 @@ def encode_held(world: World, e: int, row: NDArray[np.float32]) -> None:
         for m in range(rules.models):
             row[column] = min(math.log1p(float(held(world, e, gpu, m))), MOST_LOG)
             column += 1
+
+
+@compiled
+def log_age(world: World, e: int, gpu: int) -> float:
+    """log1p of how old the signals of a GPU are, in units of 0.1 s."""
+    return min(math.log1p(10.0 * age_s(world, e, gpu)), MOST_LOG)
+
+
+@compiled
+def encode_ages(world: World, e: int, row: NDArray[np.float32]) -> None:
+    """Write how old signals are, of every GPU and of those that models would be served by."""
+    rules, at = world.cluster.rules[0], world.cluster.layout
+    if at[AGE] >= 0:
+        for m in range(rules.models):
+            row[at[AGE] + m] = log_age(world, e, choose_gpu(world, e, m))
+    if at[GPU_AGE] >= 0:
+        for gpu in range(rules.gpus):
+            row[at[GPU_AGE] + gpu] = log_age(world, e, gpu)
+
+
+@compiled
+def encode_sent(world: World, e: int, row: NDArray[np.float32]) -> None:
+    """Write how many requests were sent since, to every (GPU, model) and to every model."""
+    rules, at = world.cluster.rules[0], world.cluster.layout
+    for m in range(rules.models):
+        total = 0
+        for gpu in range(rules.gpus):
+            count = sent(world, e, gpu, m)
+            total += count
+            if at[GPU_SENT] >= 0:
+                column = at[GPU_SENT] + gpu * rules.models + m
+                row[column] = min(math.log1p(float(count)), MOST_LOG)
+        if at[SENT] >= 0:
+            row[at[SENT] + m] = min(math.log1p(float(total)), MOST_LOG)

@@ -14,6 +14,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
 from llmroute_env.dynamics.returns import decide_on, is_new, may_defer, send_away
 from llmroute_env.dynamics.reward import credit_rejected, expect
+from llmroute_env.dynamics.scrapes import before_change, note_sent
 from llmroute_env.dynamics.service.border import admit, handle_event
 from llmroute_env.dynamics.service.completions import log_pending
 from llmroute_env.dynamics.state import DEFERRED, REJECTED
@@ -38,8 +39,10 @@ def submit(world: World, e: int, action: int) -> None:
     if cluster.rules[0].dispatcher == ROUND_ROBIN:
         s.envs[e].next_gpu = gpu + 1
     s.models[e, model].routed += 1
+    before_change(world, e, gpu, s.envs[e].now_s)
     if hosts(cluster, gpu, model) and admit(world, e, gpu, model):
         update_load(world, e, gpu)
+        note_sent(world, e, gpu, model)
     else:
         turn_away(world, e, gpu, model, 0.0)
 
@@ -85,6 +88,7 @@ def advance(world: World, e: int, until_s: float) -> float:
         if event_s > until_s:
             break
         last_s = event_s
+        before_change(world, e, gpu, event_s)
         handle_event(world, e, gpu)
         update_load(world, e, gpu)
     return last_s

@@ -1,7 +1,9 @@
 """Signals: what a router may know of the cluster, as named questions.
 
 Observations, compiled heuristics, rollouts and pictures ask here and never the state, so that
-what they know is decided in one place. Signals are exact and of this moment.
+what they know is decided in one place. Signals are exact and of this moment, or what scrapes have
+brought (scrapes.py): the rows of `view_of`. What the router itself does, and what arrives, it
+always knows.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
-from llmroute_env.dynamics.world import World
+from llmroute_env.dynamics.world import World, if_exact, view_of
 
 
 @compiled
@@ -29,40 +31,48 @@ def load_over_long_window(world: World, e: int) -> float:
     return float(world.state.envs[e].slow_rate_per_s / world.cluster.rules[0].load_1_per_s)
 
 
-@compiled
+def share_of_those_counted(world: World, e: int) -> float:
+    """The same of exact signals, which are counted as they change."""
+    return float(world.state.envs[e].busy_gpus / world.cluster.rules[0].gpus)
+
+
+@if_exact(share_of_those_counted)
 def share_of_busy_gpus(world: World, e: int) -> float:
     """Share of the GPUs that serve something."""
-    return float(world.state.envs[e].busy_gpus / world.cluster.rules[0].gpus)
+    busy, gpus = 0, world.cluster.rules[0].gpus
+    for gpu in range(gpus):
+        busy += not is_idle(world, e, gpu)
+    return float(busy / gpus)
 
 
 @compiled
 def waiting_for_model(world: World, e: int, model: int) -> int:
     """Requests that wait for `model`, on all GPUs."""
-    return int(world.state.models[e, model].waiting)
+    return int(world.state.models[view_of(world, e), model].waiting)
 
 
 @compiled
 def running_by_model(world: World, e: int, model: int) -> int:
     """Requests that `model` is answering, on all GPUs."""
-    return int(world.state.models[e, model].running)
+    return int(world.state.models[view_of(world, e), model].running)
 
 
 @compiled
 def waiting(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that wait for `model` on `gpu`."""
-    return int(world.state.queues[e, gpu, model].waiting)
+    return int(world.state.queues[view_of(world, e), gpu, model].waiting)
 
 
 @compiled
 def is_idle(world: World, e: int, gpu: int) -> bool:
     """Whether `gpu` serves nothing."""
-    return bool(world.state.gpus[e, gpu].running == 0)
+    return bool(world.state.gpus[view_of(world, e), gpu].running == 0)
 
 
 @compiled
 def serving_model(world: World, e: int, gpu: int) -> int:
     """The model that `gpu` runs; -1 if it is idle."""
-    return int(world.state.gpus[e, gpu].model)
+    return int(world.state.gpus[view_of(world, e), gpu].model)
 
 
 @compiled
@@ -75,7 +85,7 @@ def remaining_s(world: World, e: int, gpu: int) -> float:
 def backlog_s(world: World, e: int, gpu: int) -> float:
     """Seconds until `gpu` would have worked off all it holds, if nothing else came."""
     s = world.state
-    return float(max(s.gpus[e, gpu].drain_s - s.envs[e].now_s, 0.0))
+    return float(max(s.gpus[view_of(world, e), gpu].drain_s - s.envs[e].now_s, 0.0))
 
 
 @compiled
@@ -113,8 +123,46 @@ def prompt_tokens(world: World, e: int) -> int:
 @compiled
 def held(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that run or wait for `model` on `gpu`."""
-    queue = world.state.queues[e, gpu, model]
+    queue = world.state.queues[view_of(world, e), gpu, model]
     return int(queue.waiting + queue.running)
+
+
+def no_age_s(world: World, e: int, gpu: int) -> float:
+    """What is seen, is."""
+    return 0.0
+
+
+@if_exact(no_age_s)
+def age_s(world: World, e: int, gpu: int) -> float:
+    """How long ago what is seen of `gpu` was so."""
+    s = world.state
+    return float(s.envs[e].now_s - s.gpus[view_of(world, e), gpu].scraped_s)
+
+
+@compiled
+def sent(world: World, e: int, gpu: int, model: int) -> int:
+    """Requests that the router has sent to (gpu, model) since; none that were turned away."""
+    return int(world.state.queues[view_of(world, e), gpu, model].sent)
+
+
+@compiled
+def reckoned_waiting(world: World, e: int, gpu: int, model: int) -> int:
+    """Requests that wait for `model` on `gpu`, and all that were sent since that was seen."""
+    reckons = world.cluster.rules[0].reckons
+    more = 0 if reckons else sent(world, e, gpu, model)
+    return waiting(world, e, gpu, model) + more
+
+
+def exact_backlog_s(world: World, e: int, gpu: int) -> float:
+    """What was sent is there."""
+    return backlog_s(world, e, gpu)
+
+
+@if_exact(exact_backlog_s)
+def reckoned_backlog_s(world: World, e: int, gpu: int) -> float:
+    """`backlog_s` with the work of all that was sent since, as it was predicted then."""
+    s = world.state
+    return float(max(s.gpus[view_of(world, e), gpu].reckoned_s - s.envs[e].now_s, 0.0))
 
 
 class Seen(NamedTuple):

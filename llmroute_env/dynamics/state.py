@@ -74,7 +74,20 @@ GPU = np.dtype(
     align=True,
 )
 
-# Two tournaments of the GPUs (tournament.py): whose event is next, and who has the least load.
+# Where signals are late. Of a row that routers see (State): when this was so, and the drain time
+# with all that was sent since. Of the others: the stream of the GPU's scrapes.
+LATE_GPU = np.dtype(
+    [
+        *((name, GPU[name]) for name in GPU.names or ()),
+        ("scraped_s", "f8"),
+        ("reckoned_s", "f8"),
+        ("stream", "u8"),
+    ],
+    align=True,
+)
+
+# Tournaments of the GPUs (tournament.py): whose event is next, who has the least load, and, where
+# signals are late, whose arrive next.
 CONTEST = np.dtype([("key", "f8"), ("winner", "i4")], align=True)
 
 # What a GPU holds for a model, and where a service model that has rings keeps it.
@@ -85,6 +98,7 @@ QUEUE = np.dtype(
         ("running", "i4"),
         ("waiting", "i4"),
         ("oldest", "i4"),  # number of the first that waits, if any does
+        ("sent", "i4"),  # of a row that routers see: what was sent since this was so
         ("added_s", "f8"),  # work that one more request would add
     ],
     align=True,
@@ -181,14 +195,17 @@ COMES_BACK = (DEFERRED,)
 class State(NamedTuple):
     """Everything that changes: E envs of G GPUs, M models and C classes.
 
+    The rows e of `gpus`, `queues` and `models` are what is; routers of env e see the rows
+    `world.view_of(e)`. With exact signals these are the same rows, and V = E. Else V = 3 E: routers
+    see rows E + e, and rows 2 E + e are on their way to them (scrapes.py).
     R is the most requests of a window, where requests can come back, or else 0.
     """
 
     envs: Records  # (E,)
-    gpus: Records  # (E, G)
-    queues: Records  # (E, G, M)
-    contests: Records  # (E, 2, G)
-    models: Records  # (E, M)
+    gpus: Records  # (V, G)
+    queues: Records  # (V, G, M)
+    contests: Records  # (E, 2, G), or (E, 3, G) with signals that are late
+    models: Records  # (V, M)
     classes: Records  # (E, C)
     fates: Records  # (E, R) of the requests of the window, by number
     returns: Records  # (E, R) of which the first `away` are in use
@@ -222,6 +239,12 @@ class State(NamedTuple):
         shared = len(self) - 1
         return State._make([*copies[:shared], type(self.service)(*copies[shared:])])
 
+    def copy_env(self, e: int, source: State, from_e: int) -> None:
+        """Overwrite env `e` with env `from_e` of `source`, which is of the same configuration."""
+        envs, theirs = len(self.envs), len(source.envs)
+        for mine, other in zip(self.arrays, source.arrays, strict=True):
+            mine[e::envs] = other[from_e::theirs]
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays; slots are touched, and so resident, only as far as they fill."""
@@ -237,16 +260,31 @@ class Log(NamedTuple):
     origins: Records  # (K,) ORIGIN, likewise; length 0 where no request comes back
 
 
-def allocate(
-    envs: int, gpus: int, models: int, classes: int, coming_back: int, service: NamedTuple
-) -> State:
+class Shape(NamedTuple):
+    """How much there is of everything; `is_late` of signals, `coming_back` of requests."""
+
+    envs: int
+    gpus: int
+    models: int
+    classes: int
+    is_late: bool
+    coming_back: int
+
+    @property
+    def rows(self) -> int:
+        """Of what GPUs tell: see State."""
+        return self.envs * (3 if self.is_late else 1)
+
+
+def allocate(shape: Shape, service: NamedTuple) -> State:
     """Zeroed state with the service model's own arrays."""
+    envs, gpus, models, classes, is_late, coming_back = shape
     return State(
         envs=np.zeros(envs, ENV),
-        gpus=np.zeros((envs, gpus), GPU),
-        queues=np.zeros((envs, gpus, models), QUEUE),
-        contests=np.zeros((envs, 2, gpus), CONTEST),
-        models=np.zeros((envs, models), MODEL),
+        gpus=np.zeros((shape.rows, gpus), LATE_GPU if is_late else GPU),
+        queues=np.zeros((shape.rows, gpus, models), QUEUE),
+        contests=np.zeros((envs, 3 if is_late else 2, gpus), CONTEST),
+        models=np.zeros((shape.rows, models), MODEL),
         classes=np.zeros((envs, classes), CLASS),
         fates=np.zeros((envs, coming_back), FATE),
         returns=np.zeros((envs, coming_back), RETURN),

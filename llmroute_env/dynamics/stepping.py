@@ -48,7 +48,7 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
         truncated=np.zeros(envs, np.bool_),
         final_observations=np.zeros((envs, columns), np.float32),
         final_envs=np.zeros_like(s.envs),
-        final_models=np.zeros_like(s.models),
+        final_models=np.zeros_like(s.models[:envs]),
         final_classes=np.zeros_like(s.classes),
     )
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.state import Records
 
-EVENT, LOAD = range(2)
-"""The two tournaments: the service model's next event (inf if none), and the dispatcher's load."""
+EVENT, LOAD, ARRIVAL = range(3)
+"""The tournaments: the service model's next event (inf if none), the dispatcher's load, and, with
+signals that are late, when the next of them arrives."""
 
 
 @compiled

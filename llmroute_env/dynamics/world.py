@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from numba.extending import overload
 
 from llmroute_env.dynamics.cluster import Cluster, Tape
+from llmroute_env.dynamics.compiled import CHOSEN
 from llmroute_env.dynamics.state import Log, State
 
 
@@ -15,3 +19,43 @@ class World(NamedTuple):
     tape: Tape  # all arrivals of the workload
     state: State  # everything that changes
     log: Log  # where completions go
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def are_late(gpu: Any) -> bool:
+    """Whether a world whose GPUs are of this record type has signals that are late."""
+    return "scraped_s" in gpu.fields
+
+
+def if_exact(exact: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Decorate what is done where signals are late; where they are exact, `exact` is.
+
+    Both are plain functions of a world, of which compiled callers contain only one.
+    """
+
+    def decorate(late: Function) -> Function:
+        def ask(world: World, *arguments: Any) -> Any:
+            return (late if are_late(world.state.gpus.dtype) else exact)(world, *arguments)
+
+        def answer(world: Any, *arguments: Any) -> Any:
+            state = world.types[world.fields.index("state")]
+            return late if are_late(state.types[state.fields.index("gpus")].dtype) else exact
+
+        overload(ask, jit_options=CHOSEN, strict=False)(answer)
+        chosen: Function = ask  # type: ignore[assignment]
+        return chosen
+
+    return decorate
+
+
+def own_row(world: World, e: int) -> int:
+    """What is, is seen."""
+    return e
+
+
+@if_exact(own_row)
+def view_of(world: World, e: int) -> int:
+    """The row of `gpus`, `queues` and `models` that routers of env `e` see: of what GPUs tell."""
+    return int(e + world.cluster.rules[0].view_rows)

@@ -29,6 +29,7 @@ from llmroute_env.dynamics.state import (
     Completion,
     Log,
     Records,
+    Shape,
     State,
     allocate,
     allocate_log,
@@ -128,15 +129,16 @@ class Simulation:
             "tape_span_s": self.trace.span_s,
             "autoreset": autoreset,
             "max_requests": max_requests,
+            "view_rows": envs if config.signals.are_late else 0,
         }
         if config.load is None:
             own |= {"min_load": tape_load, "max_load": tape_load}
         self.cluster = build_cluster(config, own)
         rules = self.cluster.rules[0]
         own_arrays = self.cluster.service.allocate(config, envs)
-        shape = envs, config.gpus, len(config.models), int(rules["classes"])
+        sizes = envs, config.gpus, len(config.models), int(rules["classes"])
         coming_back = most_requests(self.tape, rules) if config.comes_back else 0
-        self.state = allocate(*shape, coming_back, own_arrays)
+        self.state = allocate(Shape(*sizes, config.signals.are_late, coming_back), own_arrays)
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0

@@ -63,6 +63,7 @@ def batch_limits(config: EnvConfig) -> NDArray[np.int64]:
 def fixed_rules(config: EnvConfig) -> dict[str, float]:
     """Entries of RULES that follow from the configuration alone."""
     low, high = config.load_range
+    signals = config.signals
     return {
         "gpus": config.gpus,
         "models": len(config.models),
@@ -86,4 +87,9 @@ def fixed_rules(config: EnvConfig) -> dict[str, float]:
         "window_s": config.window_s,
         "min_load": low,
         "max_load": high,
+        "scrape_s": to_ticks_s(signals.scrape_interval_s),
+        "delay_s": to_ticks_s(signals.delay_s),
+        "noise": signals.noise,
+        "lost": signals.lost,
+        "reckons": signals.dead_reckoning,
     }

@@ -131,6 +131,7 @@ class ProcessorSharing(Sharing):
     remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
     outlook = staticmethod(published.outlook)
+    show, reckon = staticmethod(published.show), staticmethod(published.reckon)
     check = staticmethod(batches.check)
     batch_limit = staticmethod(batches.batch_limit)
     sustained_per_s = staticmethod(batches.sustained_per_s)

@@ -63,7 +63,7 @@ FLOORS = {
     ),
     "llmroute_env": (
         "errors neighbours",
-        "engine_specs",
+        "engine_specs signal_specs",
         "specs",
         "dynamics profiles",
         "config",
@@ -77,11 +77,11 @@ FLOORS = {
     "llmroute_env.dynamics": (
         "linked once",
         "compiled features state",
-        "cluster tournament",
+        "cluster streams tournament",
         "actions world",
-        "dispatch returns reward",
+        "dispatch noise returns reward",
         "service",
-        "signals",
+        "scrapes signals",
         "observation routing",
         "episode",
         "stepping",

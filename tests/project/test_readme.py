@@ -15,7 +15,7 @@ from llmroute_env.dynamics.reward import REWARD_TERMS
 from llmroute_env.scenarios import rate_spread
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-PER = {"task": "T", "once": "1", "model": "M", "gpu-model": "G x M", "class": "C"}
+PER = {"task": "T", "once": "1", "model": "M", "gpu": "G", "gpu-model": "G x M", "class": "C"}
 
 
 def section(title: str) -> str:

@@ -135,6 +135,11 @@ class Watched(Service):
         for feature in (self.ttft, self.elsewhere(16.0), self.elsewhere(1.0), self.elsewhere(16.0)):
             row += [feature(gpu, m) for gpu in self.gpus for m in range(self.models)]
         row += [self.held(gpu, m) for gpu in self.gpus for m in range(self.models)]
+        row += [self.age(self.dispatch(self.hosts_of(m))) for m in range(self.models)]
+        sent = [[self.sent_to(gpu, m) for m in range(self.models)] for gpu in self.gpus]
+        row += [min(math.log1p(sum(of_model)), 16.0) for of_model in zip(*sent, strict=True)]
+        row += [self.age(gpu) for gpu in self.gpus]
+        row += [min(math.log1p(count), 16.0) for of_gpu in sent for count in of_gpu]
         self.observations.append(row)
 
     @property
@@ -195,6 +200,14 @@ class Watched(Service):
         runs = len(gpu.running) if gpu.running and gpu.running_model == model else 0
         return min(math.log1p(runs + len(gpu.queues.get(model, ()))), 16.0)
 
+    def age(self, gpu: Gpu) -> float:
+        """Signals are exact."""
+        return 0.0
+
+    def sent_to(self, gpu: Gpu, model: int) -> int:
+        """What was sent is there."""
+        return 0
+
     @property
     def per_s(self) -> float:
         """Load 1 per GPU: the unit of GPU time is its inverse."""
@@ -211,7 +224,7 @@ class Watched(Service):
     def gpu_running(self, gpu: Gpu, model: int) -> float:
         if not gpu.running or gpu.running_model != model:
             return 0.0
-        left_s = (gpu.running_until - self.now) / TICKS_PER_S
+        left_s = max(gpu.running_until - self.now, 0) / TICKS_PER_S
         return min(math.log(1.0 + left_s * self.per_s), 16.0)
 
     def rows(self) -> np.ndarray:

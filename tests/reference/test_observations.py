@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.env import LLMRouteEnv
+from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, RequestClass
 
+from .late_signals import Lateness, LateWatched
 from .observation_reference import RATE_WINDOWS_S, Watched, draw_window, load_1_per_s, summary
 from .service_case import Case
+from .service_reference import TICKS_PER_S
 from .simulator_adapter import Episode, fates_of, fields_of, number_of
 from .test_differential import difference, on_random_cases
 
-FEATURES = FEATURE_NAMES[: FEATURE_NAMES.index("prompt")]
-"""Those that say something of static batching: after them come those of requests with tokens."""
+FEATURES = FEATURE_NAMES
 
 assert EnvConfig().rate_windows_s == RATE_WINDOWS_S
 
@@ -44,9 +46,31 @@ def at_an_edge(case: Case, edge: str) -> Case:
     return case
 
 
-def environment(case: Case, due: list[float], rng: Random) -> LLMRouteEnv:
+def some_signals(case: Case, rng: Random) -> Signals:
+    """Signals that are late: from many scrapes in a batch to one in many batches."""
+    batch_s = rng.choice([t for pool in case.pools for t in pool.latency_s.values()])[0]
+    # Whole ticks, in which scrapes meet what happens and arrive together.
+    ticks = max(round(rng.choice((0.1, 0.5, 1.0, 3.0, 20.0)) * batch_s * TICKS_PER_S), 1)
+    delay = rng.choice((0, 0, ticks // 2, ticks - 1, ticks))
+    return Signals(
+        scrape_interval_s=ticks / TICKS_PER_S,
+        delay_s=delay / TICKS_PER_S,
+        noise=rng.choice((0.0, 0.0, 0.1, 1.0)),
+        lost=rng.choice((0.0, 0.0, 0.2, 0.9)),
+        dead_reckoning=rng.choice((False, True)),
+    )
+
+
+def lateness(signals: Signals, state: int) -> Lateness:
+    """What `signals` are in an episode that begins with the env's stream in `state`."""
+    interval, delay = signals.scrape_interval_s * TICKS_PER_S, signals.delay_s * TICKS_PER_S
+    rest = signals.noise, signals.lost, signals.dead_reckoning
+    return Lateness(round(interval), round(delay), *rest, state)
+
+
+def environment(case: Case, due: list[float], rng: Random, signals: Signals) -> LLMRouteEnv:
     """The case as an environment that draws windows of it, at loads of its own."""
-    fields = fields_of(case)
+    fields = fields_of(case) | {"signals": signals}
     fields |= {
         "observation": FEATURES,
         "classes": tuple(
@@ -69,29 +93,34 @@ def replace_deadline(deadline: Deadline | None, deadline_s: float) -> Deadline:
     return replace(deadline, deadline_s=deadline_s)
 
 
-def check(case: Case, data: st.DataObject, seen: Counter[str]) -> None:
+def check(case: Case, data: st.DataObject, seen: Counter[str], late: type[Watched]) -> None:
     seed = data.draw(st.integers(0, 2**32 - 1))
     rng = Random(seed)
     case = at_an_edge(case, data.draw(st.sampled_from(("none", "one class", "no peak"))))
     case, due = with_own_deadlines(case, rng)
-    env = environment(case, due, rng)
+    signals = Signals()
+    if late is not Watched:
+        signals = some_signals(case, Random(f"{seed} signals"))
+    env = environment(case, due, rng, signals)
     if case.classes:
         env.simulation.tape.user_class[:] = case.users
     generator, _ = seeding.np_random(seed)
     state = int(generator.integers(2**64, dtype=np.uint64))
     for episode in range(2):
-        state = play_one(env, case, due, seed if episode == 0 else None, state, seen)
+        given = seed if episode == 0 else None
+        state = play_one(env, case, due, given, state, seen, late)
 
 
 def play_one(
     env: LLMRouteEnv, case: Case, due: list[float], seed: int | None, state: int,
-    seen: Counter[str],
+    seen: Counter[str], kind: type[Watched],
 ) -> int:  # fmt: skip
     one = load_1_per_s(case, due[0])
     span_s = case.arrivals_s[-1] + 1.0
     tape_load = len(case.arrivals_s) / span_s / one
     given = env.config.load
     loads = given if isinstance(given, tuple) else (given or tape_load, given or tape_load)
+    late = lateness(env.config.signals, state)
     state, window = draw_window(
         list(case.arrivals_s), span_s, tape_load, loads, env.config.window_s, state
     )
@@ -105,7 +134,7 @@ def play_one(
         deadlines_s=case.deadlines_s[kept],
         users=case.users[kept],
     )
-    watched = Watched(cut, one)
+    watched = kind(cut, one, late=late) if issubclass(kind, LateWatched) else kind(cut, one)
     fates = watched.play()
     observation, _ = env.reset(seed=seed)
     rows, played = [observation], Episode([], [], [], True, False)
@@ -129,9 +158,9 @@ def play_one(
     return state
 
 
-def run(examples: int, same_every_time: bool) -> Counter[str]:
+def run(examples: int, same_every_time: bool, kind: type[Watched] = Watched) -> Counter[str]:
     seen: Counter[str] = Counter()
-    on_random_cases(lambda case, data: check(case, data, seen), examples, same_every_time)
+    on_random_cases(lambda case, data: check(case, data, seen, kind), examples, same_every_time)
     return seen
 
 
@@ -146,3 +175,16 @@ def test_the_document_suffices_on_many_cases(record_property):
     seen = run(2000, same_every_time=False)
     told = f"{seen['episodes']:,} episodes, {seen['requests']:,} requests"
     record_property("figure", f"observations, rewards and summaries, bit for bit: {told}")
+
+
+def test_the_document_suffices_for_signals_that_are_late():
+    seen = run(60, same_every_time=True, kind=LateWatched)
+    assert min(seen[name] for name in FEATURES) > 60, seen
+    assert min(seen[name] for name in ("age", "sent", "gpu_age", "gpu_sent")) > 300, seen
+
+
+@pytest.mark.verify
+def test_the_document_suffices_for_late_signals_on_many_cases(record_property):
+    seen = run(2000, same_every_time=False, kind=LateWatched)
+    told = f"{seen['episodes']:,} episodes, {seen['requests']:,} requests"
+    record_property("figure", f"late, noisy and lost signals, bit for bit: {told}")

@@ -4,7 +4,8 @@ A service model is a NamedTuple of read-only tables, `cluster.service`, whose st
 the questions below. `state.service` holds what it alone changes. What everybody may know of it, it
 publishes in the records of the state: what waits and what runs (counts.py), when a GPU is done with
 what runs and when with all it holds (`GPU.finish_s`, `GPU.drain_s`), the work that one more request
-would add (`QUEUE.added_s`), and through `expect_event` when it is to be asked again.
+would add (`QUEUE.added_s`), and through `expect_event` when it is to be asked again. Routers may
+see all this later than it was so (scrapes.py): they are answered from the rows of `view_of`.
 
 The class is known when a caller is compiled, so a question costs nothing.
 """
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from numba.extending import overload
 
-from llmroute_env.dynamics.compiled import LINKED, OPTIONS, compiled
+from llmroute_env.dynamics.compiled import CHOSEN, compiled
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.tournament import EVENT, set_key
 from llmroute_env.dynamics.world import World
@@ -28,8 +29,9 @@ class ServiceModel(Protocol):
     """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
 
     Its static methods `empty`, `admit`, `handle_event`, `copy_requests`, `added_work_s`,
-    `remaining_s`, `tightest` and `outlook`, made by `compiled`, answer the questions of these
-    names; of the last four there are answers from what is published (published.py).
+    `remaining_s`, `tightest`, `outlook`, `show` and `reckon`, made by `compiled`, answer the
+    questions of these names; of the last six there are answers from what is published
+    (published.py).
     """
 
     reads_lengths: bool
@@ -82,9 +84,7 @@ def question(ask: Question) -> Question:
         model = cluster.types[cluster.fields.index("service")].instance_class
         return getattr(model, ask.__name__).py_func
 
-    options: Any = {**OPTIONS, **LINKED}
-    del options["cache"]
-    overload(ask, jit_options=options, strict=False)(answer)
+    overload(ask, jit_options=CHOSEN, strict=False)(answer)
     return ask
 
 
@@ -148,6 +148,25 @@ def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, f
     """
     found: tuple[float, float, float, float] = world.cluster.service.outlook(world, e, gpu, model)
     return found
+
+
+@question
+def show(world: World, source: int, target: int, gpu: int) -> None:
+    """Complete row `target` of what routers see of `gpu`: the shared records are copied already.
+
+    It is a scrape if `source` is an env, of the moment `scraped_s`; else a copy of another row.
+    """
+    world.cluster.service.show(world, source, target, gpu)
+
+
+@question
+def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
+    """Seconds of work that the pending request, which `gpu` has just taken, adds to what `row` has.
+
+    As the router counts, `waiting` wait for the model there, all that were sent since included.
+    """
+    added_s: float = world.cluster.service.reckon(world, e, row, gpu, model, waiting)
+    return added_s
 
 
 @compiled

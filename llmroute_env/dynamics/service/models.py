@@ -38,6 +38,8 @@ class StaticBatching(BatchTimes):
     remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
     outlook = staticmethod(published.outlook)
+    show = staticmethod(static_batching.show)
+    reckon = staticmethod(static_batching.reckon)
     reads_lengths = False
 
     @staticmethod

@@ -221,6 +221,28 @@ def count_waiting(world: World, e: int, gpu: int, model: int, change: int) -> No
 
 
 @compiled
+def show(world: World, source: int, target: int, gpu: int) -> None:
+    """What a request more would add follows from those that are seen to wait."""
+    cluster, s = world.cluster, world.state
+    for model in range(cluster.rules[0].models):
+        queue = s.queues[target, gpu, model]
+        if cluster.batch_limit[cluster.pool_of[gpu], model] > 0:
+            pool = cluster.pool_of[gpu]
+            queue.added_s = marginal_work_s(cluster, pool, model, queue.waiting)
+
+
+@compiled
+def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
+    """The work that one request more takes; if it is counted, the next one adds another."""
+    cluster = world.cluster
+    pool = cluster.pool_of[gpu]
+    if cluster.rules[0].reckons:
+        added_s = marginal_work_s(cluster, pool, model, waiting + 1)
+        world.state.queues[row, gpu, model].added_s = added_s
+    return marginal_work_s(cluster, pool, model, waiting)
+
+
+@compiled
 def copy_requests(world: World, source: int, target: int) -> None:
     """Copy the requests in flight of one env to another; of the slots only those in use."""
     s, rules = world.state, world.cluster.rules[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.returns import left_of
+from llmroute_env.dynamics.service import published
 from llmroute_env.dynamics.service.continuous import predictions, requests
 from llmroute_env.dynamics.service.continuous.arrays import (
     BLOCK,
@@ -83,6 +84,8 @@ class ContinuousBatching(EngineTables):
     remaining_s = staticmethod(remaining_s)
     tightest = staticmethod(tightest)
     outlook = staticmethod(outlook)
+    show = staticmethod(published.show)
+    reckon = staticmethod(published.reckon)
     reads_lengths = True
 
     @staticmethod
