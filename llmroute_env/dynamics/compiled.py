@@ -60,7 +60,7 @@ OPTIONS: dict[str, Any] = {
 LINKED: dict[str, Any] = {"pipeline_class": LinkedCompiler, "no_cpython_wrapper": True}
 """Further ones of functions that only compiled code calls."""
 
-CHOSEN: dict[str, Any] = {k: v for k, v in (OPTIONS | LINKED).items() if k != "cache"}
+CHOSEN: Any = {k: v for k, v in (OPTIONS | LINKED).items() if k != "cache"}
 """Of functions that are chosen by the types of a world, when their callers are compiled."""
 
 

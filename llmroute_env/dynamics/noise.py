@@ -42,7 +42,7 @@ def of_scrape(world: World, e: int, gpu: int, at: int) -> np.uint64:
 def arrives(world: World, e: int, gpu: int, at: int) -> bool:
     """Whether the scrape of `gpu` at tick `at` is not lost."""
     lost = world.cluster.rules[0].lost
-    return lost == 0.0 or share(bits(of_scrape(world, e, gpu, at), 1)) >= lost
+    return bool(lost == 0.0 or share(bits(of_scrape(world, e, gpu, at), 1)) >= lost)
 
 
 @compiled
