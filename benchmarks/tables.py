@@ -17,10 +17,11 @@ Row = Mapping[str, Any]
 COLUMNS = (
     "utility of peak",
     "in time",
+    "goodput\n1/s",
     "windows\n>= 99 %",
     "dropped",
     "p50 / p99\nms",
-    "share of models\n%",
+    "share of\nmodels, %",
 )
 WIDEST = 10_000
 """Columns of text where the output is no terminal, which has a width: as many as it takes."""
@@ -43,8 +44,9 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
     print(
         f"utility of peak: mean over {episodes};\n"
         "in brackets the 95 % interval of what other arrivals of this kind would come to;\n"
-        "windows: seconds with at least 99 % of peak; dropped: rejected by a full queue, or shed\n"
-        f"because hopelessly late; models: {models}"
+        "goodput: requests in time per second; windows: seconds with at least 99 % of peak;\n"
+        "dropped: rejected by a full queue, or shed because hopelessly late;\n"
+        f"models: {models}"
     )
     for line in guard_words(rows):
         print(line)
@@ -86,6 +88,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         Interval.from_json(row["utility_of_peak"]).text(),
         percent(row["deadline_met"]),
+        f"{row['goodput_per_s']:.1f}",
         percent(row["windows_at_least"]["0.99"]),
         percent(row["rejected"] + row["shed"]),
         f"{milliseconds(row['p50_s'])} / {milliseconds(row['p99_s'])}",

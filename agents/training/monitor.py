@@ -135,6 +135,7 @@ def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:
         "in_training/return": sum(s["utility"] for s in summaries) / count,
         "in_training/utility_of_peak": sum(s["utility_of_peak"] for s in summaries) / count,
         "in_training/deadline_met": sum(s["deadline_met"] for s in summaries) / count,
+        "in_training/goodput_per_s": sum(s["goodput_per_s"] for s in summaries) / count,
         "in_training/rejected": sum(s["rejected"] / s["requests"] for s in summaries) / count,
     }
     for name in summaries[0].get("classes", ()):

@@ -62,6 +62,7 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         "bound_of_peak": None if bound is None else float(share_of_peak(bound, peak)),
         "regret": None if bound is None else float(share_of_peak(bound - summary["utility"], peak)),
         "deadline_met": summary["deadline_met"],
+        "goodput_per_s": summary["goodput_per_s"],
         "late": summary["late"] / requests,
         "rejected": summary["rejected"] / requests,
         "shed": summary["shed"] / requests,

@@ -65,8 +65,8 @@ class GuardFigures(TypedDict):
 class Figures(TypedDict):
     """What an episode came to.
 
-    Rows of older versions tell neither `tape_window_s`, where on the tape the episode is, nor
-    `guard`.
+    Rows of older versions do not tell `tape_window_s`, where on the tape the episode is,
+    `goodput_per_s` and `guard`.
     """
 
     tape_window_s: NotRequired[tuple[float, float]]
@@ -80,6 +80,7 @@ class Figures(TypedDict):
     bound_of_peak: float | None
     regret: float | None
     deadline_met: float
+    goodput_per_s: NotRequired[float]
     late: float
     rejected: float
     shed: float

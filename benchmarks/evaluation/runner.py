@@ -187,6 +187,9 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         "utility_of_peak": evaluation.interval("utility_of_peak").to_json(),
         "independent_episodes": independent_windows(evaluation.windows_s),
         "deadline_met": float(evaluation.values("in_time").sum() / requests),
+        "goodput_per_s": float(
+            evaluation.values("in_time").sum() / evaluation.values("duration_s").sum()
+        ),
         "rejected": float(evaluation.values("rejected").sum() / requests),
         "shed": float(evaluation.values("shed").sum() / requests),
         "share": _mean_share(evaluation),

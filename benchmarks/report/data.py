@@ -68,6 +68,14 @@ class RouterRows:
         """A share of requests, over the requests of all rows."""
         return float(np.average(self.values(name), weights=self.values("requests")))
 
+    def goodput_per_s(self) -> float:
+        """Requests that met all their deadlines, per second of the episodes of all rows.
+
+        Of shares and durations, as older rows do not tell it.
+        """
+        met = float((self.values("deadline_met") * self.values("requests")).sum())
+        return met / float(self.values("duration_s").sum())
+
     def share(self) -> dict[str, float]:
         """Share of the requests that each model was given."""
         weights = self.values("requests")

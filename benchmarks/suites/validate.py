@@ -20,7 +20,7 @@ from llmroute_env.specs import ConfigError, require
 
 IGNORED = ("commit", "versions")
 """What may differ between two machines without refuting a figure."""
-ADDED_LATER = ("tape_window_s", "guard")
+ADDED_LATER = ("tape_window_s", "guard", "goodput_per_s")
 """What rows of older versions do not tell."""
 
 

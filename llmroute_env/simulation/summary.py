@@ -16,11 +16,12 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
 
     Returns:
         requests, in_time, late, rejected, shed, in_flight (counts; with `defer` also deferred, the
-        decisions that put a request off), utility, peak_utility,
-        utility_of_peak, deadline_met (share of requests), share (routed, by model name) and, where
-        there are classes of users, classes (`class_summary`, by name).
+        decisions that put a request off), utility, peak_utility, utility_of_peak, deadline_met
+        (share of requests), goodput_per_s (requests that met all their deadlines, per second of the
+        clock), share (routed, by model name) and, where there are classes of users, classes
+        (`class_summary`, by name).
     """
-    routed = max(int(env["routed"]), 1)
+    routed, duration_s = max(int(env["routed"]), 1), float(env["now_s"])
     found = {
         "requests": int(env["routed"]),
         **{name: int(env[name]) for name in ("in_time", "late", "rejected", "shed")},
@@ -31,7 +32,8 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
         "peak_utility": float(env["peak_utility"]),
         "utility_of_peak": float(share_of_peak(env["utility"], env["peak_utility"])),
         "deadline_met": int(env["in_time"]) / routed,
-        "duration_s": float(env["now_s"]),
+        "goodput_per_s": int(env["in_time"]) / duration_s if duration_s > 0 else 0.0,
+        "duration_s": duration_s,
         "load": float(env["load"]),
         "share": {
             name: int(count) / routed

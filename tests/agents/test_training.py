@@ -170,6 +170,7 @@ def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
         "in_training/return",
         "in_training/utility_of_peak",
         "in_training/deadline_met",
+        "in_training/goodput_per_s",
         "in_training/rejected",
         "share/opt-125m",
         "share/opt-1.3b",

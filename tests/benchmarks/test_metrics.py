@@ -39,11 +39,23 @@ def test_windows_near_the_peak():
 def test_a_report_counts_windows_as_rows_do():
     # A sum in another order than the peak's, a last bit below the threshold that it reaches.
     exact = completions((0.1, 0.1, 2, np.nextafter(0.96 * 0.672, 0)), (1.1, 1.1, 2, 0.0))
-    summary = dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 2}
+    summary = dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 2, "duration_s": 4.0}
     episodes = [EpisodeResult(summary, exact, (0.0, 30.0))] * 3
     told = summarise(Evaluation("made", CONFIG, 0, tuple(episodes)), "stable")
     assert told["windows_at_least"]["0.96"] == pytest.approx(0.5)
     assert windows_near_peak(exact, CONFIG, 1.0)["0.96"] == 1
+
+
+def test_goodput_of_an_evaluation_is_of_all_its_seconds():
+    made = completions((0.1, 0.1, 2, 0.672), (1.1, 1.1, 2, 0.0))
+    summary = dict.fromkeys(SUMMARY, 0) | {"share": {}, "requests": 4}
+    episodes = [
+        EpisodeResult({**summary, "in_time": met, "duration_s": clock_s}, made, (0.0, 30.0))
+        for met, clock_s in ((4, 2.0), (1, 8.0))
+    ]
+    told = summarise(Evaluation("made", CONFIG, 0, tuple(episodes)), "stable")
+    assert told["goodput_per_s"] == pytest.approx(0.5)
+    assert told["deadline_met"] == pytest.approx(5 / 8)
 
 
 def test_the_course_by_second():

@@ -125,6 +125,17 @@ def test_shares_of_requests_weigh_requests():
     assert cell.share() == pytest.approx({"m": 0.3, "n": 0.7})
 
 
+def test_goodput_is_of_all_seconds_and_needs_no_new_rows():
+    rows = [
+        row("one", "a", 0, 0.5, deadline_met=1.0, requests=300, duration_s=10.0),
+        row("one", "a", 1, 0.5, deadline_met=0.6, requests=100, duration_s=2.0),
+    ]
+    # 300 and 60 requests in time, in 12 seconds: not the mean of 30 and 30 alone.
+    assert Results(rows).cells["one", "a"].goodput_per_s() == pytest.approx(30.0)
+    slow = [rows[0], {**rows[1], "duration_s": 8.0}]
+    assert Results(slow).cells["one", "a"].goodput_per_s() == pytest.approx(20.0)
+
+
 def test_windows_are_counted_over_all_episodes():
     counts = [{"1": {"windows": 10, "0.99": 5}}, {"1": {"windows": 30, "0.99": 5}}]
     rows = [row("one", "a", i, 0.5, windows_at_least=c) for i, c in enumerate(counts)]

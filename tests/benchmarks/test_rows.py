@@ -117,6 +117,10 @@ def test_rows_are_what_evaluate_reports(finished: Path, small: Suite):
     for name in ("deadline_met", "rejected", "shed"):
         weighted = np.average([row[name] for row in rows], weights=requests)
         assert whole[name] == pytest.approx(weighted)
+    clock_s = np.array([row["duration_s"] for row in rows])
+    rates = [row["goodput_per_s"] for row in rows]
+    assert whole["goodput_per_s"] == pytest.approx(np.average(rates, weights=clock_s))
+    assert rates * clock_s == pytest.approx([row["deadline_met"] * row["requests"] for row in rows])
     windows = [row["windows_at_least"]["1"] for row in rows]
     near = sum(w["0.96"] for w in windows) / sum(w["windows"] for w in windows)
     assert whole["windows_at_least"]["0.96"] == pytest.approx(near)

@@ -13,6 +13,7 @@ ROW = {
     "independent_episodes": 16.0,
     "utility_of_peak": {"mean": 0.893, "ci_low": 0.88, "ci_high": 0.91},
     "deadline_met": 0.98,
+    "goodput_per_s": 441.23,
     "windows_at_least": {"0.99": 0.533},
     "rejected": 0.0,
     "shed": 0.001,
@@ -20,7 +21,8 @@ ROW = {
     "p99_s": 0.39,
     "share": {"opt-125m": 0.2, "opt-1.3b": 0.6, "opt-6.7b": 0.2},
 }
-FIGURES = ("0.893 [0.880, 0.910]", "98.0 %", "53.3 %", "0.1 %", "200 / 390", "20 / 60 / 20")
+FIGURES = ("0.893 [0.880, 0.910]", "98.0 %", "441.2", "53.3 %", "0.1 %", "200 / 390")
+FIGURES += ("20 / 60 / 20",)
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, width: int | None) -> list[str]:

@@ -28,6 +28,7 @@ KEYS = {
     "requests",
     "utility_of_peak",
     "deadline_met",
+    "goodput_per_s",
     "rejected",
     "share",
     "windows_at_least",

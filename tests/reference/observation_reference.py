@@ -290,6 +290,7 @@ def summary(watched: Watched, fates: list[Fate], load: float) -> dict[str, objec
     """What info["summary"] holds at the end of an episode that has drained."""
     counts = {name: sum(f.outcome == name for f in fates) for name in ("late", "rejected", "shed")}
     totals = watched.all
+    clock_s = watched.now / TICKS_PER_S
     found: dict[str, object] = {
         "requests": totals.routed,
         "in_time": totals.in_time,
@@ -299,7 +300,8 @@ def summary(watched: Watched, fates: list[Fate], load: float) -> dict[str, objec
         "peak_utility": totals.peak,
         "utility_of_peak": totals.share_of_peak,
         "deadline_met": totals.in_time / totals.routed,
-        "duration_s": watched.now / TICKS_PER_S,
+        "goodput_per_s": totals.in_time / clock_s if clock_s else 0.0,
+        "duration_s": clock_s,
         "load": load,
         "share": {f"model-{m}": n / totals.routed for m, n in enumerate(watched.routed_to)},
     }

@@ -163,6 +163,7 @@ def test_tensorboard_shows_the_same_names_over_decisions(algorithm, tmp_path, mo
         "in_training/return",
         "in_training/utility_of_peak",
         "in_training/deadline_met",
+        "in_training/goodput_per_s",
         "share/opt-125m",
         "time/steps_per_s",
         "train/learning_rate",

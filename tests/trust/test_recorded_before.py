@@ -12,6 +12,7 @@ from benchmarks.suites.workers import Workers
 from llmroute_env.recording.run_card import read_card, replay
 from llmroute_env.recording.serialization import config_sha256, read_config
 
+OPT_ROWS = "rows/testing-stable/opt-6.7b-*.jsonl"
 RECORDED = Path(__file__).with_name("recorded")
 
 
@@ -31,4 +32,10 @@ def test_rows_of_an_old_suite_are_confirmed_and_reported(tmp_path: Path):
     page, _ = write_report(directory)
     rows = directory.glob("rows/testing-stable/largest-feasible-*.jsonl")
     first = json.loads(next(rows).read_text().splitlines()[0])
-    assert f"{first['utility_of_peak']:.3f}"[:4] in page.read_text()
+    text = page.read_text()
+    assert f"{first['utility_of_peak']:.3f}"[:4] in text
+    # Goodput of rows that do not tell it.
+    known = [json.loads(line) for line in next(directory.glob(OPT_ROWS)).read_text().splitlines()]
+    in_time = sum(row["deadline_met"] * row["requests"] for row in known)
+    assert "goodput_per_s" not in known[0]
+    assert f">{in_time / sum(row['duration_s'] for row in known):.1f}<" in text
