@@ -87,6 +87,7 @@ class Latency:
             table_text,
         )
         from benchmarks.measuring.steps import host_s_of, measure_steps
+        from llmroute_env import profiles
         from llmroute_env.recording.files import check_writable
         from llmroute_env.specs import require
 
@@ -110,4 +111,6 @@ class Latency:
         table_path(self.out).write_text(table_text(measured, setting), "utf-8")
         text = profile_text(self.profile, found, measured, self.out, setting)
         self.out.write_text(text, "utf-8")
+        # What was written is read again: a file that is no profile must not pass for one.
+        profiles.load(str(self.out))
         print(self.out)
