@@ -14,9 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.measuring.shapes import EngineShape
 
 SPREAD_BYTES = 2**30
-"""Layers take turns on so many bytes of cache, or have each its own: far more than a GPU keeps at
-hand between two layers (50 MB on an H100), so that each reads its keys from memory, as it must
-between the weights of a real step."""
+"""Layers have a cache each, or take turns on so many bytes: far more than a GPU keeps at hand, so
+that none finds there what another has read (50 MB on an H100)."""
 
 
 class Cache:

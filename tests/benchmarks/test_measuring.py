@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import latency
 from benchmarks.commands.latency import Latency
-from benchmarks.measuring import bench
+from benchmarks.measuring import attention, bench, timing
 from benchmarks.measuring.attention import chunk, decoding
 from benchmarks.measuring.grid import Grid
 from benchmarks.measuring.network import EngineDecoder, random_engine
@@ -81,6 +82,16 @@ def test_attention_is_attention(kv_heads: int):
     own = [slice(4 * i, 4 * i + 4) for i in range(5)]
     expected = [attended(query[i], keys[at], values[at]) for i, at in enumerate(own)]
     torch.testing.assert_close(decoding(query, keys, values), torch.stack(expected))
+
+
+def test_layers_take_turns_where_caches_are_large(monkeypatch: pytest.MonkeyPatch):
+    # Of each layer: keys and values of 4 tokens, 2 heads of 8, 4 bytes each.
+    for bytes_, caches in ((3 * 512, 3), (2**30, 3), (2 * 512, 2), (1, 1)):
+        monkeypatch.setattr(attention, "SPREAD_BYTES", bytes_)
+        cache = attention.Cache(TINY, 4, "cpu", torch.float32)
+        starts = [cache.of(layer)[0].data_ptr() for layer in range(3)]
+        assert len(set(starts)) == len(cache.held) == caches
+        assert starts[-1] == starts[2 % caches]
 
 
 def continued(decoder: EngineDecoder, text: Tensor, cuts: list[int], first: int = 0) -> Tensor:
@@ -201,6 +212,30 @@ def test_the_host_takes_what_the_parts_do_not():
     assert "0.145 ms" in one.words(45e-6)
     early = {"decode": {(1, 8): 50.0, (2, 8): 50.0}}
     assert host_s_of([replace(one, whole=early)]) == 0.0
+
+
+def test_a_gpu_is_timed_between_marks_after_its_own_cache_is_overwritten(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Stand-ins for a GPU: the second run of those that count takes 5 ms, the others 3 and 4."""
+    said: list[str] = []
+    clock_ms = iter((0.0, 3.0, 10.0, 15.0, 20.0, 24.0))
+
+    def mark() -> SimpleNamespace:
+        made = SimpleNamespace()
+        made.record = lambda: (setattr(made, "at_ms", next(clock_ms)), said.append("mark"))
+        made.elapsed_time = lambda later: later.at_ms - made.at_ms
+        return made
+
+    held = SimpleNamespace(zero_=lambda: said.append("overwrite"))
+    monkeypatch.setattr(timing, "as_graph", lambda work: work)
+    monkeypatch.setattr(timing, "moment", mark)
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: held)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: said.append("wait"))
+    found_s = timing.on_device_s(lambda: said.append("run"), "cuda", 3)
+    assert found_s == pytest.approx(4e-3)
+    once = ["overwrite", "mark", "run", "mark"]
+    assert said == ["run"] * timing.WARM_UP + once * 3 + ["wait"]
 
 
 def command(out: Path, **changes: Any) -> Latency:
