@@ -23,7 +23,6 @@ from benchmarks.evaluation.runner import (
     Evaluation,
     check_episodes,
     differences,
-    episode_seeds,
     evaluate,
     summarise,
 )
@@ -37,6 +36,7 @@ from benchmarks.figures import (
 from benchmarks.tables import show
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
+from llmroute_env.simulation.episodes import episode_seeds
 
 ALGORITHM = "rollout-pi"
 CONTENDERS = (*heuristics.HEURISTICS, *USUAL["gpu-model"])

@@ -42,6 +42,7 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
     models = ", ".join(rows[0]["share"])
     episodes = worth_text(rows[0]["episodes"], rows[0]["independent_episodes"])
     print(
+        f"{environment_words(rows[0])}\n"
         f"utility of peak: mean over {episodes};\n"
         "in brackets the 95 % interval of what other arrivals of this kind would come to;\n"
         "goodput: requests in time per second; windows: seconds with at least 99 % of peak;\n"
@@ -50,6 +51,18 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
     )
     for line in guard_words(rows):
         print(line)
+
+
+def environment_words(row: Row) -> str:
+    """On what routers were evaluated."""
+    load = row["load"]
+    of_load = "its own load" if load is None else f"load {load}"
+    if isinstance(load, (list, tuple)):
+        of_load = f"load {load[0]} to {load[1]}"
+    names = {"deadline_s": "the answer", "ttft_s": "the first token", "tpot_s": "each after it"}
+    due = ", ".join(f"{row[name]:g} s for {what}" for name, what in names.items() if name in row)
+    deadline = f"{row['deadline']} deadline: {due or 'none'}"
+    return f"{row['scenario']}, {row['split']} split, {of_load}, {row['profile']}, {deadline}"
 
 
 def guard_words(rows: Sequence[Row]) -> list[str]:

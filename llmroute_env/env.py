@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -20,7 +21,10 @@ from llmroute_env.rendering.renderer import (
 )
 from llmroute_env.route_spec import RouteSpec
 from llmroute_env.scenarios import configure
+from llmroute_env.simulation.episodes import evaluation_seeds
 from llmroute_env.simulation.simulation import Simulation, as_integer
+from llmroute_env.specs import ConfigError
+from traces.typed import conform
 
 Observation = NDArray[np.float32]
 
@@ -59,11 +63,15 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     ### Info
     Every step: `elapsed_s` since the previous decision (discount by exp(-beta * elapsed_s)), the
-    reward terms, and `completions`, a list with one Completion (state.py) per request that ended:
-    its decision, model, GPU, batch, times, outcome and utility. At the end also `summary`.
+    reward terms, and `utility_of_peak`, the score of the episode so far: in the last step that of
+    the episode, however it ends. With `completions=True` also `completions`, a list with one
+    Completion (state.py) per request that ended: its decision, model, GPU, batch, times, outcome
+    and utility. At the end also `summary`.
 
     ### Episode
-    A window of the workload's trace, drawn by `reset(seed=...)`. It is `terminated` once the last
+    A window of the workload's trace, drawn by `reset(seed=...)`; `reset(options={"episode": i})`
+    begins episode i of those that `llmroute evaluate` and `bench` score (with `split="test"`; of
+    another `--seed` s: `{"episode": i, "evaluation_seed": s}`). It is `terminated` once the last
     request has been routed and every queue has drained.
 
     ### Rendering
@@ -80,15 +88,31 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
     _spec: RouteSpec | None = None
 
     def __init__(
-        self, scenario: str = "unpredictable-1", render_mode: str | None = None, **fields: Any
+        self,
+        scenario: str | Mapping[str, Any] = "unpredictable-1",
+        render_mode: str | None = None,
+        completions: bool = False,
+        **fields: Any,
     ) -> None:
         """Build the env of `scenario`; every field of EnvConfig can be replaced by keyword.
+
+        Args:
+            scenario: a name from SCENARIOS; or a mapping with all arguments, as RLlib passes it.
+            render_mode: None, "rgb_array", "human" or "ansi".
+            completions: whether `info` lists what ended in the step, which is of changing length.
+            **fields: of EnvConfig.
 
         Raises:
             ConfigError: unknown scenario or field, or a value that a field does not accept.
             gymnasium.error.DependencyNotInstalled: the render mode needs the extra `render`.
         """
+        if isinstance(scenario, Mapping):
+            fields = {**fields, **scenario}
+            scenario = str(fields.pop("scenario", "unpredictable-1"))
+            render_mode = fields.pop("render_mode", render_mode)
+            completions = fields.pop("completions", completions)
         check_mode(render_mode)
+        self._tells_completions = conform(completions, bool, "completions", ConfigError)
         self.config = configure(scenario, **fields)
         self.render_mode = render_mode
         self.simulation = Simulation(self.config)
@@ -111,9 +135,17 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; the same seed cuts the same window."""
+        """Begin an episode; the same seed cuts the same window.
+
+        Raises:
+            ConfigError: `options` has another key than `episode` and `evaluation_seed`.
+        """
         super().reset(seed=seed)
-        if seed is not None or not self._seeded:
+        chosen = evaluation_seeds(options, 1)
+        if chosen is not None:
+            self.simulation.seed(self._all, chosen)
+            self._seeded = True
+        elif seed is not None or not self._seeded:
             drawn = self.np_random.integers(2**64, size=1, dtype=np.uint64)
             self.simulation.seed(self._all, drawn)
             self._seeded = True
@@ -170,15 +202,17 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         out = self.simulation.outputs
-        found = {
+        found: dict[str, Any] = {
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
-            "completions": self.simulation.ended(),
+            "utility_of_peak": self.simulation.share_of_peak.item(),
         }
+        if self._tells_completions:
+            found["completions"] = self.simulation.ended()
         if self.config.reject:
             found["utility_rejected"] = out.utility_rejected.item()
-        if self.config.comes_back:
+        if self.config.comes_back and self._tells_completions:
             found["origins"] = self.simulation.completion_origins
         return found
 

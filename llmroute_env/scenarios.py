@@ -12,6 +12,7 @@ import numpy as np
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
 from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
+from llmroute_env.errors import UnknownKeywordError
 from llmroute_env.recording.serialization import from_plain
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
@@ -169,7 +170,9 @@ def configure(name: str, plain: Mapping[str, Any] | None = None, **fields: Any) 
     for field in fields:
         if field not in known:
             accepted = f"{nearest(field, known)}accepted: {', '.join(known)}"
-            raise ConfigError(f"{field}: is not a setting; {accepted}")
+            raise UnknownKeywordError(
+                f"{field}: is not a setting; {accepted} (unexpected keyword argument {field!r})"
+            )
     usual = scenario(name).config
     if "profile" in fields:
         fields = {"pools": unnamed(usual), **fields}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -27,8 +27,10 @@ from llmroute_env.rendering.renderer import (
     check_mode,
 )
 from llmroute_env.scenarios import configure
+from llmroute_env.simulation.episodes import evaluation_seeds
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import require
+from llmroute_env.specs import ConfigError, require
+from traces.typed import conform
 
 _MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -46,40 +48,44 @@ Batch = tuple[
 class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int64], Any]):
     """Many LLMRouteEnv in one: env i with seed s + i equals the single env with that seed.
 
-    `step` reports in `infos`: `elapsed_s` (E,), the reward's terms (E,), `completions` of all envs
-    (a structured array, COMPLETION in state.py; `env` names the env), with `defer` also `origins`
-    (ORIGIN, likewise: which request each was about) and, where an episode has ended, `final_obs`,
-    `final_info` (summaries) and their masks.
+    `step` reports in `infos`: `elapsed_s`, the reward's terms and `utility_of_peak` so far, each
+    (E,); where an episode has ended, `summary`; if the next begins in the same step, that is in
+    `final_info`, with the last `utility_of_peak` and beside `final_obs`, as gymnasium's vector envs
+    have it. With `completions=True` also all that has ended (a structured array, COMPLETION in
+    state.py; `env` names the env) and, with `defer`, `origins` (ORIGIN, likewise: which request
+    each was about).
     Episodes are cut after `max_episode_steps` requests (`truncated`).
     """
 
     metadata = {  # noqa: RUF012 - gymnasium's own shape
         "render_modes": ["rgb_array"],
         "render_fps": RENDER_FPS,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: str = "unpredictable-1",
+        scenario: str | Mapping[str, Any] = "unpredictable-1",
         max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
         threads: int = 1,
         render_mode: str | None = None,
+        completions: bool = False,
         **fields: Any,
     ) -> None:
         """Build `num_envs` envs of `scenario`; every field of EnvConfig can be replaced by keyword.
 
         Args:
             num_envs: how many.
-            scenario: a name from SCENARIOS.
+            scenario: a name from SCENARIOS; or a mapping with it and fields of EnvConfig.
             max_episode_steps: requests after which an episode is cut; None for no limit.
             autoreset_mode: when an env whose episode has ended begins the next one.
             threads: that share the envs of a step; pays from about a thousand envs on.
             copy: False returns the internal buffers, which the next step overwrites.
             render_mode: None or "rgb_array".
+            completions: whether `infos` lists what ended in the step, which is of changing length.
             **fields: of EnvConfig.
 
         Raises:
@@ -89,6 +95,10 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         mode = AutoresetMode(autoreset_mode)
         self.num_envs = num_envs
         self.copy = copy
+        self._tells_completions = conform(completions, bool, "completions", ConfigError)
+        if isinstance(scenario, Mapping):
+            fields = {**fields, **scenario}
+            scenario = str(fields.pop("scenario", "unpredictable-1"))
         self.config = configure(scenario, **fields)
         self.simulation = Simulation(
             self.config, num_envs, _MODES[mode], max_episode_steps or 0, threads=threads
@@ -102,6 +112,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._seeded, self._begun = np.zeros(num_envs, np.bool_), False
+        self.autoreset_mode = mode
         self._waits = mode is AutoresetMode.DISABLED
 
     def reset(
@@ -110,13 +121,23 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin episodes: seed s gives env i the seed s + i; options["reset_mask"] picks envs."""
+        """Begin episodes: seed s gives env i the seed s + i.
+
+        `options`: `reset_mask` picks envs; `episode` k lets env i begin episode k + i of those that
+        `llmroute evaluate` and `bench` score (of `evaluation_seed`, 0 by default).
+
+        Raises:
+            ConfigError: other options, or seeds or a mask of another shape.
+        """
         chosen = np.ones(self.num_envs, np.bool_)
         if options is not None and "reset_mask" in options:
             chosen = np.asarray(options["reset_mask"], np.bool_)
             shape = (self.num_envs,)
             require(chosen.shape == shape, "reset_mask", chosen.shape, f"bool of shape {shape}")
+        own = evaluation_seeds(options, self.num_envs, ("reset_mask",))
         self._seed(seed, chosen)
+        if own is not None:
+            self.simulation.seed(chosen, own[chosen])
         self.simulation.reset(chosen)
         observations = self._returned(self.simulation.outputs.observations)
         return observations, {"elapsed_s": self.simulation.outputs.elapsed_s.copy()}
@@ -176,11 +197,13 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
             "elapsed_s": self._returned(out.elapsed_s),
             "utility_in_time": self._returned(out.utility_in_time),
             "utility_late": self._returned(out.utility_late),
-            "completions": self._completions(),
+            "utility_of_peak": self.simulation.share_of_peak,
         }
+        if self._tells_completions:
+            infos["completions"] = self._completions()
         if self.config.reject:
             infos["utility_rejected"] = self._returned(out.utility_rejected)
-        if self.config.comes_back:
+        if self.config.comes_back and self._tells_completions:
             infos["origins"] = self.simulation.completion_origins
         ended = out.terminated | out.truncated
         if ended.any():
@@ -192,16 +215,22 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         return records.view(OPAQUE).copy().view(COMPLETION) if self.copy else records
 
     def _final(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
-        out = self.simulation.outputs
-        observations = np.full(self.num_envs, None, object)
-        summaries = np.full(self.num_envs, None, object)
+        summaries: dict[str, Any] = {}
         for e in np.flatnonzero(ended):
-            observations[e] = out.final_observations[e].copy()
-            summaries[e] = self.simulation.final_summary(int(e))
+            # As gymnasium joins the infos of single envs.
+            told = {"summary": self.simulation.final_summary(int(e))}
+            summaries = self._add_info(summaries, told, int(e))
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            return summaries
+        observations = np.full(self.num_envs, None, object)
+        for e in np.flatnonzero(ended):
+            observations[e] = self.simulation.outputs.final_observations[e].copy()
+        score = np.where(ended, summaries["summary"]["utility_of_peak"], 0.0)
+        found = {"utility_of_peak": score, "_utility_of_peak": ended.copy(), **summaries}
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),
-            "final_info": {"summary": summaries, "_summary": ended.copy()},
+            "final_info": found,
             "_final_info": ended.copy(),
         }
 

@@ -100,7 +100,7 @@ class DoubleDQN:
             discounts = self.discounts(result[4]["elapsed_s"])
             self.experience.store(self.observations, actions, discounts, result)
             self.observations = result[0]
-            self.episodes += finished(result[4])
+            self.episodes += finished(self.env, result[4])
         self.decisions += self.settings.collect_steps * self.settings.envs
         self.replay.add(self.experience.release())
         learning = None
@@ -208,8 +208,7 @@ def mean_peak(config: EnvConfig) -> float:
     return float(config.class_shares @ by_class)
 
 
-def finished(infos: dict[str, Any]) -> list[dict[str, Any]]:
+def finished(env: LLMRouteVectorEnv, infos: dict[str, Any]) -> list[dict[str, Any]]:
     """Summaries of the episodes that ended in a step."""
-    if "final_info" not in infos:
-        return []
-    return [summary for summary in infos["final_info"]["summary"] if summary is not None]
+    ended = np.flatnonzero(infos.get("_final_info", ()))
+    return [env.simulation.final_summary(int(e)) for e in ended]

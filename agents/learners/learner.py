@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 from agents.learners.double_dqn import DoubleDQN
 from agents.learners.rollout_iteration import RolloutIteration
+from agents.learners.training_env import training_env
 from agents.routers.networks import Router
 from agents.runs.checkpoint import Snapshot
 from agents.runs.plan import Plan
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from llmroute_env.specs import ConfigError
-from llmroute_env.vector_env import LLMRouteVectorEnv
 
 
 class Learner(Protocol):
@@ -55,7 +55,7 @@ def make_learner(plan: Plan) -> Learner:
     """The learner of the plan's settings, at its beginning."""
     settings = plan.resolved_settings
     if isinstance(settings, DoubleDQNSettings):
-        env = LLMRouteVectorEnv(settings.envs, plan.scenario, **plan.env_fields("train"))
+        env = training_env(settings.envs, plan)
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
         environments = plan.configs("train")

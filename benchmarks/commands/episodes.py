@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment, Said
+from benchmarks.commands.options import UNCHANGED, Environment, Said, problem_for
 
 if TYPE_CHECKING:
     from llmroute_env.config import EnvConfig
@@ -37,7 +37,7 @@ class Evaluate:
     """Names that `llmroute list agents` says, run directories or ONNX files; several are compared
     with the first."""
     environment: Environment = UNCHANGED
-    """On what."""
+    """On what; a run directory where it was trained, unless something is said."""
     episodes: int = 32
     """How many episodes."""
     seed: int = 0
@@ -57,7 +57,7 @@ class Evaluate:
 
         require(bool(self.agent), "agent", self.agent, "at least one router")
         check_episodes(self.episodes, self.seed)
-        problem = self.environment.problem()
+        problem = problem_for(self.environment, self.agent)
         config = problem.config(self.split)
         routers = choose_all(self.agent, config, self.tuned)
         found = [evaluate(router.agent, config, self.episodes, self.seed) for router in routers]
@@ -109,11 +109,6 @@ class EpisodeChoice:
     tuned: Path = Path("runs/tuned")
     """Folder of the settings that were found for problems of your own."""
 
-    @property
-    def title(self) -> str:
-        """The scenario, or the name of a problem of one's own."""
-        return self.environment.problem().title
-
     def record(self, agent_name: str) -> Recorded:
         """The episode, routed by what the user calls `agent_name`."""
         from benchmarks.evaluation.settings import choose
@@ -123,16 +118,18 @@ class EpisodeChoice:
 
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         check_steps(self.steps)
-        config = self.environment.problem().config(self.split)
+        problem = problem_for(self.environment, (agent_name,))
+        config = problem.config(self.split)
         router = choose(agent_name, config, self.tuned)
         simulation = begin(router.agent, config, self.seed)
         recording = record(simulation, router.agent.act, self.steps)
-        return Recorded(simulation.config, recording, router.words(agent_name))
+        return Recorded(problem.title, simulation.config, recording, router.words(agent_name))
 
 
 class Recorded(NamedTuple):
-    """An episode, and the setting of the router as a line of text, if it has one."""
+    """An episode, the name of its problem, and the setting of the router in words, if any."""
 
+    title: str
     config: EnvConfig
     recording: Recording
     setting: str | None
@@ -155,8 +152,8 @@ class Record:
         from llmroute_env.recording.run_card import card_of, write_card
 
         check_writable(self.out)
-        config, recording, setting = self.episode.record(self.agent)
-        notes = {"agent": self.agent, "scenario": self.episode.title}
+        problem, config, recording, setting = self.episode.record(self.agent)
+        notes = {"agent": self.agent, "scenario": problem}
         notes |= {} if setting is None else {"setting": setting}
         write_card(card_of(recording, config, self.episode.seed, **notes), self.out)
         print(f"{self.out}: {len(recording.actions):,} steps, sha256 {recording.sha256}")
@@ -213,8 +210,8 @@ class Timeline:
         from llmroute_env.recording.timeline import timeline, write_timeline
 
         check_writable(self.out)
-        config, recording, setting = self.episode.record(self.agent)
-        title = f"{self.agent} on {self.episode.title}, seed {self.episode.seed}"
+        problem, config, recording, setting = self.episode.record(self.agent)
+        title = f"{self.agent} on {problem}, seed {self.episode.seed}"
         trace = timeline(recording.completions, config, title, recording.tokens)
         write_timeline(trace, self.out)
         slices = sum(event["ph"] == "X" for event in trace["traceEvents"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -83,6 +84,32 @@ class EnvOptions:
         fields = arguments(tables, base)
         scenario = fields.pop("scenario")
         return Problem(scenario, fields, scenario if self.env is None else self.env.stem)
+
+
+def problem_for(environment: EnvOptions, routers: Sequence[str]) -> Problem:
+    """What the options describe; if nothing, that in which the first trained router was trained.
+
+    Raises:
+        ConfigError: an unknown key, a value that a field does not accept, or a run whose card
+            cannot say all that it was trained in.
+    """
+    from agents.runs.card import CARD, read_card
+    from agents.settings.families import members
+    from llmroute_env.recording.serialization import from_plain
+
+    runs = [Path(name) for name in routers if (Path(name) / CARD).is_file()]
+    if environment.given or not runs:
+        return environment.problem()
+    card = read_card(runs[0])
+    if len(members(card.scenario)) > 1:
+        return environment.problem()
+    ours = {name: value for name, value in card.fields.items() if name not in OWN}
+    fields = {name: from_plain(value, name) for name, value in ours.items()}
+    return Problem(card.scenario, fields, card.scenario)
+
+
+OWN = ("observation", "action", "split")
+"""Fields of a run that are its router's, or its training's."""
 
 
 Environment = tyro.conf.OmitArgPrefixes[EnvOptions]

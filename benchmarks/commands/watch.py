@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment, Said
+from benchmarks.commands.options import UNCHANGED, Environment, Said, problem_for
 
 if TYPE_CHECKING:
     from benchmarks.watching.episode import Episode
@@ -60,7 +60,7 @@ class Watch:
         from benchmarks.watching.episode import Episode, begin
 
         self.check()
-        problem = self.environment.problem()
+        problem = problem_for(self.environment, (self.agent,))
         config = problem.config(self.split)
         router = choose(self.agent, config, self.tuned)
         title = f"{self.agent} on {problem.title}, seed {self.seed}"

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.evaluation.metrics import by_second, latencies_s, policy_map, windows_near_peak
 from benchmarks.evaluation.rows import Details, Figures, GuardFigures, Header, Row, Times
-from benchmarks.evaluation.runner import EpisodeResult, Evaluation, Guard, episode_seeds
+from benchmarks.evaluation.runner import EpisodeResult, Evaluation, Guard
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.summary import share_of_peak
 
 WINDOWS_S = (0.5, 1.0, 2.0, 5.0, 10.0)

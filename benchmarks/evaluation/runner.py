@@ -26,6 +26,7 @@ from benchmarks.evaluation.windows import tape_windows_s
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import COMES_BACK, COMPLETION, Records, allocate_log
 from llmroute_env.dynamics.stepping import DISABLED
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
@@ -78,12 +79,6 @@ class Evaluation:
     def windows_s(self) -> NDArray[np.float64]:
         """Begin and end of every episode on the tape, shape (N, 2)."""
         return np.array([episode.window_s for episode in self.episodes])
-
-
-def episode_seeds(seed: int, episodes: int) -> NDArray[np.uint64]:
-    """Seeds of episodes 0, 1, ... of `seed`; episode i does not depend on how many there are."""
-    draws = [np.random.SeedSequence(seed, spawn_key=(i,)) for i in range(episodes)]
-    return np.array([draw.generate_state(1, np.uint64)[0] for draw in draws], np.uint64)
 
 
 def check_episodes(episodes: int, seed: int) -> None:
@@ -181,6 +176,7 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
     return {
         "agent": evaluation.agent,
         "scenario": scenario,
+        **environment_of(evaluation.config),
         "episodes": len(runs),
         "seed": evaluation.seed,
         "requests": requests,
@@ -198,6 +194,19 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         "p50_s": None if p50_s is None else float(p50_s),
         "p99_s": None if p99_s is None else float(p99_s),
         **guard,
+    }
+
+
+def environment_of(config: EnvConfig) -> dict[str, Any]:
+    """What routers were evaluated on, beside the scenario's name: what is most often changed."""
+    deadline = config.deadline
+    due = {"deadline_s": deadline.deadline_s, "ttft_s": deadline.ttft_s, "tpot_s": deadline.tpot_s}
+    return {
+        "split": config.split,
+        "load": config.load,
+        "profile": config.resolved_profile.name,
+        "deadline": deadline.kind,
+        **{name: seconds for name, seconds in due.items() if np.isfinite(seconds)},
     }
 
 

@@ -17,9 +17,9 @@ from agents.loading import load_trained
 from agents.serving.compiled import CompiledRouter
 from agents.serving.ways import one_thread, ways_to_decide
 from agents.settings.families import configurations
-from benchmarks.evaluation.runner import episode_seeds
 from llmroute_env.config import EnvConfig
 from llmroute_env.recording.serialization import from_plain
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 DECISIONS = 20_000

@@ -20,10 +20,10 @@ from benchmarks.bounds.instance import Instance
 from benchmarks.bounds.upper import SLOTS_PER_DEADLINE, bound, episodes, is_soft, upper_bound
 from benchmarks.evaluation import tuned_controls
 from benchmarks.evaluation.episode_rows import DETAILED
-from benchmarks.evaluation.runner import episode_seeds
 from benchmarks.suites.entries.entry import Entry
 from llmroute_env.config import EnvConfig
 from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.simulation.episodes import episode_seeds
 
 Files = dict[str, bytes]
 

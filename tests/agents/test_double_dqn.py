@@ -40,7 +40,14 @@ def test_targets_pick_by_online_and_value_by_target() -> None:
 def make_learner(**changes: object) -> DoubleDQN:
     defaults = {"envs": 4, "collect_steps": 8, "warmup_decisions": 32, "replay_capacity": 4096}
     settings = DoubleDQNSettings(**{**defaults, **changes})  # type: ignore[arg-type]
-    env = LLMRouteVectorEnv(settings.envs, "stable", observation=settings.observation, window_s=2.0)
+    env = LLMRouteVectorEnv(
+        settings.envs,
+        "stable",
+        autoreset_mode="SameStep",
+        completions=True,
+        observation=settings.observation,
+        window_s=2.0,
+    )
     return DoubleDQN(settings, env, budget=4000, seed=0)
 
 
@@ -144,7 +151,9 @@ def test_learns_that_the_largest_model_wins_when_nothing_is_scarce() -> None:
         exploration_fraction=0.5,
     )
     assert isinstance(settings, DoubleDQNSettings)
-    env = LLMRouteVectorEnv(16, "stable", load=0.02, window_s=20.0)
+    env = LLMRouteVectorEnv(
+        16, "stable", autoreset_mode="SameStep", completions=True, load=0.02, window_s=20.0
+    )
     learner = DoubleDQN(settings, env, budget=8000, seed=1)
     while learner.decisions < 8000:
         learner.iterate()

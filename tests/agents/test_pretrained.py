@@ -22,10 +22,11 @@ from agents.settings.families import configurations
 from agents.settings.presets import PRESETS
 from benchmarks.cli import main, parse
 from benchmarks.commands.train import Train
-from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.evaluation.runner import run_compiled, run_stepwise
 from benchmarks.shipping import pretrained
 from benchmarks.suites import bench
 from llmroute_env import ConfigError, EnvConfig, configure
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 MOST_BYTES = 5_000_000

@@ -24,10 +24,11 @@ from agents.settings.own import DoubleDQNSettings
 from agents.settings.presets import PRESETS
 from agents.training.training import train
 from benchmarks.bounds.upper import bound, bound_of_peak, episodes, peak
-from benchmarks.evaluation.runner import episode_seeds, run_compiled, run_stepwise
+from benchmarks.evaluation.runner import run_compiled, run_stepwise
 from benchmarks.suites.entries.every import ENTRIES
 from llmroute_env import ConfigError, Deadline, RequestClass, configure
 from llmroute_env.dynamics.features import PAIR_FEATURES
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 CONFIG = configure("priority", split="test", window_s=2.0)

@@ -8,10 +8,11 @@ from agents.heuristics.table import CONTROLS
 from agents.loading import load
 from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.evaluation import tuned_controls
-from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.dynamics.observation import slack
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 CONFIG = configure("stable", load=2.0, window_s=1.0)

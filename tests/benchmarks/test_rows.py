@@ -17,7 +17,7 @@ from agents.loading import load
 from benchmarks.evaluation.episode_rows import figures, rows_of
 from benchmarks.evaluation.row_files import read_rows, without_times
 from benchmarks.evaluation.rows import Figures, Row
-from benchmarks.evaluation.runner import episode_seeds, evaluate, summarise
+from benchmarks.evaluation.runner import evaluate, summarise
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.entries.every import ENTRIES
 from benchmarks.suites.suite import SUITES, Suite
@@ -25,6 +25,7 @@ from benchmarks.suites.validate import differences
 from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError, configure
 from llmroute_env.recording.serialization import config_sha256, trace_sha256
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 HERE = Workers(count=0)

@@ -11,8 +11,9 @@ from benchmarks.bounds.exact import best_routing, best_schedule
 from benchmarks.bounds.looseness import looseness
 from benchmarks.bounds.shares import least_shares_s, near
 from benchmarks.bounds.upper import bound, bound_by_events, episodes, upper_bound
-from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import evaluate
 from llmroute_env.scenarios import TESTING, configure
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.specs import ConfigError, Deadline
 
 from .small_instances import SEED, instance_of, make_config, random_config, with_classes

@@ -114,7 +114,7 @@ def test_what_is_shed_depends_on_the_class():
 
 
 def test_the_router_reads_the_class():
-    env = LLMRouteEnv("priority")
+    env = LLMRouteEnv("priority", completions=True)
     assert env.config.observation[-1] == "class"
     observation, _ = env.reset(seed=0)
     tape, first = env.simulation.tape, int(env.simulation.state.envs[0]["first"])
@@ -145,13 +145,15 @@ def test_the_short_rate_is_a_feature_too():
 
 
 def test_figures_of_classes_add_up():
-    env = LLMRouteVectorEnv(3, "priority", window_s=1.0)
+    env = LLMRouteVectorEnv(
+        3, "priority", autoreset_mode="SameStep", completions=True, window_s=1.0
+    )
     env.reset(seed=0)
     summaries: list[dict[str, Any]] = []
     while len(summaries) < 3:
         *_, infos = env.step(np.full(3, 1))
-        ended = infos.get("final_info", {"summary": []})["summary"]
-        summaries += [summary for summary in ended if summary is not None]
+        ended = np.flatnonzero(infos.get("_final_info", ()))
+        summaries += [env.simulation.final_summary(int(e)) for e in ended]
     for summary in summaries:
         classes = summary["classes"].values()
         assert sum(users["requests"] for users in classes) == summary["requests"]

@@ -13,13 +13,14 @@ from gymnasium.utils.env_checker import check_env
 
 from agents.compiled.policies import episode_scores, largest_feasible
 from agents.heuristics.table import make
-from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import evaluate
 from llmroute_env import EnvConfig
 from llmroute_env.engine_specs import Engine, Line, StepTimes, Surface
 from llmroute_env.recording.recording import first_difference, play
 from llmroute_env.recording.run_card import card_of, read_card, replay, write_card
 from llmroute_env.recording.serialization import from_plain, to_plain
 from llmroute_env.recording.timeline import timeline
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
 from tests.env.small_engines import PROFILE, small_engines, step_times

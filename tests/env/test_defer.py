@@ -87,7 +87,9 @@ def peak_of(simulation):
 
 
 def test_the_mask_forbids_it_once_it_is_used_up():
-    env = gymnasium.make("LLMRoute-v0", scenario="overload", defer=Defer(0.001, 1)).unwrapped
+    env = gymnasium.make(
+        "LLMRoute-v0", scenario="overload", completions=True, defer=Defer(0.001, 1)
+    ).unwrapped
     env.reset(seed=3)
     assert env.action_masks().tolist() == [True] * 4
     seen = []

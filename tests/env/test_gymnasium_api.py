@@ -83,18 +83,20 @@ def test_ids_are_found_with_and_without_an_import(make: str, imported: bool):
 def test_make_vec_builds_the_native_env_and_cuts_episodes(name: str):
     env = gymnasium.make_vec(name, num_envs=3, max_episode_steps=40)
     assert isinstance(env.unwrapped, LLMRouteVectorEnv)
-    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert env.metadata["autoreset_mode"] is env.unwrapped.autoreset_mode is AutoresetMode.NEXT_STEP
     env.reset(seed=0)
     for _ in range(39):
         assert not env.step(np.zeros(3, np.int64))[3].any()
     _, _, terminated, truncated, infos = env.step(np.zeros(3, np.int64))
     assert truncated.all()
     assert not terminated.any()
-    assert [s["requests"] for s in infos["final_info"]["summary"]] == [40, 40, 40]
+    assert infos["summary"]["requests"].tolist() == [40, 40, 40]
+    assert infos["summary"]["utility_of_peak"].tolist() == infos["utility_of_peak"].tolist()
 
 
 def test_vector_statistics_wrapper_counts_every_reward():
-    env = gymnasium.make_vec("LLMRoute-v0", num_envs=4, scenario="stable", window_s=0.5)
+    own = {"scenario": "stable", "window_s": 0.5, "autoreset_mode": "SameStep"}
+    env = gymnasium.make_vec("LLMRoute-v0", num_envs=4, **own)
     env = gymnasium.wrappers.vector.RecordEpisodeStatistics(env)
     env.reset(seed=0)
     returns, expected = np.zeros(4), []

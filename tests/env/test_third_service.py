@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from agents.compiled.policies import episode_scores, largest_feasible
 from agents.heuristics.models import make
-from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites import suite as suites
 from benchmarks.suites.bench import bench
 from benchmarks.suites.entries import every
@@ -20,6 +20,7 @@ from benchmarks.suites.workers import Workers
 from llmroute_env.dynamics.state import IN_TIME, LATE
 from llmroute_env.dynamics.stepping import reset_envs
 from llmroute_env.scenarios import configure
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, Pool
 from tests.env.processor_sharing import MOST

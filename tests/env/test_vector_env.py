@@ -27,8 +27,10 @@ def scripted(step: int, e: int) -> int:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_vector_env_equals_single_envs_step_by_step(scenario: str):
-    vector = LLMRouteVectorEnv(ENVS, scenario, window_s=0.4)
-    singles = [LLMRouteEnv(scenario, window_s=0.4) for _ in range(ENVS)]
+    vector = LLMRouteVectorEnv(
+        ENVS, scenario, autoreset_mode="SameStep", completions=True, window_s=0.4
+    )
+    singles = [LLMRouteEnv(scenario, completions=True, window_s=0.4) for _ in range(ENVS)]
     observations, _ = vector.reset(seed=10)
     for e, single in enumerate(singles):
         np.testing.assert_array_equal(observations[e], single.reset(seed=10 + e)[0])
@@ -44,7 +46,9 @@ def test_vector_env_equals_single_envs_step_by_step(scenario: str):
             if over:
                 ended += 1
                 np.testing.assert_array_equal(infos["final_obs"][e], seen)
-                assert infos["final_info"]["summary"][e] == info["summary"]
+                assert vector.simulation.final_summary(e) == info["summary"]
+                score = info["summary"]["utility_of_peak"]
+                assert infos["final_info"]["utility_of_peak"][e] == info["utility_of_peak"] == score
                 seen, _ = single.reset()
             np.testing.assert_array_equal(observations[e], seen)
     assert ended >= ENVS
@@ -57,7 +61,7 @@ def assert_same_completions(of_all: np.ndarray, e: int, of_one: list) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_snapshot_continues_identically(scenario: str):
-    env = LLMRouteVectorEnv(2, scenario, window_s=0.7)
+    env = LLMRouteVectorEnv(2, scenario, autoreset_mode="SameStep", completions=True, window_s=0.7)
     env.reset(seed=0)
     for step in range(700):
         env.step(np.array([scripted(step, 0), scripted(step, 1)]))
@@ -123,7 +127,7 @@ def test_disabled_mode_waits_for_a_masked_reset():
 
 
 def test_envs_that_a_later_mask_resets_first_have_episodes_of_their_own():
-    env = LLMRouteVectorEnv(6, "stable", window_s=0.5)
+    env = LLMRouteVectorEnv(6, "stable", autoreset_mode="SameStep", window_s=0.5)
     some = np.array([True, True, False, False, False, False])
     env.reset(options={"reset_mask": some})
     with pytest.raises(gymnasium.error.ResetNeeded, match=r"envs \[2, 3, 4, 5\]"):
@@ -134,7 +138,7 @@ def test_envs_that_a_later_mask_resets_first_have_episodes_of_their_own():
 
 
 def test_a_forked_process_steps_the_envs_that_it_inherits():
-    env = LLMRouteVectorEnv(4, "stable", window_s=0.5, threads=2)
+    env = LLMRouteVectorEnv(4, "stable", autoreset_mode="SameStep", window_s=0.5, threads=2)
     env.reset(seed=0)
     env.step(np.zeros(4, np.int64))
     child = os.fork()
@@ -196,7 +200,7 @@ def test_results_do_not_depend_on_the_number_of_envs():
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    one, three = LLMRouteVectorEnv(7, "overload"), LLMRouteVectorEnv(7, "overload", threads=3)
+    one, three = (LLMRouteVectorEnv(7, "overload", completions=True, threads=n) for n in (1, 3))
     np.testing.assert_array_equal(one.reset(seed=0)[0], three.reset(seed=0)[0])
     ended = 0
     for step in range(1500):

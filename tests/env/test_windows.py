@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import llmroute_env  # noqa: F401 - registers the ids
-from benchmarks.evaluation.runner import episode_seeds
 from benchmarks.evaluation.windows import begun, tape_windows_s
 from llmroute_env.scenarios import configure
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.tape import workload_trace
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "service-model.md").read_text()
@@ -50,6 +50,6 @@ def test_the_vector_env_cuts_with_a_summary():
     envs.reset(seed=0)
     *_, last = [envs.step(np.zeros(2, int)) for _ in range(3)]
     assert last[3].all()
-    summary = last[4]["final_info"]["summary"][0]
+    summary = {name: of_envs[0] for name, of_envs in last[4]["summary"].items() if name != "share"}
     ended = sum(summary[name] for name in ("in_time", "late", "rejected", "shed"))
     assert summary["requests"] == ended + summary["in_flight"] == 3

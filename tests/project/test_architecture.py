@@ -101,7 +101,7 @@ FLOORS = {
         "model",
     ),
     "llmroute_env.simulation": (
-        "snapshots summary tables tape",
+        "episodes snapshots summary tables tape",
         "simulation",
     ),
     "llmroute_env.recording": (
@@ -153,7 +153,7 @@ FLOORS = {
         "ways",
     ),
     "agents.learners": (
-        "replay validation",
+        "replay training_env validation",
         "experience grounds",
         "double_dqn rollout_iteration sb3",
         "learner",

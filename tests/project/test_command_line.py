@@ -379,3 +379,15 @@ def test_help_imports_neither_numba_nor_torch():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_run_is_evaluated_where_it_was_trained(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    own = ("--load", "6", "--profile", "opt-h100", "--set", "window_s=1")
+    short = ("--timesteps", "4096", "--no-reference")
+    assert main(["train", "ddqn", *own, *short, "--out", run]) == 0
+    there, told = (evaluation(capsys, run, *options) for options in ((), own))
+    assert there == told
+    assert (there["load"], there["profile"], there["split"]) == (6.0, "opt-h100", "test")
+    elsewhere = evaluation(capsys, run, "--set", "window_s=1")
+    assert (elsewhere["load"], elsewhere["profile"]) == (2.5, "opt-a100")

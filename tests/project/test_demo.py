@@ -14,8 +14,9 @@ from agents.runs.card import read_card
 from benchmarks import demo
 from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.cli import main
-from benchmarks.evaluation.runner import episode_seeds, evaluate
+from benchmarks.evaluation.runner import evaluate
 from llmroute_env import EnvConfig, configure
+from llmroute_env.simulation.episodes import episode_seeds
 
 
 @pytest.fixture(scope="module")

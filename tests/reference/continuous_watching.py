@@ -37,7 +37,9 @@ class Told:
 
     def environment(self) -> LLMRouteEnv:
         names = [field.name for field in fields(EnvConfig)]
-        env = LLMRouteEnv("stable", **{name: getattr(self.config, name) for name in names})
+        env = LLMRouteEnv(
+            "stable", completions=True, **{name: getattr(self.config, name) for name in names}
+        )
         env.simulation.tape.user_class[:] = self.classes
         return env
 

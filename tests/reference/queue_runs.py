@@ -85,6 +85,7 @@ def environment(queue: Queue, effort: Effort, rng: np.random.Generator) -> LLMRo
         effort.replications,
         "stable",
         autoreset_mode="Disabled",
+        completions=True,
         copy=False,
         **fields_of(case_of(queue, arrivals_s.tolist())),
     )

@@ -135,7 +135,7 @@ def number_of(action: Action, case: Case) -> int:
 
 def run_single(case: Case) -> Episode:
     """The case as one episode of the single environment."""
-    env = LLMRouteEnv("stable", **fields_of(case))
+    env = LLMRouteEnv("stable", completions=True, **fields_of(case))
     set_classes(env.simulation, case)
     env.reset(seed=0)
     episode = Episode([], [], [], True, False)
@@ -151,7 +151,9 @@ def run_single(case: Case) -> Episode:
 
 def run_cut(case: Case, requests: int) -> Episode:
     """The first requests of the case, in the second of two environments that step together."""
-    env = LLMRouteVectorEnv(2, "stable", max_episode_steps=requests, **fields_of(case))
+    env = LLMRouteVectorEnv(
+        2, "stable", requests, autoreset_mode="SameStep", completions=True, **fields_of(case)
+    )
     set_classes(env.simulation, case)
     env.reset(seed=0)
     episode = Episode([], [], [], False, True)

@@ -85,7 +85,7 @@ def environment(case: Case, due: list[float], rng: Random, signals: Signals) -> 
         # At the lowest load the trace lasts longest, and no window may be longer than that.
         longest_s = len(case.arrivals_s) / load_1_per_s(case, due[0]) / load
         fields["window_s"] = rng.choice((0.1, 0.7, 1.0)) * longest_s
-    return LLMRouteEnv("stable", **fields)
+    return LLMRouteEnv("stable", completions=True, **fields)
 
 
 def replace_deadline(deadline: Deadline | None, deadline_s: float) -> Deadline:

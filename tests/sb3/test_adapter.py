@@ -14,7 +14,8 @@ SHORT = {"scenario": "overload", "window_s": 0.1}
 
 
 def vector_env(envs: int = 4, **fields) -> LLMRouteVectorEnv:
-    return LLMRouteVectorEnv(envs, **{**SHORT, **fields})
+    told = {"autoreset_mode": "SameStep", "completions": True}
+    return LLMRouteVectorEnv(envs, **{**told, **SHORT, **fields})
 
 
 def rollout(venv, steps: int, seed: int = 5):
@@ -77,7 +78,7 @@ def test_centre_and_scale_reach_the_utilities_of_decisions():
 
 
 def test_a_cut_episode_is_truncated_and_not_terminated():
-    venv = SB3VecEnv(LLMRouteVectorEnv(2, "overload", max_episode_steps=10))
+    venv = SB3VecEnv(LLMRouteVectorEnv(2, "overload", 10, autoreset_mode="SameStep"))
     venv.seed(0)
     venv.reset()
     *_, (_, (_, _, done, infos)) = rollout(venv, 10)

@@ -20,7 +20,15 @@ def collect(directory, rollouts: int = 1, **changes) -> tuple[SB3Learner, LLMRou
     fields = {**CROWDED, "window_s": 0.06}
     learner = SB3Learner(small_plan(directory, "ppo", fields=fields, **small, **changes))
     names = learner.settings.observation
-    twin = LLMRouteVectorEnv(ENVS, "stable", observation=names, split="train", **fields)
+    twin = LLMRouteVectorEnv(
+        ENVS,
+        "stable",
+        autoreset_mode="SameStep",
+        completions=True,
+        observation=names,
+        split="train",
+        **fields,
+    )
     twin.reset(seed=0)
     for _ in range(rollouts):
         twin.restore(learner.env.snapshot())

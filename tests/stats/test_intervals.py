@@ -7,11 +7,12 @@ import pytest
 
 from agents.heuristics import models as heuristics
 from benchmarks.evaluation.intervals import Interval, independent_windows, worth_text
-from benchmarks.evaluation.runner import episode_seeds, evaluate, summarise
+from benchmarks.evaluation.runner import evaluate, summarise
 from benchmarks.evaluation.stats import bootstrap_mean
 from benchmarks.evaluation.windows import begun, tape_windows_s
 from benchmarks.tables import cells
 from llmroute_env import configure
+from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
 
 

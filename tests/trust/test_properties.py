@@ -87,7 +87,7 @@ def test_starts_vary_with_the_seed(scenario: str):
 
 
 def test_observations_share_no_memory(scenario: str):
-    env = LLMRouteEnv(scenario)
+    env = LLMRouteEnv(scenario, completions=True)
     seen = [env.reset(seed=0)[0], *(env.step(0)[0] for _ in range(3)), env.reset()[0]]
     kept = [observation.copy() for observation in seen]
     pairs = [(i, j) for i in range(5) for j in range(i)]
@@ -99,7 +99,7 @@ def test_observations_share_no_memory(scenario: str):
 
 
 def test_rewards_are_the_sum_of_their_terms_and_requests_are_conserved(scenario: str):
-    env = LLMRouteEnv(scenario, window_s=window_s(scenario, 3.0))
+    env = LLMRouteEnv(scenario, completions=True, window_s=window_s(scenario, 3.0))
     rng, over, total = np.random.default_rng(1), False, 0
     env.reset(seed=3)
     counts = env.simulation.state.envs[0]

@@ -42,7 +42,7 @@ def card_of(scenario: str = "overload", steps: int = 300) -> dict:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_recording_is_what_the_env_reports(scenario: str):
-    env = LLMRouteEnv(scenario, window_s=window_s(scenario, 5.0))
+    env = LLMRouteEnv(scenario, completions=True, window_s=window_s(scenario, 5.0))
     actions = actions_of(1, 200)
     seen = [env.reset(seed=5)[0]]
     rewards, completions = [], []
@@ -63,7 +63,7 @@ def test_a_recording_is_what_the_env_reports(scenario: str):
 def test_env_of_many_reproduces_a_recording(scenario: str):
     recording = recording_of(card_of(scenario))
     short = {"window_s": window_s(scenario, 5.0)}
-    env = LLMRouteVectorEnv(3, scenario, autoreset_mode="Disabled", **short)
+    env = LLMRouteVectorEnv(3, scenario, autoreset_mode="Disabled", completions=True, **short)
     observations, _ = env.reset(seed=[1, 5, 9])
     for step, action in enumerate(recording.actions):
         assert observations[1].tobytes() == recording.observations[step].tobytes()

@@ -107,7 +107,7 @@ def test_tracks_have_names():
 
 
 def test_the_completions_of_your_own_loop_will_do():
-    env, seen = LLMRouteEnv("overload", window_s=0.3), []
+    env, seen = LLMRouteEnv("overload", completions=True, window_s=0.3), []
     env.reset(seed=1)
     over = False
     while not over:

@@ -22,13 +22,13 @@ from agents.learners.sb3.models import Model, build, router_of
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
 from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
 from agents.learners.sb3.vec_env import SB3VecEnv
+from agents.learners.training_env import training_env
 from agents.learners.validation import validate
 from agents.routers.networks import QNetwork, moments_of, restore_moments
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
 from agents.settings.sb3 import SB3Settings
 from llmroute_env.dynamics.state import State
-from llmroute_env.vector_env import LLMRouteVectorEnv
 
 SCALARS = {
     "train/value_loss": "loss/value",
@@ -56,7 +56,7 @@ class SB3Learner:
         settings = plan.resolved_settings
         assert isinstance(settings, SB3Settings)
         self.settings = settings
-        self.env = LLMRouteVectorEnv(settings.envs, plan.scenario, **plan.env_fields("train"))
+        self.env = training_env(settings.envs, plan)
         self.venv = SB3VecEnv(self.env, settings.reward_centre, settings.reward_scale)
         self.episodes = self.venv.summaries
         self.decisions = 0

@@ -60,12 +60,13 @@ class SB3VecEnv(VecEnv):
     def advance(self, actions: NDArray[np.int64]) -> StepResult:
         """What the vector env returns, its rewards and utilities centred and scaled."""
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        completions = infos["completions"]
-        completions["utility"] = (completions["utility"] - self.centre) * self.scale
+        if "completions" in infos:
+            completions = infos["completions"]
+            completions["utility"] = (completions["utility"] - self.centre) * self.scale
         return observations, (rewards - self.centre) * self.scale, terminated, truncated, infos
 
     def _end(self, e: int, is_cut: bool, infos: dict[str, Any]) -> dict[str, Any]:
-        summary = infos["final_info"]["summary"][e]
+        summary = self.env.simulation.final_summary(e)
         self.summaries.append(summary)
         return {
             "terminal_observation": infos["final_obs"][e],
