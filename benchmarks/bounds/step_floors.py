@@ -51,6 +51,8 @@ class Engine:
     knots: Integers  # (J,)
     decode_s: Floats  # (running + 1, J)
     slope_s: Floats  # (running + 1, J)
+    mixed_s: Floats  # (running + 1, J) in steps that also compute prompts
+    mixed_slope_s: Floats  # (running + 1, J)
     chunks: Integers  # (R,)
     before: Integers  # (X,)
     prefill_s: Floats  # (R, X), factor included
@@ -62,18 +64,25 @@ class Engine:
 
     @cached_property
     def corners(self) -> tuple[Floats, Floats]:
-        """(K, seconds) where floors of steps without prompts touch them, each (running, V).
+        """(K, seconds) where floors of steps touch them, prompts aside, each (running, V).
 
         By K the attention consists of lines; a linear floor is below one if it is at both ends.
+        It is below both ways that decoding takes, alone and beside prompts.
         """
+        alone = self.corners_of(self.decode_s, self.slope_s)
+        beside = self.corners_of(self.mixed_s, self.mixed_slope_s)
+        return np.hstack([alone[0], beside[0]]), np.hstack([alone[1], beside[1]])
+
+    def corners_of(self, at_knots_s: Floats, slope_s: Floats) -> tuple[Floats, Floats]:
+        """Those of one way."""
         requests = np.arange(1, self.running + 1)[:, None]
         low = 2.0 * requests
         high = np.maximum(np.minimum(self.context, requests * self.length), low)
         lines = max(len(self.knots) - 1, 1)
         begin = np.hstack([low, requests * self.knots[:lines]])
         end = np.hstack([requests * self.knots[:lines], high])
-        at_begin = np.hstack([self.decode_s[1:, :1], self.decode_s[1:, :lines]])
-        slope = np.hstack([0.0 * low, self.slope_s[1:, :lines]])
+        at_begin = np.hstack([at_knots_s[1:, :1], at_knots_s[1:, :lines]])
+        slope = np.hstack([0.0 * low, slope_s[1:, :lines]])
         left, right = np.clip(begin, low, high), np.clip(end, low, high)
         left_s, right_s = (at_begin + slope * (at - begin) for at in (left, right))
         # Where a line comes from below 0, the time stays 0 for we do not ask how long.
@@ -153,6 +162,8 @@ def engine_of(tables: Any, pool: int) -> Engine:
         knots=tables.decode_knots[pool, :knots],
         decode_s=tables.decode[pool, : running + 1, :knots] * FINE_S,
         slope_s=tables.decode_slope[pool, : running + 1, :knots] * FINE_S,
+        mixed_s=tables.mixed[pool, : running + 1, :knots] * FINE_S,
+        mixed_slope_s=tables.mixed_slope[pool, : running + 1, :knots] * FINE_S,
         chunks=tables.prefill_rows[pool, :rows],
         before=tables.prefill_columns[pool, :columns],
         prefill_s=tables.prefill_s[pool, :rows, :columns] * float(own["prefill_factor"]),

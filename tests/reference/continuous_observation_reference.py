@@ -55,6 +55,8 @@ class Watched(Episode):
         for feature, elsewhere in zip(each, (16.0, 16.0, 1.0, 16.0), strict=True):
             row += self.by_pair(feature, elsewhere)
         row += self.by_pair(lambda n: log_of(self.held(n)), 0.0)
+        # Signals are exact: of no age, and nothing was sent since.
+        row += [0.0] * (2 * self.models + len(self.instances) * (1 + self.models))
         self.observations.append(row)
 
     def by_model(self, feature: Callable[[int], float]) -> list[float]:
