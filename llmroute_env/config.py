@@ -130,9 +130,6 @@ class EnvConfig:
             accepted = f"two finite lengths >= {TICK_S:.1g} s"
             require(valid, "rate_windows_s", self.rate_windows_s, accepted)
         Layout(self.observation)
-        exact = self.service != "continuous" or not self.signals.are_late
-        accepted = "exact ones with service 'continuous'"
-        require(exact, "signals", self.signals, accepted)
 
     def _check_workload(self) -> None:
         low, high = self.load_range

@@ -48,6 +48,8 @@ def begin_scrapes(world: World, e: int) -> None:
         for row in (view_of(world, e), on_the_way(world, e)):
             copy_shown(world, e, row, gpu)
             s.gpus[row, gpu].scraped_s = first_s - rules.scrape_s
+            s.gpus[row, gpu].reckoned_s, s.gpus[row, gpu].sent_tokens = 0.0, 0
+            show(world, e, row, gpu)
         s.contests[e, ARRIVAL, gpu].key = first_s + rules.delay_s
     for m in range(rules.models):
         seen = s.models[view_of(world, e), m]
@@ -120,7 +122,7 @@ def take(world: World, e: int, gpu: int, at: int) -> None:
     """What `gpu` is now is what its scrape at tick `at` found."""
     row = on_the_way(world, e)
     copy_shown(world, e, row, gpu)
-    world.state.gpus[row, gpu].scraped_s = at / PER_S
+    world.state.gpus[row, gpu].scraped_s, world.state.gpus[row, gpu].sent_tokens = at / PER_S, 0
     if world.cluster.rules[0].noise > 0.0:
         add_noise(world, e, gpu, at)
     seen = world.state.gpus[row, gpu]
@@ -191,6 +193,9 @@ def add_sent(world: World, e: int, row: int, gpu: int, model: int) -> None:
     added_s = reckon(world, e, row, gpu, model, waiting)
     seen.reckoned_s = max(seen.reckoned_s, s.envs[e].now_s) + added_s
     queue.sent += 1
+    if len(world.tape.prompt_tokens) > 0:
+        number = s.envs[e].first + s.envs[e].request
+        seen.sent_tokens += world.tape.prompt_tokens[number]
     if reckons:
         queue.waiting += 1
         seen.waiting += 1

@@ -145,6 +145,17 @@ def sent(world: World, e: int, gpu: int, model: int) -> int:
     return int(world.state.queues[view_of(world, e), gpu, model].sent)
 
 
+def no_tokens(world: World, e: int, gpu: int) -> int:
+    """What was sent is there."""
+    return 0
+
+
+@if_exact(no_tokens)
+def sent_prompt_tokens(world: World, e: int, gpu: int) -> int:
+    """Tokens of the prompts that the router has sent to `gpu` since what is seen of it was so."""
+    return int(world.state.gpus[view_of(world, e), gpu].sent_tokens)
+
+
 @compiled
 def reckoned_waiting(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that wait for `model` on `gpu`, and all that were sent since that was seen."""

@@ -81,6 +81,7 @@ LATE_GPU = np.dtype(
         *((name, GPU[name]) for name in GPU.names or ()),
         ("scraped_s", "f8"),
         ("reckoned_s", "f8"),
+        ("sent_tokens", "i8"),  # of the prompts of what was sent since
         ("stream", "u8"),
     ],
     align=True,

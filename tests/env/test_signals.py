@@ -204,3 +204,23 @@ def test_a_network_for_gpus_reads_the_age_of_its_own():
 def test_a_router_that_begins_from_the_state_needs_exact_signals():
     with pytest.raises(ConfigError, match="accepted: exact ones"):
         Rollout("rollout", CONFIG).attach(begun())
+
+
+def test_signals_of_instances_are_late_too_and_dead_reckoning_helps():
+    def score(signals: Signals) -> float:
+        config = configure("chat", signals=signals, window_s=30.0)
+        scores = episode_scores(largest_feasible(config, 0.2), config, episode_seeds(0, 4))
+        return float(scores.mean())
+
+    exact, late, reckoned = map(score, (Signals(), Signals(5.0), Signals(5.0, dead_reckoning=True)))
+    assert exact > reckoned > late
+
+
+def test_a_fork_of_instances_sees_the_same():
+    simulation = begun(configure("chat", signals=LATE, window_s=60.0), 2)
+    for action in actions(60):
+        simulation.step(np.repeat(action, 2))
+    fork(simulation.world, 0, 1)
+    for action in actions(60, 1):
+        simulation.step(np.repeat(action, 2))
+        np.testing.assert_array_equal(*simulation.outputs.observations)

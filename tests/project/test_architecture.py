@@ -97,7 +97,7 @@ FLOORS = {
         "sizing slots",
         "steps",
         "predictions",
-        "requests",
+        "requests shown",
         "model",
     ),
     "llmroute_env.simulation": (

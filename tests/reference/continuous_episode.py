@@ -117,7 +117,10 @@ class Episode(Service):
             return min(hosts, key=lambda n: (n - self.cursor) % count)
         if self.watching.dispatcher == "shortest-queue":
             return min(hosts, key=lambda n: self.held(n))
-        return min(hosts, key=lambda n: self.instances[n].drain)
+        return min(hosts, key=self.drain_of)
+
+    def drain_of(self, place: int) -> float:
+        return self.instances[place].drain
 
     def end_step(self, until: float, since: int) -> None:
         for engine in self.instances:
@@ -167,7 +170,13 @@ class Episode(Service):
         return self.case.instances[place].model == model
 
     def held(self, place: int) -> int:
-        return len(self.instances[place].running) + len(self.instances[place].waiting)
+        return self.runs(place) + self.waits(place)
+
+    def runs(self, place: int) -> int:
+        return len(self.instances[place].running)
+
+    def waits(self, place: int) -> int:
+        return len(self.instances[place].waiting)
 
     def summary(self, load: float) -> dict[str, object]:
         """What info["summary"] holds at the end of an episode that has drained."""

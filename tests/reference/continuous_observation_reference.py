@@ -36,14 +36,15 @@ class Watched(Episode):
         due_s, grace_s = user.deadline / TICKS_PER_S, user.grace / TICKS_PER_S
         row = [float(not self.over and t == task) for t in range(tasks)]
         row += [log_rate(fast), log_rate(slow)]
-        row += self.by_model(lambda m: log_of(self.count("waiting", m) / len(self.instances)))
-        row += self.by_model(lambda m: self.count("running", m) / self.full(m))
-        row += [sum(engine.end is not None for engine in self.instances) / len(self.instances)]
+        row += self.by_model(lambda m: log_of(self.count(self.waits, m) / len(self.instances)))
+        row += self.by_model(lambda m: self.count(self.runs, m) / self.full(m))
+        busy = [self.runs(n) > 0 for n in range(len(self.instances))]
+        row += [sum(busy) / len(busy)]
         row += self.by_model(lambda m: self.slack(self.dispatch(m)))
         row += [math.log(min(max(due_s, 1e-6), 8e6))]
         row += self.by_pair(self.slack, -16.0)
         row += self.by_pair(self.work, 16.0)
-        row += self.by_pair(lambda n: log_rate(len(self.instances[n].waiting)), 0.0)
+        row += self.by_pair(lambda n: log_rate(self.waits(n)), 0.0)
         row += self.by_pair(self.left, 0.0)
         row += self.by_model(lambda m: min(self.held_of(m) / self.full(m), 10_000.0))
         row += [min(slow, 10_000.0), log_of(grace_s / max(due_s, 1e-6)), min(fast, 10_000.0)]
@@ -55,8 +56,10 @@ class Watched(Episode):
         for feature, elsewhere in zip(each, (16.0, 16.0, 1.0, 16.0), strict=True):
             row += self.by_pair(feature, elsewhere)
         row += self.by_pair(lambda n: log_of(self.held(n)), 0.0)
-        # Signals are exact: of no age, and nothing was sent since.
-        row += [0.0] * (2 * self.models + len(self.instances) * (1 + self.models))
+        row += self.by_model(lambda m: self.age(self.dispatch(m)))
+        row += self.by_model(lambda m: log_of(self.count(self.sent_to, m)))
+        row += [self.age(n) for n in range(len(self.instances))]
+        row += self.by_pair(lambda n: log_of(self.sent_to(n)), 0.0)
         self.observations.append(row)
 
     def by_model(self, feature: Callable[[int], float]) -> list[float]:
@@ -67,12 +70,19 @@ class Watched(Episode):
         pairs = [(n, m) for n in range(len(self.instances)) for m in range(self.models)]
         return [feature(n) if self.hosts(n, m) else elsewhere for n, m in pairs]
 
-    def count(self, what: str, model: int) -> int:
-        hosts = [engine for engine in self.instances if engine.pool.model == model]
-        return sum(len(getattr(engine, what)) for engine in hosts)
+    def count(self, what: Callable[[int], int], model: int) -> int:
+        return sum(what(n) for n in range(len(self.instances)) if self.hosts(n, model))
 
     def held_of(self, model: int) -> int:
-        return self.count("running", model) + self.count("waiting", model)
+        return self.count(self.held, model)
+
+    def age(self, place: int) -> float:
+        """Signals are exact."""
+        return 0.0
+
+    def sent_to(self, place: int) -> int:
+        """What was sent is there."""
+        return 0
 
     def full(self, model: int) -> int:
         pools = [pool for pool in self.case.pools if pool.model == model]

@@ -16,16 +16,19 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.state import OUTCOMES
 from llmroute_env.env import LLMRouteEnv
+from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, Pool
 from traces.lengths import Lengths, LognormalLengths
 from traces.workloads import PoissonArrivals, TaskReplay
 
 from .continuous_adapter import fate_of
 from .continuous_case import PoolCase
+from .continuous_late_signals import LateWatched
 from .continuous_load import Due, mean_of_lognormal, mixed, sustained_per_s
 from .continuous_observation_reference import Watched
 from .continuous_watching import Teller, Told, cut, number_of
 from .observation_reference import Window, draw_window
+from .test_observations import lateness
 
 REJECTED = OUTCOMES.index("rejected")
 
@@ -41,6 +44,23 @@ def with_load(told: Told, seed: int) -> Told:
     window_s = longest_s * float(rng.choice([0.2, 0.7, 0.999]))
     load = low if rng.random() < 0.5 else (low, 5 * low)
     return replace(told, config=replace(told.config, load=load, window_s=window_s))
+
+
+def with_signals(told: Told, seed: int) -> Told:
+    """Signals that are late, of whole ticks, from many scrapes between arrivals to hardly any."""
+    rng = np.random.default_rng((seed, 43))
+    requests = told.watching.case.requests
+    gap = max(requests[-1].arrival // len(requests), 1)
+    ticks = max(round(gap * float(rng.choice([0.1, 0.5, 2.0, 10.0]))), 1)
+    delay = int(rng.choice([0, 0, ticks // 2, ticks - 1, ticks]))
+    signals = Signals(
+        ticks * 2.0**-30,
+        delay * 2.0**-30,
+        noise=float(rng.choice([0.0, 0.0, 0.1, 1.0])),
+        lost=float(rng.choice([0.0, 0.0, 0.2, 0.9])),
+        dead_reckoning=bool(rng.random() < 0.5),
+    )
+    return replace(told, config=replace(told.config, signals=signals))
 
 
 def tape_of(told: Told) -> tuple[float, float]:
@@ -63,15 +83,19 @@ def check_load(told: Told) -> None:
     assert config.load_1_per_s == pytest.approx(watching.load_1_per_s, rel=1e-12)
 
 
-def check(seed: int, seen: Counter[str]) -> None:
+def check(seed: int, seen: Counter[str], is_late: bool = False) -> None:
     told = with_load(Teller(seed).told(), seed)
+    if is_late:
+        told = with_signals(told, seed)
     check_load(told)
     env = told.environment()
     generator, _ = seeding.np_random(seed)
     state = int(generator.integers(2**64, dtype=np.uint64))
     for episode in range(2):
+        late = lateness(told.config.signals, state)
         state, window = window_of(told, state)
-        watched = Watched(cut(told, window.first, window.arrivals_s), told.config.load_1_per_s)
+        what = cut(told, window.first, window.arrivals_s), told.config.load_1_per_s
+        watched = LateWatched(*what, late=late) if is_late else Watched(*what)
         watched.play()
         play_one(f"case {seed}", env, seed if episode == 0 else None, watched, seen)
         assert env.summary() == watched.summary(window.load), f"case {seed}"
@@ -111,10 +135,10 @@ def check_rows(name: str, config: EnvConfig, found: np.ndarray, expected: np.nda
         np.testing.assert_array_equal(one, other, f"{name}, {feature}")
 
 
-def run(seeds: range) -> Counter[str]:
+def run(seeds: range, is_late: bool = False) -> Counter[str]:
     seen: Counter[str] = Counter()
     for seed in seeds:
-        check(seed, seen)
+        check(seed, seen, is_late)
     return seen
 
 
@@ -130,6 +154,19 @@ def test_the_document_suffices_on_many_cases(record_property):
     seen = run(range(first, first + 800))
     told = f"{seen['episodes']:,} episodes, {seen['requests']:,} requests"
     record_property("figure", f"what continuous batching tells, bit for bit: {told}")
+
+
+def test_the_document_suffices_for_signals_that_are_late():
+    seen = run(range(40), is_late=True)
+    assert min(seen[name] for name in ("age", "sent", "gpu_age", "gpu_sent")) > 200, seen
+
+
+@pytest.mark.verify
+def test_the_document_suffices_for_late_signals_on_many_cases(record_property):
+    first = int(np.random.default_rng().integers(10**6, 10**9))
+    seen = run(range(first, first + 800), is_late=True)
+    told = f"{seen['episodes']:,} episodes, {seen['requests']:,} requests"
+    record_property("figure", f"late signals of continuous batching, bit for bit: {told}")
 
 
 def rows_of(told: Told, longer: int) -> tuple[np.ndarray, int]:

@@ -134,9 +134,9 @@ ENTRY = np.dtype([("key", "i8"), ("number", "i4"), ("slot", "i4")])
 
 
 class EngineArrays(NamedTuple):
-    """E envs of G instances with W slots each."""
+    """E envs of G instances with W slots each; V rows where State.gpus has so many."""
 
-    instances: Records  # (E, G) INSTANCE
+    instances: Records  # (V, G) INSTANCE
     residues: NDArray[np.int32]  # (E, G, BLOCK) how many decode that fill a block when it is due
     slots: Records  # (E, G * W) SLOT
     heaps: Records  # (E, 2 * G * W) ENTRY, the two of an instance one after the other

@@ -8,8 +8,7 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.returns import left_of
-from llmroute_env.dynamics.service import published
-from llmroute_env.dynamics.service.continuous import predictions, requests
+from llmroute_env.dynamics.service.continuous import predictions, requests, shown
 from llmroute_env.dynamics.service.continuous.arrays import (
     BLOCK,
     ENTRY,
@@ -84,8 +83,8 @@ class ContinuousBatching(EngineTables):
     remaining_s = staticmethod(remaining_s)
     tightest = staticmethod(tightest)
     outlook = staticmethod(outlook)
-    show = staticmethod(published.show)
-    reckon = staticmethod(published.reckon)
+    show = staticmethod(shown.show)
+    reckon = staticmethod(shown.reckon)
     reads_lengths = True
 
     @staticmethod
@@ -136,7 +135,8 @@ class ContinuousBatching(EngineTables):
         most = max(limits_of(config, pool).most_running for pool in config.pools)
         slots = gpus * (most + config.queue_capacity)
         return EngineArrays(
-            instances=np.zeros((envs, gpus), INSTANCE),
+            # Rows as those of the GPUs (State).
+            instances=np.zeros((envs * (3 if config.signals.are_late else 1), gpus), INSTANCE),
             residues=np.zeros((envs, gpus, BLOCK), np.int32),
             slots=np.zeros((envs, slots), SLOT),
             heaps=np.zeros((envs, 2 * slots), ENTRY),

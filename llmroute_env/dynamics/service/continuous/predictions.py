@@ -11,7 +11,7 @@ from llmroute_env.dynamics.service.continuous.arrays import FINE_BITS
 from llmroute_env.dynamics.service.continuous.blocks import blocks_of, needed
 from llmroute_env.dynamics.service.continuous.step_times import decode, linear, piece_of, prefill
 from llmroute_env.dynamics.service.continuous.steps import length_of_leap
-from llmroute_env.dynamics.world import World
+from llmroute_env.dynamics.world import World, if_exact, view_of
 
 PER_FINE_S = 2.0**-40
 
@@ -46,12 +46,19 @@ def work_of_pending(world: World, e: int, gpu: int) -> int:
 @compiled
 def steps_done(world: World, e: int, gpu: int) -> int:
     """How many steps of the leap have ended by now; 0 at an empty instance."""
-    instance = world.state.service.instances[e, gpu]
-    if world.state.gpus[e, gpu].running == 0:
+    row = view_of(world, e)
+    if world.state.gpus[row, gpu].running == 0:
         return 0
+    return steps_done_by(world, row, gpu, now(world, e))
+
+
+@compiled
+def steps_done_by(world: World, row: int, gpu: int, at: int) -> int:
+    """How many steps of the leap have ended by a moment within it."""
+    instance = world.state.service.instances[row, gpu]
     # The last one ends later: what ends by now has been handled.
     low, high = 0, int(instance.leap) - 1
-    left = now(world, e) - int(instance.began)
+    left = at - int(instance.began)
     while low < high:
         middle = (low + high + 1) // 2
         if length_of_leap(instance.first, instance.growth, middle) <= left:
@@ -64,7 +71,7 @@ def steps_done(world: World, e: int, gpu: int) -> int:
 @compiled
 def free_blocks(world: World, e: int, gpu: int, done: int) -> int:
     """Free blocks of the KV cache in the step that runs, `done` of its leap being over."""
-    instance = world.state.service.instances[e, gpu]
+    instance = world.state.service.instances[view_of(world, e), gpu]
     return int(instance.free_blocks) - needed(world, e, gpu, instance.steps + 1, done)
 
 
@@ -91,9 +98,10 @@ def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> f
 @compiled
 def left_of_step_s(world: World, e: int, gpu: int, done: int) -> float:
     """Seconds until the step ends that runs, `done` of its leap being over."""
-    instance = world.state.service.instances[e, gpu]
+    instance = world.state.service.instances[view_of(world, e), gpu]
     end = instance.began + length_of_leap(instance.first, instance.growth, done + 1)
-    return float(end - now(world, e)) * PER_FINE_S
+    # What was seen to run may have ended.
+    return float(max(end - now(world, e), 0)) * PER_FINE_S
 
 
 @compiled
@@ -103,7 +111,9 @@ def predicted_tpot_s(world: World, e: int, gpu: int, done: int) -> float:
     `done` is `steps_done`, which whoever asks more than once asks once.
     """
     s = world.state
-    instance, held = s.service.instances[e, gpu], s.gpus[e, gpu].running + s.gpus[e, gpu].waiting
+    row = view_of(world, e)
+    instance = s.service.instances[row, gpu]
+    held = s.gpus[row, gpu].running + s.gpus[row, gpu].waiting
     engine = world.cluster.service.engines[world.cluster.pool_of[gpu]]
     together = min(held + 1, engine.most_running)
     context = instance.context + done * instance.decoding
@@ -117,8 +127,8 @@ def predicted_ttft_s(world: World, e: int, gpu: int, done: int) -> float:
 
     These are the rest of the step that runs, room that must become free, and prompts up to its own.
     """
-    s = world.state
-    instance, held = s.service.instances[e, gpu], s.gpus[e, gpu]
+    s, row = world.state, view_of(world, e)
+    instance, held = s.service.instances[row, gpu], s.gpus[row, gpu]
     pool = world.cluster.pool_of[gpu]
     engine = world.cluster.service.engines[pool]
     prompt = prompt_of_pending(world, e)
@@ -141,15 +151,27 @@ def predicted_ttft_s(world: World, e: int, gpu: int, done: int) -> float:
 
 
 @compiled
-def prefill_tokens(world: World, e: int, gpu: int) -> int:
-    """Tokens that the steps after the one that runs must compute, of those who do not decode."""
+def tokens_to_compute(world: World, e: int, gpu: int) -> int:
+    """`prefill_tokens`, as it is."""
     s = world.state
     instance = s.service.instances[e, gpu]
     tokens = int(instance.waiting_tokens)
     if instance.part >= 0:
         record = s.service.slots[e, gpu * world.cluster.service.engines[0].slots + instance.part]
         tokens += record.prompt + record.answered - instance.part_computed - instance.part_chunk
-    return tokens
+    return int(tokens)
+
+
+def prefill_tokens_now(world: World, e: int, gpu: int) -> int:
+    """What is, is seen."""
+    return tokens_to_compute(world, e, gpu)
+
+
+@if_exact(prefill_tokens_now)
+def prefill_tokens(world: World, e: int, gpu: int) -> int:
+    """Tokens that the steps after the one that runs must compute, of those who do not decode."""
+    instance = world.state.service.instances[view_of(world, e), gpu]
+    return int(instance.waiting_tokens + instance.part_chunk)
 
 
 @compiled
