@@ -85,6 +85,8 @@ class StepTimes:
         source: where this was measured.
         mixed: what `decode` is in steps that also compute prompts, at the same contexts; none: the
             same.
+        beside: what attention takes longer in such steps, by the requests that answer and the
+            tokens of prompts; none: nothing.
     """
 
     linear: Line
@@ -95,6 +97,7 @@ class StepTimes:
     prefill_factor: float = 1.0
     source: str = ""
     mixed: Surface | None = field(default=None, metadata=LATER)
+    beside: Surface | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_fields(self, "step_times ", ConfigError)

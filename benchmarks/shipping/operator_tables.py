@@ -12,13 +12,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import exp, log
+from math import exp, isnan, log, nan
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 Grids = dict[str, Any]
 """By field of StepTimes: of a Line `at` and `us`, of a Surface `rows`, `columns` and `us`."""
+
+Attention = Mapping[tuple[int, ...], float]
+"""Microseconds by tokens of a chunk, those before it, requests that decode and their contexts."""
 
 LLAMA_8B_LAYERS = 32
 
@@ -116,23 +119,32 @@ def profiled(folder: Path) -> Grids:
         return LLAMA_8B_LAYERS * layer + sum(dense[name][n] for name in ONCE)
 
     requests = sorted({row[2] for row in attention} - {0})
-    beside = sorted({row[2] for row in attention if row[0] > 0} - {0})
+    together = sorted({row[2] for row in attention if row[0] > 0} - {0})
     return {
         "source": f"LLMServingSim profiler/perf/{folder.name}",
         "linear": line(sorted(dense["qkv_proj"]), linear),
         "decode": surface(requests, CONTEXTS, lambda b, k: attention[0, 0, b, k]),
         "prefill": surface(CHUNKS, (0, *CONTEXTS), lambda c, x: attention[c, x, 0, 0]),
-        "mixed": surface(beside, CONTEXTS, lambda b, k: mixed_us(attention, b, k)),
+        "mixed": surface(together, CONTEXTS, lambda b, k: max(added(attention, 16, b, k), 0.0)),
+        "beside": surface(together, CHUNKS, lambda b, c: beside_us(attention, b, c)),
         "head": line(
             sorted(sampling["lm_head"]), lambda s: sum(table[s] for table in sampling.values())
         ),
     }
 
 
-def mixed_us(attention: Mapping[tuple[int, ...], float], requests: int, context: int) -> float:
-    """Attention of decoding beside a chunk: what both take less the chunk alone, at the median."""
-    both = [(c, attention.get((c, 0, requests, context))) for c in CHUNKS]
-    return max(median(us - attention[c, 0, 0, 0] for c, us in both if us is not None), 0.0)
+def added(attention: Attention, chunk: int, requests: int, context: int) -> float:
+    """What decoding beside a chunk takes, as far as it was measured: both less the chunk alone."""
+    both = attention.get((chunk, 0, requests, context), nan)
+    return both - attention[chunk, 0, 0, 0]
+
+
+def beside_us(attention: Attention, requests: int, chunk: int) -> float:
+    """By how much that is longer than beside the smallest chunk: the median over contexts."""
+    more = [
+        added(attention, chunk, requests, k) - added(attention, 16, requests, k) for k in CONTEXTS
+    ]
+    return max(median(us for us in more if not isnan(us)), 0.0)
 
 
 def by_layer(path: Path) -> Mapping[str, dict[int, float]]:

@@ -164,7 +164,7 @@ def _step_times(
             low <= value <= high, f"profile {name}", value, f"within {name}_range, {low} to {high}"
         )
     source = gpu.get("step_times_source", "")
-    return StepTimes(*parts[:4], host_s, factor, source, parts.mixed)
+    return StepTimes(*parts[:4], host_s, factor, source, parts.mixed, parts.beside)
 
 
 def _profile(table: dict[str, Any], steps: Steps) -> Profile:

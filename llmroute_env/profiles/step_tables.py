@@ -1,14 +1,15 @@
 """Tables of measured steps: the CSV file, plain or compressed with xz, that `step_times` names.
 
 A row is one time in microseconds, `table,gpu,model,row,column,us`, on a kind of GPU and of a model
-of the profile. Four tables make the step times of a model on a kind of GPU, or five, each with all
-pairs of its rows and columns:
+of the profile. Four tables make the step times of a model on a kind of GPU, or up to six, each with
+all pairs of its rows and columns:
 
     linear   by the tokens of the step; no column
     decode   attention, by the requests that decode and their mean context
     prefill  attention, by the tokens of a piece of a prompt and those computed before it
     head     by the requests that get a token; no column
     mixed    as decode, in steps that also compute prompts; may be left out
+    beside   what these take longer, by the requests that decode and the tokens of prompts; likewise
 
 Lines that start with `#` say where it is from.
 """
@@ -27,12 +28,12 @@ from traces.typed import nearest
 
 COLUMNS = ("table", "gpu", "model", "row", "column", "us")
 
-TABLES = ("linear", "decode", "prefill", "head", "mixed")
+TABLES = ("linear", "decode", "prefill", "head", "mixed", "beside")
 
-OPTIONAL = ("mixed",)
+OPTIONAL = ("mixed", "beside")
 """Tables that may be left out."""
 
-SURFACES = ("decode", "prefill", "mixed")
+SURFACES = ("decode", "prefill", *OPTIONAL)
 """Tables that have columns."""
 
 LARGEST_KNOT = 2**24
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
     prefill: Surface
     head: Line
     mixed: Surface | None
+    beside: Surface | None
 
 
 class Known(NamedTuple):
@@ -146,12 +148,16 @@ def parts(tables: Tables, pair: tuple[str, str], where: str) -> Parts:
     needed = [table for table in TABLES if table not in OPTIONAL]
     missing = [table for table in needed if not tables[table]]
     require(not missing, f"{where} lacks", f"{', '.join(missing)} {of}", ", ".join(needed))
+    optional = (
+        surface(tables[table], f"{where} {table} {of}") if tables[table] else None
+        for table in OPTIONAL
+    )
     return Parts(
         line(tables["linear"]),
         surface(tables["decode"], f"{where} decode {of}"),
         surface(tables["prefill"], f"{where} prefill {of}"),
         line(tables["head"]),
-        surface(tables["mixed"], f"{where} mixed {of}") if tables["mixed"] else None,
+        *optional,
     )
 
 

@@ -45,25 +45,11 @@ def test_measurements_are_those_that_were_published(found: Findings):
     assert of(found, "RTXPRO6000", "E2E", "mean").measured_s == pytest.approx(28.20, abs=0.03)
 
 
-REACHED = {
-    ("RTX4090", "TTFT", "mean"),
-    ("RTX4090", "TPOT", "mean"),
-    ("RTX4090", "E2E", "mean"),
-    ("RTX4090", "TTFT", "p99"),
-    ("RTX4090", "TPOT", "p99"),
-    ("RTX4090", "E2E", "p99"),
-    ("RTXPRO6000", "TPOT", "mean"),
-    ("RTXPRO6000", "E2E", "mean"),
-    ("RTXPRO6000", "TTFT", "p99"),
-    ("RTXPRO6000", "TPOT", "p99"),
-    ("RTXPRO6000", "E2E", "p99"),
-}
-
-
-def test_what_reaches_its_target(found: Findings):
+def test_every_mean_and_every_p99_reaches_its_target(found: Findings):
     named = [row for row in found.runs if row.statistic in ("mean", "p99")]
-    assert {row[:3] for row in named if reached(row)} == REACHED
-    assert max(abs(row.error) for row in named) < 0.07
+    assert len(named) == 12
+    assert all(map(reached, named))
+    assert max(abs(row.error) for row in named) < 0.04
 
 
 def within(pairs: list[TpotPair], source: str) -> float:
@@ -93,6 +79,7 @@ def test_a_closed_loop_of_one_is_a_step_per_token():
 
 def test_a_mixed_step_takes_what_was_measured_of_one(monkeypatch: pytest.MonkeyPatch):
     # One writes its answer; the other's whole prompt is computed in the second step of the first.
+    # With 23 tokens of prompts beside it that takes 0.2 + 0.1 x 7 / 16 longer.
     grid = Surface((1, 2), (16, 32), ((1.0, 3.0), (1.5, 3.5)))
     times = StepTimes(
         linear=Line((1, 2048), (0.0, 0.0)),
@@ -100,15 +87,17 @@ def test_a_mixed_step_takes_what_was_measured_of_one(monkeypatch: pytest.MonkeyP
         prefill=Surface((16,), (0,), ((0.01,),)),
         head=Line((1,), (0.0,)),
         mixed=grid,
+        beside=Surface((1,), (16, 32), ((0.2, 0.3),)),
     )
     monkeypatch.setattr(serving, "step_times_of", lambda *_: times)
     setup = Setup("any", 8, 2048, 1000)
     lengths = np.full(2, 23, np.int32), np.full(2, 3, np.int32)
     served = serve(setup, ASSUMED, Requests(np.array([0.0, 0.005]), *lengths))
     # 24 tokens of context lie half way between the knots; then both decode, 25 and 24 of them.
-    assert served.first_token_s == pytest.approx([0.01, 0.01 + 2.0 + 0.01], abs=1e-8)
+    longer_s = 0.2 + 0.1 * 7 / 16
+    assert served.first_token_s == pytest.approx([0.01, 2.02 + longer_s], abs=1e-8)
     both_s = 0.15 + (0.35 - 0.15) * (49 / 2 - 16) / 16
-    assert served.last_token_s[0] == pytest.approx(2.02 + both_s, abs=1e-8)
+    assert served.last_token_s[0] == pytest.approx(2.02 + longer_s + both_s, abs=1e-8)
 
 
 def test_mixed_has_the_contexts_of_decode():

@@ -325,14 +325,15 @@ def test_a_table_of_ones_own_is_a_profile(tmp_path: Path):
 
 def test_a_table_may_have_steps_that_also_compute_prompts(tmp_path: Path):
     rows = [line for line in STEPS.splitlines() if line.startswith("decode")]
-    beside = "\n".join(row.replace("decode", "mixed") + "0" for row in rows[:2])
-    model = profiles.load(written(tmp_path, steps=f"{STEPS}{beside}\n")).models[0]
-    mixed = Surface((1,), (16, 4096), ((0.002, 0.004),))
-    expected = replace(MINE, mixed=mixed)
+    mixed = "\n".join(row.replace("decode", "mixed") + "0" for row in rows[:2])
+    steps = f"{STEPS}{mixed}\nbeside,box,small,8,512,700\n"
+    model = profiles.load(written(tmp_path, steps=steps)).models[0]
+    surfaces = Surface((1,), (16, 4096), ((0.002, 0.004),)), Surface((8,), (512,), ((0.0007,),))
+    expected = replace(MINE, mixed=surfaces[0], beside=surfaces[1])
     assert model.step_times == {"box": expected}
     # Whoever has none is written as before there was one.
-    assert "mixed" in canonical(to_plain(expected)).decode()
-    assert "mixed" not in canonical(to_plain(MINE)).decode()
+    assert {"mixed", "beside"} < to_plain(expected).keys()
+    assert not {"mixed", "beside"} & to_plain(MINE).keys()
     assert from_plain(json.loads(canonical(to_plain(expected)))) == expected
 
 

@@ -120,6 +120,7 @@ class Draw:
             * (self.integer(0, 2) if whole else self.rng.choice([0.0, self.busy / 2])),
             prefill_factor=1.0 if whole or self.chance(0.3) else float(self.rng.uniform(0.2, 3.0)),
             mixed=self.mixed(seqs, decode.columns, unit_s) if self.chance(0.5) else None,
+            beside=self.surface(1, seqs, 1, tokens, unit_s) if self.chance(0.4) else None,
         )
 
     def mixed(self, seqs: int, columns: tuple[int, ...], unit_s: float) -> Surface:

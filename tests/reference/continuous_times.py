@@ -50,6 +50,7 @@ class Times:
             + self.tokens(decoding, decoding + sum(c for c, _ in chunks))
             + self.decode(decoding, context, len(chunks) > 0)
             + sum(self.prefill(c, x) for c, x in chunks)
+            + self.beside(decoding, sum(c for c, _ in chunks))
             + (self.line(self.measured.head, answers) if answers > 0 else 0)
         )
         return max(taken, 1)
@@ -63,10 +64,15 @@ class Times:
         return usual + max(round(self.measured.prefill_factor * more), 0)
 
     def prefill(self, c: int, x: int) -> int:
-        grid: Surface = self.measured.prefill
+        return ticks(self.on(self.measured.prefill, c, x) * self.measured.prefill_factor)
+
+    def beside(self, b: int, tokens: int) -> int:
+        grid = self.measured.beside
+        return ticks(self.on(grid, b, tokens)) if grid is not None and b > 0 < tokens else 0
+
+    def on(self, grid: Surface, row: int, column: int) -> float:
         columns = [[row[j] for row in grid.seconds] for j in range(len(grid.columns))]
-        at_c = [between(grid.rows, column, c) for column in columns]
-        return ticks(value(grid.columns, at_c, x) * self.measured.prefill_factor)
+        return value(grid.columns, [between(grid.rows, one, row) for one in columns], column)
 
     def decode(self, b: int, context: int, mixed: bool) -> int:
         return max(self.attention(b, context, mixed), 0) if b > 0 else 0

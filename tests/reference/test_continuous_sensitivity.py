@@ -21,7 +21,8 @@ from .continuous_times import Times, ticks, value
 
 class AdmitsIfThePieceFits(Instance):
     def fits(self, head: Request) -> bool:
-        return self.blocks_of(min(head.tokens, self.budget)) <= self.free()
+        found = self.block * len(self.own_blocks(head))
+        return self.blocks_of(min(head.tokens, found + self.budget)) <= self.free()
 
 
 class LetsOthersPassTheHead(Instance):
@@ -232,6 +233,27 @@ class MixedIsBesides(Times):
         return own + super().decode(b, context, True)
 
 
+class BesideAllTokens(Times):
+    def beside(self, b: int, tokens: int) -> int:
+        return super().beside(b, tokens + b)
+
+
+class BesidePromptsAlone(Times):
+    def beside(self, b: int, tokens: int) -> int:
+        return super().beside(max(b, 1), tokens)
+
+
+class BesideEveryPiece(Times):
+    """Of each alone, not of their tokens in all."""
+
+    def step(self, decoding: int, context: int, chunks: list[tuple[int, int]], answers: int) -> int:
+        self.pieces = [c for c, _ in chunks]
+        return super().step(decoding, context, chunks, answers)
+
+    def beside(self, b: int, tokens: int) -> int:
+        return sum(super(BesideEveryPiece, self).beside(b, c) for c in self.pieces)
+
+
 class MixedWithTheLastPiece(Times):
     """Only where a prompt ends with the step."""
 
@@ -280,6 +302,7 @@ TERMS = (
     *(FactorOnlyOfAttention, ContextBeforeTheStep, MeanContextInSeconds, FallsBelowNothing),
     *(PrefillByItsEnd, HeadOfAllTokens),
     *(MixedIsASum, AlwaysMixed, MixedIsBesides, MixedWithTheLastPiece),
+    *(BesideAllTokens, BesidePromptsAlone, BesideEveryPiece),
 )
 MUTANTS = {
     **{kind.__name__: wrong_instance(kind) for kind in RULES},

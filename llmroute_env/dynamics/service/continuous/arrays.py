@@ -38,6 +38,8 @@ ENGINE = np.dtype(
         ("decode_knots", "i8"),
         ("prefill_rows", "i8"),
         ("prefill_columns", "i8"),
+        ("beside_rows", "i8"),
+        ("beside_columns", "i8"),
         ("prefix_caching", "i8"),  # whether the preempted find their blocks again
         ("most_leap", "i8"),  # steps that are taken as one; fewer change nothing but the cost
         ("share", "f8"),  # of an instance that one more token of an answer takes, at its best
@@ -60,6 +62,9 @@ class EngineTables(NamedTuple):
     prefill_rows: NDArray[np.int64]  # (P, R) tokens of a chunk
     prefill_columns: NDArray[np.int64]  # (P, X) tokens computed before it
     prefill_s: NDArray[np.float64]  # (P, R, X) seconds, without the factor
+    beside_rows: NDArray[np.int64]  # (P, R) requests that decode
+    beside_columns: NDArray[np.int64]  # (P, X) tokens of prompts
+    beside_s: NDArray[np.float64]  # (P, R, X) seconds that attention of both takes longer
     mean_output_tokens: NDArray[np.float64]  # (T,) of an answer, by task
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.service.continuous.arrays import FINE_BITS
 from llmroute_env.dynamics.service.continuous.blocks import blocks_of, needed
-from llmroute_env.dynamics.service.continuous.step_times import decode, linear, piece_of, prefill
+from llmroute_env.dynamics.service.continuous.step_times import (
+    beside,
+    decode,
+    linear,
+    piece_of,
+    prefill,
+)
 from llmroute_env.dynamics.service.continuous.steps import length_of_leap
 from llmroute_env.dynamics.world import World, if_exact, view_of
 
@@ -91,7 +97,7 @@ def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> f
         length += decode(tables, pool, decoding, context, piece, chunk > 0)
         length += tables.head[pool, decoding]
     if chunk > 0:
-        length += prefill(tables, pool, chunk, 0)
+        length += prefill(tables, pool, chunk, 0) + beside(tables, pool, decoding, chunk)
     return float(max(length, 1)) * PER_FINE_S
 
 

@@ -32,27 +32,47 @@ def between(x0: int, x1: int, y0: float, y1: float, at: int) -> float:
 def prefill(tables: EngineTables, pool: int, chunk: int, computed: int) -> int:
     """Attention of `chunk` tokens of a prompt of which `computed` are there."""
     engine = tables.engines[pool]
-    rows, columns = tables.prefill_rows[pool], tables.prefill_columns[pool]
-    table = tables.prefill_s[pool]
-    # Below the first knot its value, above the last the line on.
-    c, x = max(chunk, rows[0]), max(computed, columns[0])
-    i, j = cell_of(rows, engine.prefill_rows, c), cell_of(columns, engine.prefill_columns, x)
-    value_s = at_row(tables, pool, c, i, j)
-    if engine.prefill_columns > 1:
-        right_s = at_row(tables, pool, c, i, j + 1)
-        value_s = between(columns[j], columns[j + 1], value_s, right_s, x)
-    elif engine.prefill_rows == 1:
-        value_s = table[0, 0]
+    rows = tables.prefill_rows[pool, : engine.prefill_rows]
+    columns = tables.prefill_columns[pool, : engine.prefill_columns]
+    value_s = on_grid(rows, columns, tables.prefill_s[pool], chunk, computed)
     return ticks(value_s * engine.prefill_factor)
 
 
 @compiled
-def at_row(tables: EngineTables, pool: int, chunk: int, i: int, j: int) -> float:
-    """The value of column `j` at `chunk`, which lies beside row `i`."""
-    rows, table = tables.prefill_rows[pool], tables.prefill_s[pool]
-    if tables.engines[pool].prefill_rows == 1:
-        return float(table[0, j])
-    return between(rows[i], rows[i + 1], table[i, j], table[i + 1, j], chunk)
+def beside(tables: EngineTables, pool: int, decoding: int, tokens: int) -> int:
+    """What attention takes longer where `decoding` and so many tokens of prompts are in a step."""
+    if decoding == 0 or tokens == 0:
+        return 0
+    engine = tables.engines[pool]
+    rows = tables.beside_rows[pool, : engine.beside_rows]
+    columns = tables.beside_columns[pool, : engine.beside_columns]
+    return ticks(on_grid(rows, columns, tables.beside_s[pool], decoding, tokens))
+
+
+@compiled
+def on_grid(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    row: int,
+    column: int,
+) -> float:
+    """The value between four of a grid: that of the first knot below it, on the line above."""
+    c, x = max(row, rows[0]), max(column, columns[0])
+    i, j = cell_of(rows, len(rows), c), cell_of(columns, len(columns), x)
+    left = at_row(rows, values[:, j], i, c)
+    if len(columns) == 1:
+        return left
+    right = at_row(rows, values[:, j + 1], i, c)
+    return between(columns[j], columns[j + 1], left, right, x)
+
+
+@compiled
+def at_row(rows: NDArray[np.int64], values: NDArray[np.float64], i: int, at: int) -> float:
+    """The value of a column at `at`, which lies beside row `i`."""
+    if len(rows) == 1:
+        return float(values[0])
+    return between(rows[i], rows[i + 1], values[i], values[i + 1], at)
 
 
 @compiled

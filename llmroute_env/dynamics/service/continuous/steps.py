@@ -35,6 +35,7 @@ from llmroute_env.dynamics.service.continuous.slots import (
     slot_at,
 )
 from llmroute_env.dynamics.service.continuous.step_times import (
+    beside,
     decode,
     growth_of,
     linear,
@@ -247,6 +248,7 @@ def plan(
     mixed = tokens > decoding
     of_decoding = decode(tables, pool, decoding, context, piece, mixed)
     length += of_decoding + attention + tables.head[pool, answers]
+    length += beside(tables, pool, decoding, tokens - decoding)
     instance.first, instance.growth, instance.leap = max(length, 1), 0, 1
     if mixed or preempted:
         return

@@ -15,6 +15,9 @@ from llmroute_env.dynamics.service.continuous.arrays import ENGINE, FINE_PER_S, 
 from llmroute_env.engine_specs import Line, StepTimes, Surface
 from llmroute_env.specs import Pool
 
+NOTHING = Surface((1,), (1,), ((0.0,),))
+"""A grid of what takes no time."""
+
 
 def fine(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
     """Fine ticks of times that are no less than 0."""
@@ -69,6 +72,15 @@ def stack(tables: list[NDArray[Any]]) -> NDArray[Any]:
     return stacked
 
 
+def grids(name: str, surfaces: Sequence[Surface]) -> dict[str, NDArray[Any]]:
+    """The knots and seconds of a grid of every pool, as EngineTables has them."""
+    return {
+        f"{name}_rows": stack([np.array(grid.rows, np.int64) for grid in surfaces]),
+        f"{name}_columns": stack([np.array(grid.columns, np.int64) for grid in surfaces]),
+        f"{name}_s": stack([np.array(grid.seconds) for grid in surfaces]),
+    }
+
+
 def step_times_of(config: Any, pool: Pool) -> StepTimes:
     """How long steps take in a pool, which hosts one model."""
     model = config.resolved_profile.model(pool.models[0])
@@ -87,26 +99,24 @@ def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, N
         row["host"] = fine(np.array(step.host_s))
         row["prefill_factor"] = step.prefill_factor
         row["decode_knots"] = len(step.decode.columns)
-        row["prefill_rows"] = len(step.prefill.rows)
-        row["prefill_columns"] = len(step.prefill.columns)
+        for name, grid in (("prefill", step.prefill), ("beside", step.beside or NOTHING)):
+            row[f"{name}_rows"], row[f"{name}_columns"] = len(grid.rows), len(grid.columns)
     most = [int(own["most_running"]) for own in sizes]
     # One token more than a step has: predictions ask where all of a step's are taken.
     tokens = [int(own["most_tokens"]) + 1 for own in sizes]
     decode, slopes = zip(*map(decode_ticks, [t.decode for t in times], most), strict=True)
-    beside = [t.mixed or t.decode for t in times]
-    mixed, mixed_slopes = zip(*map(decode_ticks, beside, most), strict=True)
-    integers = np.int64
+    of_mixed = [t.mixed or t.decode for t in times]
+    mixed, mixed_slopes = zip(*map(decode_ticks, of_mixed, most), strict=True)
     return {
         "engines": engines,
         "linear": stack([line_ticks(t.linear, n) for t, n in zip(times, tokens, strict=True)]),
         "head": stack([line_ticks(t.head, n) for t, n in zip(times, most, strict=True)]),
-        "decode_knots": stack([np.array(t.decode.columns, integers) for t in times]),
+        "decode_knots": stack([np.array(t.decode.columns, np.int64) for t in times]),
         "decode": stack(list(decode)),
         "decode_slope": stack(list(slopes)),
         "mixed": stack(list(mixed)),
         "mixed_slope": stack(list(mixed_slopes)),
-        "prefill_rows": stack([np.array(t.prefill.rows, integers) for t in times]),
-        "prefill_columns": stack([np.array(t.prefill.columns, integers) for t in times]),
-        "prefill_s": stack([np.array(t.prefill.seconds) for t in times]),
+        **grids("prefill", [t.prefill for t in times]),
+        **grids("beside", [t.beside or NOTHING for t in times]),
         "mean_output_tokens": np.ascontiguousarray(config.mean_tokens[:, 1]),
     }
