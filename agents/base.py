@@ -43,5 +43,11 @@ def read_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:
-    """The environment in which `agent` can route: `config` with its observation and action."""
-    return replace(config, observation=agent.observation, action=agent.action)
+    """The environment in which `agent` can route: `config` with its observation and action.
+
+    Where signals are late, one that `reckons` sees what it has sent since added to them.
+    """
+    signals = config.signals
+    if signals.are_late and getattr(agent, "reckons", False):
+        signals = replace(signals, dead_reckoning=True)
+    return replace(config, observation=agent.observation, action=agent.action, signals=signals)

@@ -123,6 +123,8 @@ COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
     "largest-feasible": largest_feasible,
     "priced-pair": priced_pair,
     "steep-pair": partial(priced_pair, growth=STEEP),
+    "reckoned-feasible": largest_feasible,
+    "reckoned-pair": partial(priced_pair, growth=STEEP),
 }
 """Heuristics that run compiled, by name, from their setting."""
 

@@ -13,6 +13,7 @@ from agents.columns import column
 from agents.compiled.rules import STEEP
 from agents.heuristics import models as heuristics
 from agents.heuristics.instances import LeastKV, LeastRequests, LeastTTFT, PowerOfTwo
+from agents.heuristics.late import Admission, LeastLocal, ReckonedFeasible, ReckonedPair
 from agents.heuristics.lookahead import Hindsight, Rollout
 from agents.heuristics.models import Heuristic, Setting
 from agents.heuristics.pairs import PricedPair
@@ -56,6 +57,8 @@ def latency_of(slack: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(1.0 - np.where(value >= -1.0, value, compressed))
 
 
+THRESHOLDS = (-16.0, -2.0, -1.0, -0.5, -0.2, 0.0, 0.1, 0.2)
+
 PRICES = (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
 
 ENGINE_PRICES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
@@ -70,6 +73,10 @@ CONTROLS: dict[str, Callable[..., Agent]] = {
     "least-kv": LeastKV,
     "least-ttft": LeastTTFT,
     "power-of-two": PowerOfTwo,
+    "least-local": LeastLocal,
+    "reckoned-feasible": ReckonedFeasible,
+    "reckoned-pair": ReckonedPair,
+    "admission": Admission,
 }
 
 TUNABLE = heuristics.TUNABLE | {
@@ -81,7 +88,20 @@ TUNABLE = heuristics.TUNABLE | {
     ),
     "priced-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
     "steep-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
+    "reckoned-feasible": heuristics.TUNABLE["largest-feasible"],
+    "reckoned-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
+    "admission": Setting("threshold", 0.0, THRESHOLDS, THRESHOLDS),
 }
+
+
+def tunable_in(config: EnvConfig) -> tuple[str, ...]:
+    """The names of TUNABLE that have a setting of their own in the environment of `config`.
+
+    With exact signals who reckons is who does not.
+    """
+    absent = () if config.signals.are_late else ("reckoned-feasible", "reckoned-pair")
+    absent += () if config.reject else ("admission",)
+    return tuple(name for name in TUNABLE if name not in absent)
 
 
 def make(name: str, config: EnvConfig, setting: float | None = None) -> Agent:

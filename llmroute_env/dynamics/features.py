@@ -60,6 +60,7 @@ FEATURES = (
     Feature("sent", "model", 0, MOST_LOG, "log1p of the requests sent to the model since what is seen of their GPUs"),
     Feature("gpu_age", "gpu", 0, MOST_LOG, "age on each GPU"),
     Feature("gpu_sent", "gpu-model", 0, MOST_LOG, "sent on each GPU, GPU-major"),
+    Feature("gpu_in_flight", "gpu-model", 0, MOST_LOG, "log1p of the requests sent to the model on each GPU that have not come back"),
 )  # fmt: skip
 
 
@@ -116,6 +117,7 @@ AGE = FEATURE_NAMES.index("age")
 SENT = FEATURE_NAMES.index("sent")
 GPU_AGE = FEATURE_NAMES.index("gpu_age")
 GPU_SENT = FEATURE_NAMES.index("gpu_sent")
+GPU_IN_FLIGHT = FEATURE_NAMES.index("gpu_in_flight")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from llmroute_env.dynamics.features import (
     GPU_AGE,
     GPU_BACKLOG,
     GPU_HELD,
+    GPU_IN_FLIGHT,
     GPU_KV,
     GPU_PREFILL,
     GPU_RUNNING,
@@ -48,6 +49,7 @@ from llmroute_env.dynamics.signals import (
     added_work_s,
     age_s,
     held,
+    in_flight,
     load_over_long_window,
     load_over_short_window,
     outlook,
@@ -134,6 +136,8 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
         encode_outlooks(world, e, row, of_gpus)
     if at[GPU_HELD] >= 0:
         encode_held(world, e, row)
+    if at[GPU_IN_FLIGHT] >= 0:
+        encode_in_flight(world, e, row)
     if at[GPU_SLACK] >= 0:
         encode_slacks(world, e, row)
     if at[GPU_WORK] >= 0:
@@ -173,6 +177,8 @@ def encode_load(world: World, e: int, row: NDArray[np.float32], feature: int) ->
     column = world.cluster.layout[feature]
     if feature == GPU_HELD:
         encode_held(world, e, row)
+    elif feature == GPU_IN_FLIGHT:
+        encode_in_flight(world, e, row)
     elif feature == GPU_KV:
         encode_outlooks(world, e, row, (-1, -1, column, -1))
     else:
@@ -311,6 +317,17 @@ def encode_held(world: World, e: int, row: NDArray[np.float32]) -> None:
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             row[column] = min(math.log1p(float(held(world, e, gpu, m))), MOST_LOG)
+            column += 1
+
+
+@compiled
+def encode_in_flight(world: World, e: int, row: NDArray[np.float32]) -> None:
+    """Write how many requests are on their way at every (GPU, model)."""
+    rules = world.cluster.rules[0]
+    column = world.cluster.layout[GPU_IN_FLIGHT]
+    for gpu in range(rules.gpus):
+        for m in range(rules.models):
+            row[column] = min(math.log1p(float(in_flight(world, e, gpu, m))), MOST_LOG)
             column += 1
 
 

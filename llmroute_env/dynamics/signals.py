@@ -127,6 +127,13 @@ def held(world: World, e: int, gpu: int, model: int) -> int:
     return int(queue.waiting + queue.running)
 
 
+@compiled
+def in_flight(world: World, e: int, gpu: int, model: int) -> int:
+    """Requests that the router has sent to (gpu, model) and that have not come back: it counts."""
+    queue = world.state.queues[e, gpu, model]
+    return int(queue.waiting + queue.running)
+
+
 def no_age_s(world: World, e: int, gpu: int) -> float:
     """What is seen, is."""
     return 0.0

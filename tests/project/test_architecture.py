@@ -129,7 +129,7 @@ FLOORS = {
     ),
     "agents.heuristics": (
         "instances models pairs",
-        "lookahead",
+        "late lookahead",
         "table",
         "tuning",
     ),

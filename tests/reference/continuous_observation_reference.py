@@ -60,6 +60,7 @@ class Watched(Episode):
         row += self.by_model(lambda m: log_of(self.count(self.sent_to, m)))
         row += [self.age(n) for n in range(len(self.instances))]
         row += self.by_pair(lambda n: log_of(self.sent_to(n)), 0.0)
+        row += self.by_pair(lambda n: log_of(self.on_its_way(n)), 0.0)
         self.observations.append(row)
 
     def by_model(self, feature: Callable[[int], float]) -> list[float]:
@@ -79,6 +80,9 @@ class Watched(Episode):
     def age(self, place: int) -> float:
         """Signals are exact."""
         return 0.0
+
+    def on_its_way(self, place: int) -> int:
+        return len(self.instances[place].running) + len(self.instances[place].waiting)
 
     def sent_to(self, place: int) -> int:
         """What was sent is there."""

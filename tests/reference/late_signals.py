@@ -186,6 +186,9 @@ class LateWatched(Watched):
         assert isinstance(gpu, SeenGpu)
         return min(math.log1p(10.0 * ((self.now - gpu.scraped) / TICKS_PER_S)), 16.0)
 
+    def on_its_way(self, gpu: Gpu, model: int) -> float:
+        return super().on_its_way(self.really[gpu.number], model)
+
     def sent_to(self, gpu: Gpu, model: int) -> int:
         assert isinstance(gpu, SeenGpu)
         return gpu.sent.get(model, 0)

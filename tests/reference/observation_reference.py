@@ -140,6 +140,7 @@ class Watched(Service):
         row += [min(math.log1p(sum(of_model)), 16.0) for of_model in zip(*sent, strict=True)]
         row += [self.age(gpu) for gpu in self.gpus]
         row += [min(math.log1p(count), 16.0) for of_gpu in sent for count in of_gpu]
+        row += [self.on_its_way(gpu, m) for gpu in self.gpus for m in range(self.models)]
         self.observations.append(row)
 
     @property
@@ -195,6 +196,10 @@ class Watched(Service):
     def elsewhere(self, value: float) -> Callable[[Gpu, int], float]:
         """A feature that is 0 but where the model is not hosted."""
         return lambda gpu, model: 0.0 if model in gpu.tables else value
+
+    def on_its_way(self, gpu: Gpu, model: int) -> float:
+        runs = len(gpu.running) if gpu.running_model == model else 0
+        return min(math.log1p(len(gpu.queues.get(model, ())) + runs), 16.0)
 
     def held(self, gpu: Gpu, model: int) -> float:
         runs = len(gpu.running) if gpu.running and gpu.running_model == model else 0

@@ -1,0 +1,63 @@
+"""Heuristics for a world that is seen late: what a good engineer would write for it.
+
+What a router has sent since it last heard of a GPU it knows, and what has not come back it can
+count. Routers in production do both (RouteBalance's dead reckoning, arXiv 2606.17949; in-flight
+counts beside scraped ones in inference-sim).
+"""
+
+from __future__ import annotations
+
+from agents.base import Actions, Observations
+from agents.compiled.rules import STEEP
+from agents.heuristics.instances import LeastOf
+from agents.heuristics.models import LargestFeasible
+from agents.heuristics.pairs import PricedPair
+from llmroute_env.config import EnvConfig
+from llmroute_env.specs import require
+
+
+class ReckonedFeasible(LargestFeasible):
+    """`largest-feasible`, which adds what it has sent since to signals that are late."""
+
+    reckons = True
+
+
+class ReckonedPair(PricedPair):
+    """`steep-pair`, which adds what it has sent since to signals that are late."""
+
+    reckons = True
+
+    def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
+        super().__init__(name, config, price, STEEP)
+
+
+class LeastLocal(LeastOf):
+    """The pair with the fewest requests that were sent there and have not come back."""
+
+    feature = "gpu_in_flight"
+
+
+class Admission(LargestFeasible):
+    """`largest-feasible`, which turns away whom no model is predicted to serve with such a slack.
+
+    It adds what it has sent since to signals that are late. The model is chosen with MARGIN.
+    """
+
+    reckons = True
+
+    def __init__(self, name: str, config: EnvConfig, threshold: float = 0.0) -> None:
+        require(config.reject, f"{name} reject", config.reject, "True: it turns requests away")
+        require(-16 <= threshold <= 1, f"{name} threshold", threshold, "-16 to 1")
+        super().__init__(name, config, MARGIN)
+        self.threshold = threshold
+
+    def act(self, observations: Observations) -> Actions:
+        """The model for every row of `observations`, or to reject: shape (E, F) -> (E,)."""
+        actions = super().act(observations)
+        slacks = observations[:, self.slack : self.slack + self.models]
+        actions[slacks.max(axis=1) < self.threshold] = self.models
+        return actions
+
+
+MARGIN = 0.2
+"""Of `admission`: what `largest-feasible` usually has."""

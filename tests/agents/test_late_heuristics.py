@@ -1,0 +1,82 @@
+"""Heuristics for signals that are late."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agents.base import for_agent
+from agents.heuristics.table import make
+from agents.heuristics.tuning import heuristic_scores, run_episodes
+from benchmarks.evaluation.runner import evaluate
+from llmroute_env import ConfigError
+from llmroute_env.scenarios import configure
+from llmroute_env.signal_specs import Signals
+from llmroute_env.simulation.simulation import Simulation
+
+EXACT = configure("unpredictable-1", window_s=5.0, split="test")
+LATE = replace(EXACT, signals=Signals(5.0))
+
+
+def mean(name, config, episodes=4):
+    return evaluate(make(name, config), config, episodes, 0).values("utility_of_peak").mean()
+
+
+@pytest.mark.parametrize(
+    ("reckoned", "plain"),
+    [("reckoned-feasible", "largest-feasible"), ("reckoned-pair", "steep-pair")],
+)
+def test_reckoning_changes_nothing_of_exact_signals_and_helps_with_late_ones(reckoned, plain):
+    assert mean(reckoned, EXACT) == mean(plain, EXACT)
+    assert mean(reckoned, LATE) > mean(plain, LATE) + 0.02
+
+
+@pytest.mark.parametrize("name", ["reckoned-feasible", "reckoned-pair"])
+def test_compiled_and_in_python_they_decide_alike(name):
+    seeds = np.arange(3, dtype=np.uint64)
+    compiled = heuristic_scores(name, LATE, 0.05, seeds)
+    assert run_episodes(make(name, LATE, 0.05), LATE, seeds).tolist() == compiled.tolist()
+
+
+def test_only_who_reckons_sees_its_own_in_the_signals():
+    for name, reckons in (("reckoned-feasible", True), ("largest-feasible", False)):
+        assert for_agent(LATE, make(name, LATE)).signals.dead_reckoning is reckons
+        assert not for_agent(EXACT, make(name, EXACT)).signals.dead_reckoning
+
+
+def test_what_is_on_its_way_is_counted_however_late_signals_are():
+    config = replace(LATE, observation=("gpu_in_flight", "gpu_held"), load=4.0)
+    simulation = Simulation(config)
+    simulation.begin(np.zeros(1, np.uint64))
+    differs = 0
+    for _ in range(300):
+        simulation.step(np.array([2]))
+        seen = simulation.outputs.observations[0]
+        queues = simulation.state.queues[0]
+        expected = np.log1p(queues["waiting"] + queues["running"]).ravel()
+        np.testing.assert_allclose(seen[: len(expected)], expected, rtol=1e-6)
+        differs += (seen[: len(expected)] != seen[len(expected) :]).any()
+    assert differs > 100
+
+
+def test_least_local_is_least_requests_with_signals_of_this_moment():
+    assert mean("least-local", EXACT) == mean("least-requests", EXACT)
+    assert mean("least-local", LATE) == mean("least-local", EXACT)
+    assert mean("least-local", LATE) > mean("least-requests", LATE)
+
+
+def test_admission_turns_away_whom_it_cannot_serve():
+    config = configure("admission", window_s=10.0, split="test")
+    never, some, all_of_them = (
+        evaluate(make("admission", config, threshold), config, 4, 0)
+        for threshold in (-16.0, 0.2, 1.0)
+    )
+    free = evaluate(make("largest-feasible", config), config, 4, 0)
+    assert never.values("utility").tolist() == free.values("utility").tolist()
+    in_time = [e.values("in_time").sum() for e in (never, some)]
+    taken = [(e.values("requests") - e.values("rejected")).sum() for e in (never, some)]
+    assert taken[0] > taken[1]
+    assert in_time[1] / taken[1] > in_time[0] / taken[0]
+    assert all_of_them.values("rejected").tolist() == all_of_them.values("requests").tolist()
+    with pytest.raises(ConfigError, match="admission reject: got False; accepted: True"):
+        make("admission", EXACT)
