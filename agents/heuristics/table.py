@@ -99,8 +99,8 @@ def tunable_in(config: EnvConfig) -> tuple[str, ...]:
 
     With exact signals who reckons is who does not.
     """
-    absent = () if config.signals.are_late else ("reckoned-feasible", "reckoned-pair")
-    absent += () if config.reject else ("admission",)
+    absent = set() if config.signals.are_late else {"reckoned-feasible", "reckoned-pair"}
+    absent |= set() if config.reject else {"admission"}
     return tuple(name for name in TUNABLE if name not in absent)
 
 
