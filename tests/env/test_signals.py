@@ -206,14 +206,18 @@ def test_a_router_that_begins_from_the_state_needs_exact_signals():
         Rollout("rollout", CONFIG).attach(begun())
 
 
-def test_signals_of_instances_are_late_too_and_dead_reckoning_helps():
+def test_instances_are_herded_to_as_well_and_dead_reckoning_cures_it():
+    pools = (Pool(4, ("qwen2.5-3b",), "l40s"),)
+
     def score(signals: Signals) -> float:
-        config = configure("chat", signals=signals, window_s=30.0)
-        scores = episode_scores(largest_feasible(config, 0.2), config, episode_seeds(0, 4))
+        config = configure("chat", signals=signals, pools=pools, load=0.8, window_s=30.0)
+        scores = episode_scores(largest_feasible(config, 0.0), config, episode_seeds(0, 6))
         return float(scores.mean())
 
-    exact, late, reckoned = map(score, (Signals(), Signals(5.0), Signals(5.0, dead_reckoning=True)))
-    assert exact > reckoned > late
+    exact, soon, late = map(score, (Signals(), Signals(0.5), Signals(5.0)))
+    reckoned = score(Signals(5.0, dead_reckoning=True))
+    assert exact > soon > late
+    assert reckoned > late + 0.7 * (exact - late)
 
 
 def test_a_fork_of_instances_sees_the_same():
