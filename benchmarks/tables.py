@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,13 +43,13 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
     models = ", ".join(rows[0]["share"])
     episodes = worth_text(rows[0]["episodes"], rows[0]["independent_episodes"])
     print(
-        f"{environment_words(rows[0])}\n"
         f"utility of peak: mean over {episodes};\n"
         "in brackets the 95 % interval of what other arrivals of this kind would come to;\n"
         "goodput: requests in time per second; windows: seconds with at least 99 % of peak;\n"
         "dropped: rejected by a full queue, or shed because hopelessly late;\n"
         f"models: {models}"
     )
+    print(textwrap.fill(environment_words(rows[0]), console.width))
     for line in guard_words(rows):
         print(line)
 

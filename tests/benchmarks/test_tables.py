@@ -9,6 +9,12 @@ from benchmarks import tables
 
 ROW = {
     "agent": "pretrained:unpredictable",
+    "scenario": "stable",
+    "split": "test",
+    "load": 1.0,
+    "profile": "opt-a100",
+    "deadline": "hard",
+    "deadline_s": 0.4,
     "episodes": 32,
     "independent_episodes": 16.0,
     "utility_of_peak": {"mean": 0.893, "ci_low": 0.88, "ci_high": 0.91},
@@ -33,6 +39,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int | None) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(width or 40))
     tables.show([ROW, ROW | {"agent": "random"}])
     lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+    on = " ".join(lines).find("stable, test split, load 1.0, opt-a100, hard deadline: 0.4 s for")
+    assert on > 0
     return lines[: next(i for i, line in enumerate(lines) if "mean over" in line)]
 
 

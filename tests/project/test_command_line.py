@@ -107,7 +107,9 @@ def test_names_of_lists_are_accepted_where_they_are_wanted():
     for name in LISTS["profiles"]():
         assert configure("stable", profile=name, **engines_of(name))
     for name in LISTS["agents"]():
-        scenario = {"pretrained:paper": "paper"}.get(name, "unpredictable-1")
+        scenario = {"pretrained:paper": "paper", "admission": "admission"}.get(
+            name, "unpredictable-1"
+        )
         assert load(name, configure(scenario)).name
 
 

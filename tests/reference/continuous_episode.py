@@ -181,14 +181,15 @@ class Episode(Service):
     def summary(self, load: float) -> dict[str, object]:
         """What info["summary"] holds at the end of an episode that has drained."""
         outcomes = [fate.outcome for fates in self.fates for fate in fates]
-        totals = self.all
+        totals, clock_s = self.all, self.now / TICKS_PER_S
         found: dict[str, object] = {
             "requests": totals.routed,
             "in_time": totals.in_time,
             **{name: outcomes.count(name) for name in ("late", "rejected", "shed", "aborted")},
             "in_flight": 0,
             "deadline_met": totals.in_time / totals.routed,
-            "duration_s": self.now / TICKS_PER_S,
+            "goodput_per_s": totals.in_time / clock_s if clock_s else 0.0,
+            "duration_s": clock_s,
             "load": load,
             "share": {f"model-{m}": n / totals.routed for m, n in enumerate(self.routed_to)},
             **earned(totals),
