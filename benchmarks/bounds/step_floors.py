@@ -2,11 +2,10 @@
 
 docs/continuous-batching.md says how long a step takes. Here are linear floors of that:
 
-    step_s + decode_s B + context_s K + prompt_s P + attention of P
+    least_s[B] + context_s K + prompt_s P + attention of the prompts
 
-for every step that answers B requests with K tokens of context and computes P tokens of prompts,
-B from the least number on that is asked for. Times are float seconds; the rounding of the tables
-to fine ticks is taken off.
+for every step that answers B requests or more, of which any have K tokens of context, and computes
+P tokens of prompts. Times are float seconds; what rounding to fine ticks can take off is taken off.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class Engine:
         slope = np.hstack([0.0 * low, slope_s[1:, :lines]])
         left, right = np.clip(begin, low, high), np.clip(end, low, high)
         left_s, right_s = (at_begin + slope * (at - begin) for at in (left, right))
-        # Where a line comes from below 0, the time stays 0 for we do not ask how long.
+        # A line that comes from below 0 may give 0 up to its end: where it rises is not asked.
         right_s = np.where(left_s < 0, 0.0, right_s)
         seconds = np.maximum(np.hstack([left_s, right_s]), 0.0)
         absent = (begin > high) | (end < low)

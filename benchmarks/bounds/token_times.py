@@ -56,8 +56,8 @@ class Host:
         least_first_s, least_rest_s = (
             own * ROUNDED for own in (self.latency.first_s, self.latency.rest_s)
         )
-        first_s = np.minimum(first_s, last_s - least_rest_s)
         # The world is told of moments up to a tick later than they are.
+        first_s = np.minimum(first_s, last_s - least_rest_s + TICK_S)
         fits = (least_first_s <= first_s) & (least_rest_s <= pace_s + TICK_S)
         return Due(first_s, np.where(fits, last_s, -1.0))
 

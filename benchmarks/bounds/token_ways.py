@@ -50,6 +50,7 @@ from benchmarks.bounds.token_times import (
     most_together,
 )
 from benchmarks.bounds.token_work import Work
+from llmroute_env.specs import TICK_S
 
 MOST_SLOTS = 200
 """Slots of an episode. Four times as many lower the bound by up to 0.002 of the peak, and take
@@ -184,7 +185,7 @@ class TokenWays:
         due, value = host.due(level), self.value(host, level)
         chosen = np.flatnonzero((due.last_s >= 0) & (value > 0))
         arrival_s, way = self.instance.arrival_s[host.who[chosen]], np.arange(len(chosen))
-        done_s = arrival_s + host.latency.first_s[chosen] * ROUNDED
+        done_s = arrival_s + np.maximum(host.latency.first_s[chosen] * ROUNDED - TICK_S, 0.0)
         pieces = Pieces(
             way=np.concatenate([way, way]),
             pool=np.full(2 * len(way), host.pool),
