@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 
@@ -54,7 +55,10 @@ class LateWatched(Watched):
         self.sent: list[tuple[int, int, int, float]] = []
 
     def end_step(self, until: float, since: int) -> None:
+        last = self.last_end(since) if math.isinf(until) else int(until)
         for place, engine in enumerate(self.instances):
+            # What is seen then and after: nobody looks at those before any more.
+            self.looked[place] = max(self.looked[place], self.late.seen(place, last))
             while self.late.at(place, self.looked[place]) < until:
                 k = self.looked[place]
                 at = self.late.at(place, k)
@@ -64,6 +68,14 @@ class LateWatched(Watched):
                 self.found[place][k] = Seen(engine, at)
                 self.looked[place] += 1
         super().end_step(until, since)
+
+    def last_end(self, since: int) -> int:
+        """About when the last request will have ended, or a little before."""
+        ahead = copy.deepcopy(self.instances)
+        for engine in ahead:
+            engine.advance(math.inf)
+        moments = [moment for engine in ahead for _, _, moment in engine.ended]
+        return max([since, *(moment // FINE_PER_TICK - 2 for moment in moments)])
 
     def route(self, number: int, case: RequestCase) -> list[Fate]:
         rejected = super().route(number, case)
@@ -79,20 +91,20 @@ class LateWatched(Watched):
         # Those before the episode found nobody; those after the last request was answered likewise.
         fresh = Engine(engine.pool, 0) if k < 0 else engine
         seen = self.found[place].get(k) or Seen(fresh, late.at(place, k))
-        copied = object.__new__(Seen)
-        copied.__dict__.update(vars(seen), engine=engine)
+        own = object.__new__(Seen)
+        own.__dict__.update(vars(seen), engine=engine)
         if k >= 0:
-            copied.blurred(late, place, k, self.models)
+            own.blurred(late, place, k, self.models)
         for at, to, prompt, work in self.sent:
-            if to == place and at > copied.at:
-                copied.sent += 1
+            if to == place and at > own.at:
+                own.sent += 1
                 if late.reckons:
-                    copied.waiting += 1
-                    copied.waiting_tokens += prompt
-                    copied.drain = max(copied.drain, at * FINE_PER_TICK) + work
-        passed = (self.now - copied.at) * FINE_PER_TICK
-        copied.until_end = max(copied.until_end - passed, 0)
-        return copied
+                    own.waiting += 1
+                    own.waiting_tokens += prompt
+                    own.drain = max(own.drain, at * FINE_PER_TICK) + work
+        passed = (self.now - own.at) * FINE_PER_TICK
+        own.until_end = max(own.until_end - passed, 0)
+        return own
 
     def observe(self) -> None:
         # Asked often, and the same until time goes on.
