@@ -52,8 +52,8 @@ from llmroute_env.dynamics.signals import (
     in_flight,
     load_over_long_window,
     load_over_short_window,
-    outlook,
     prompt_tokens,
+    prospect,
     remaining_s,
     running_by_model,
     sent,
@@ -66,8 +66,8 @@ from llmroute_env.dynamics.signals import (
 )
 from llmroute_env.dynamics.world import World
 
-NOWHERE = (1e9, 1e9, 1.0, 1e9)
-"""In place of an outlook where the model is not hosted: all at its bound."""
+NOWHERE = (1e9, 0.0), (1e9, 1e9, 1.0, 1e9)
+"""In place of a prospect where the model is not hosted: all at its bound."""
 
 
 @compiled
@@ -127,19 +127,15 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     if at[PROMPT] >= 0:
         row[at[PROMPT]] = min(math.log1p(float(prompt_tokens(world, e))), MOST_LOG)
     encode_models(world, e, row)
-    of_models = (at[TTFT], at[TPOT], at[KV], at[PREFILL])
-    if any_of(of_models):
-        for m in range(rules.models):
-            encode_outlook(row, of_models, m, outlook(world, e, choose_gpu(world, e, m), m))
     of_gpus = (at[GPU_TTFT], at[GPU_TPOT], at[GPU_KV], at[GPU_PREFILL])
     if any_of(of_gpus):
-        encode_outlooks(world, e, row, of_gpus)
+        encode_prospects(world, e, row, at[GPU_SLACK], of_gpus)
+    elif at[GPU_SLACK] >= 0:
+        encode_slacks(world, e, row)
     if at[GPU_HELD] >= 0:
         encode_held(world, e, row)
     if at[GPU_IN_FLIGHT] >= 0:
         encode_in_flight(world, e, row)
-    if at[GPU_SLACK] >= 0:
-        encode_slacks(world, e, row)
     if at[GPU_WORK] >= 0:
         encode_work(world, e, row)
     if at[GPU_BACKLOG] >= 0:
@@ -180,9 +176,9 @@ def encode_load(world: World, e: int, row: NDArray[np.float32], feature: int) ->
     elif feature == GPU_IN_FLIGHT:
         encode_in_flight(world, e, row)
     elif feature == GPU_KV:
-        encode_outlooks(world, e, row, (-1, -1, column, -1))
+        encode_prospects(world, e, row, -1, (-1, -1, column, -1))
     else:
-        encode_outlooks(world, e, row, (column, -1, -1, -1))
+        encode_prospects(world, e, row, -1, (column, -1, -1, -1))
 
 
 @compiled
@@ -193,6 +189,8 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
     at = cluster.layout
     # Read once: after every write into the row the compiler would read them again.
     backlog, running, batch, slacks = at[BACKLOG], at[RUNNING], at[BATCH], at[SLACK]
+    of_models = (at[TTFT], at[TPOT], at[KV], at[PREFILL])
+    looks_out = any_of(of_models)
     gpus = rules.gpus
     for m in range(rules.models):
         full = gpus * cluster.largest_limit[m]
@@ -203,7 +201,10 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
             row[running + m] = runs / full
         if batch >= 0:
             row[batch + m] = min((waits + runs) / full, 10_000.0)
-        if slacks >= 0:
+        if looks_out:
+            gpu = choose_gpu(world, e, m)
+            encode_prospect(row, slacks, of_models, m, prospect(world, e, gpu, m))
+        elif slacks >= 0:
             gpu = choose_gpu(world, e, m)
             latency_s, due_s = tightest(world, e, gpu, m)
             row[slacks + m] = slack(latency_s, due_s)
@@ -269,14 +270,17 @@ def encode_running(world: World, e: int, row: NDArray[np.float32]) -> None:
 
 
 @compiled
-def encode_outlook(
+def encode_prospect(
     row: NDArray[np.float32],
+    slacks: int,
     at: tuple[int, int, int, int],
     column: int,
-    found: tuple[float, float, float, float],
+    found: tuple[tuple[float, float], tuple[float, float, float, float]],
 ) -> None:
-    """Write TTFT, TPOT, KV cache and prompts to compute, those of them that are `at` a column."""
-    ttft_s, tpot_s, in_use, tokens = found
+    """Write slack, TTFT, TPOT, KV cache and prompts to compute, those that are `at` a column."""
+    due, (ttft_s, tpot_s, in_use, tokens) = found
+    if slacks >= 0:
+        row[slacks + column] = slack(due[0], due[1])
     if at[0] >= 0:
         row[at[0] + column] = min(math.log1p(ttft_s * 1e3), MOST_LOG)
     if at[1] >= 0:
@@ -294,8 +298,8 @@ def any_of(at: tuple[int, int, int, int]) -> bool:
 
 
 @compiled
-def encode_outlooks(
-    world: World, e: int, row: NDArray[np.float32], at: tuple[int, int, int, int]
+def encode_prospects(
+    world: World, e: int, row: NDArray[np.float32], slacks: int, at: tuple[int, int, int, int]
 ) -> None:
     """Write what a request would meet on every (GPU, model)."""
     rules = world.cluster.rules[0]
@@ -304,8 +308,8 @@ def encode_outlooks(
         for m in range(rules.models):
             found = NOWHERE
             if hosts(world.cluster, gpu, m):
-                found = outlook(world, e, gpu, m)
-            encode_outlook(row, at, column, found)
+                found = prospect(world, e, gpu, m)
+            encode_prospect(row, slacks, at, column, found)
             column += 1
 
 

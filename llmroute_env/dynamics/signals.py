@@ -101,9 +101,9 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
 
 
 @compiled
-def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
+def prospect(world: World, e: int, gpu: int, model: int) -> tuple[border.Due, border.Outlook]:
     """What the pending request would meet there: see border.py."""
-    return border.outlook(world, e, gpu, model)
+    return border.prospect(world, e, gpu, model)
 
 
 @compiled

@@ -43,7 +43,7 @@ def put_back(world: World, snapshot: State, crc32: int) -> None:
     mine, saved = s.arrays, snapshot.arrays
     # Of the service model's own arrays a snapshot holds what was in use.
     own = zip(mine[shared:], saved[shared:], strict=False)
-    fits = [*mine[:shared], *(array[:, : copied.shape[1]] for array, copied in own)]
+    fits = [*mine[:shared], *(reached(array, copied.shape) for array, copied in own)]
     shapes, theirs = [a.shape for a in fits], [b.shape for b in saved]
     require(shapes == theirs, "snapshot shapes", theirs, str(shapes))
     # One that was made of arrays, as those of checkpoints are, does not say what it is of.
@@ -56,6 +56,15 @@ def put_back(world: World, snapshot: State, crc32: int) -> None:
     require(bool(inside.all()), "snapshot windows", snapshot.envs["end"].tolist(), accepted)
     for array, copied in zip(fits, saved, strict=True):
         array[...] = copied
+
+
+def reached(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The part of an array of which a copy of that shape was in use; other shapes fit nowhere."""
+    if len(shape) > array.ndim and shape[1] > 0 and array.shape[1] % shape[1] == 0:
+        # What lies one after the other in the array was cut one by one.
+        array = array.reshape(len(array), shape[1], -1)
+    cut = (slice(None), *map(slice, shape[1 : array.ndim]))
+    return array[cut]
 
 
 def crc32_of(cluster: Cluster, tape: Tape) -> int:

@@ -130,7 +130,7 @@ class ProcessorSharing(Sharing):
     added_work_s = staticmethod(published.added_work_s)
     remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
-    outlook = staticmethod(published.outlook)
+    prospect = staticmethod(published.prospect)
     show, reckon = staticmethod(published.show), staticmethod(published.reckon)
     check = staticmethod(batches.check)
     batch_limit = staticmethod(batches.batch_limit)

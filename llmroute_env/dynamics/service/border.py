@@ -24,12 +24,16 @@ from llmroute_env.dynamics.world import World
 
 Question = TypeVar("Question", bound=Callable[..., Any])
 
+Due = tuple[float, float]
+Outlook = tuple[float, float, float, float]
+"""What `tightest` and `prospect` find."""
+
 
 class ServiceModel(Protocol):
     """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
 
     Its static methods `empty`, `admit`, `handle_event`, `copy_requests`, `added_work_s`,
-    `remaining_s`, `tightest`, `outlook`, `show` and `reckon`, made by `compiled`, answer the
+    `remaining_s`, `tightest`, `prospect`, `show` and `reckon`, made by `compiled`, answer the
     questions of these names; of the last six there are answers from what is published
     (published.py).
     """
@@ -139,14 +143,15 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
 
 
 @question
-def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
-    """What the pending request would meet on `gpu`, which hosts `model`.
+def prospect(world: World, e: int, gpu: int, model: int) -> tuple[Due, Outlook]:
+    """What the pending request would meet on `gpu`, which hosts `model`: `tightest`, and more.
 
     Returns:
-        Predicted seconds to its first token, and for each after it; share of the KV cache that is
-        in use; tokens of prompts that are still to be computed.
+        The answer of `tightest`, which has the same predictions; and predicted seconds to the first
+        token, and for each after it, share of the KV cache that is in use, tokens of prompts that
+        are still to be computed.
     """
-    found: tuple[float, float, float, float] = world.cluster.service.outlook(world, e, gpu, model)
+    found: tuple[Due, Outlook] = world.cluster.service.prospect(world, e, gpu, model)
     return found
 
 

@@ -37,7 +37,7 @@ class StaticBatching(BatchTimes):
     added_work_s = staticmethod(published.added_work_s)
     remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)
-    outlook = staticmethod(published.outlook)
+    prospect = staticmethod(published.prospect)
     show = staticmethod(static_batching.show)
     reckon = staticmethod(static_batching.reckon)
     reads_lengths = False

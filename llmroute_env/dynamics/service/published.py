@@ -28,9 +28,12 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
 
 
 @compiled
-def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
+def prospect(
+    world: World, e: int, gpu: int, model: int
+) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
     """All tokens of an answer come at its end; prompts and caches are not known here."""
-    return tightest(world, e, gpu, model)[0], 0.0, 0.0, 0.0
+    latency_s, due_s = tightest(world, e, gpu, model)
+    return (latency_s, due_s), (latency_s, 0.0, 0.0, 0.0)
 
 
 @compiled

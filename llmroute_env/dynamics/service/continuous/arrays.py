@@ -62,6 +62,7 @@ class EngineTables(NamedTuple):
     prefill_rows: NDArray[np.int64]  # (P, R) tokens of a chunk
     prefill_columns: NDArray[np.int64]  # (P, X) tokens computed before it
     prefill_s: NDArray[np.float64]  # (P, R, X) seconds, without the factor
+    prompt: NDArray[np.int64]  # (P, N + 2) attention of a chunk that begins a prompt
     beside_rows: NDArray[np.int64]  # (P, R) requests that decode
     beside_columns: NDArray[np.int64]  # (P, X) tokens of prompts
     beside_s: NDArray[np.float64]  # (P, R, X) seconds that attention of both takes longer
@@ -83,6 +84,7 @@ INSTANCE = np.dtype(
         ("waiting_tokens", "i8"),  # tokens that exist of all that wait
         ("work", "i8"),  # of all it holds, as it was predicted when they came
         ("decoding", "i4"),
+        ("piece", "i4"),  # the line of the attention that the leap began on, or the last did
         # The one request that is part way through its prompt, after the step that runs: its slot,
         # the tokens computed before that step, and those that the step computes.
         ("part", "i4"),

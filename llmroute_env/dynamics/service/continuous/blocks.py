@@ -71,10 +71,10 @@ def needed(world: World, e: int, gpu: int, steps: int, count: int) -> int:
 def affordable(world: World, e: int, gpu: int, steps: int, free: int, most: int) -> int:
     """How many steps, after so many, can be taken with the free blocks; at most `most`."""
     decoding = world.state.service.instances[e, gpu].decoding
+    if free >= blocks_of(most) * decoding:
+        return most
     rounds = free // decoding
     count = rounds * BLOCK
-    if count >= most:
-        return most
     free -= rounds * decoding
     while count < most:
         free -= due(world, e, gpu, steps + count)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.returns import left_of
+from llmroute_env.dynamics.service.border import Due, Outlook
 from llmroute_env.dynamics.service.continuous import predictions, requests, shown
 from llmroute_env.dynamics.service.continuous.arrays import (
     BLOCK,
@@ -42,13 +44,19 @@ def remaining_s(world: World, e: int, gpu: int) -> float:
 @compiled
 def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """Of TTFT, TPOT and E2E what is predicted to take most of what is allowed."""
+    done = predictions.steps_done(world, e, gpu)
+    tpot_s = predictions.predicted_tpot_s(world, e, gpu, done)
+    ttft_s = predictions.predicted_ttft_s(world, e, gpu, done, tpot_s)
+    return tightest_of(world, e, ttft_s, tpot_s)
+
+
+@compiled
+def tightest_of(world: World, e: int, ttft_s: float, tpot_s: float) -> tuple[float, float]:
+    """`tightest`, from what is predicted."""
     env = world.state.envs[e]
     # After the last request those of the last one.
     at = env.first + env.request
     terms = world.cluster.terms[world.tape.user_class[at], world.tape.task[at]]
-    done = predictions.steps_done(world, e, gpu)
-    ttft_s = predictions.predicted_ttft_s(world, e, gpu, done)
-    tpot_s = predictions.predicted_tpot_s(world, e, gpu, done)
     rest = max(predictions.answer_of_pending(world, e) - 1.0, 0.0)
     worst_s, due_s = ttft_s + rest * tpot_s, left_of(world, e, terms.deadline_s)
     first_due_s = left_of(world, e, terms.ttft_s)
@@ -60,16 +68,15 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
 
 
 @compiled
-def outlook(world: World, e: int, gpu: int, model: int) -> tuple[float, float, float, float]:
-    """Predicted TTFT and TPOT, the KV cache in use and prompts to be computed, of an instance."""
+def prospect(world: World, e: int, gpu: int, model: int) -> tuple[Due, Outlook]:
+    """The tightest deadline; TTFT, TPOT, the KV cache in use and prompts to be computed."""
     done = predictions.steps_done(world, e, gpu)
     blocks = world.cluster.service.engines[world.cluster.pool_of[gpu]].blocks
-    return (
-        predictions.predicted_ttft_s(world, e, gpu, done),
-        predictions.predicted_tpot_s(world, e, gpu, done),
-        1.0 - float(predictions.free_blocks(world, e, gpu, done)) / float(blocks),
-        float(predictions.prefill_tokens(world, e, gpu)),
-    )
+    tpot_s = predictions.predicted_tpot_s(world, e, gpu, done)
+    ttft_s = predictions.predicted_ttft_s(world, e, gpu, done, tpot_s)
+    in_use = 1.0 - float(predictions.free_blocks(world, e, gpu, done)) / float(blocks)
+    tokens = float(predictions.prefill_tokens(world, e, gpu))
+    return tightest_of(world, e, ttft_s, tpot_s), (ttft_s, tpot_s, in_use, tokens)
 
 
 class ContinuousBatching(EngineTables):
@@ -82,7 +89,7 @@ class ContinuousBatching(EngineTables):
     added_work_s = staticmethod(added_work_s)
     remaining_s = staticmethod(remaining_s)
     tightest = staticmethod(tightest)
-    outlook = staticmethod(outlook)
+    prospect = staticmethod(prospect)
     show = staticmethod(shown.show)
     reckon = staticmethod(shown.reckon)
     reads_lengths = True
@@ -146,9 +153,22 @@ class ContinuousBatching(EngineTables):
 
     @staticmethod
     def in_use(state: State) -> EngineArrays:
-        """All of them: slots of an instance lie together, so none can be left out at the end."""
-        own: EngineArrays = state.service
-        return own
+        """Of the slots of every instance as many as the fullest has had: shape (E, rows, used)."""
+        own = state.service
+        envs, gpus, _ = own.sizes.shape
+        used = int(own.instances[:envs]["used_slots"].max())
+
+        def cut(array: NDArray[Any], rows: int) -> NDArray[Any]:
+            return array.reshape(envs, rows, -1)[:, :, :used]
+
+        return EngineArrays(
+            own.instances,
+            own.residues,
+            cut(own.slots, gpus),
+            cut(own.heaps, 2 * gpus),
+            cut(own.places, 2 * gpus),
+            own.sizes,
+        )
 
     @staticmethod
     def waiting(state: State, e: int, gpu: int, model: int, most: int) -> Records:

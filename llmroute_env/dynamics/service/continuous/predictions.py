@@ -7,16 +7,17 @@ docs/continuous-batching.md has the formulas.
 from __future__ import annotations
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.service.continuous.arrays import FINE_BITS
+from llmroute_env.dynamics.service.continuous.arrays import BLOCK, FINE_BITS, NONE, EngineTables
 from llmroute_env.dynamics.service.continuous.blocks import blocks_of, needed
 from llmroute_env.dynamics.service.continuous.step_times import (
+    added_by_tokens,
     beside,
     decode,
     linear,
     piece_of,
     prefill,
 )
-from llmroute_env.dynamics.service.continuous.steps import length_of_leap
+from llmroute_env.dynamics.service.continuous.steps import length_of_leap, steps_within
 from llmroute_env.dynamics.world import World, if_exact, view_of
 
 PER_FINE_S = 2.0**-40
@@ -63,15 +64,8 @@ def steps_done_by(world: World, row: int, gpu: int, at: int) -> int:
     """How many steps of the leap have ended by a moment within it."""
     instance = world.state.service.instances[row, gpu]
     # The last one ends later: what ends by now has been handled.
-    low, high = 0, int(instance.leap) - 1
     left = at - int(instance.began)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if length_of_leap(instance.first, instance.growth, middle) <= left:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return steps_within(instance.first, instance.growth, left, int(instance.leap) - 1)
 
 
 @compiled
@@ -88,17 +82,25 @@ def now(world: World, e: int) -> int:
 
 
 @compiled
-def step_s(world: World, gpu: int, decoding: int, context: int, chunk: int) -> float:
-    """Seconds of a step of so many who decode, and a piece of a prompt."""
-    tables, pool = world.cluster.service, world.cluster.pool_of[gpu]
-    length = tables.engines[pool].host + linear(tables, pool, decoding, decoding + chunk)
+def decoding_step(
+    tables: EngineTables, pool: int, decoding: int, context: int, near: int, mixed: bool
+) -> int:
+    """Fine ticks of a step of so many who decode, without what prompts add.
+
+    `near` is as of `piece_of`, `mixed` as of `decode`.
+    """
+    length = tables.engines[pool].host + tables.linear[pool, max(decoding, 1)]
     if decoding > 0:
-        piece = piece_of(tables, pool, decoding, context)
-        length += decode(tables, pool, decoding, context, piece, chunk > 0)
+        piece = piece_of(tables, pool, decoding, context, near)
+        length += decode(tables, pool, decoding, context, piece, mixed)
         length += tables.head[pool, decoding]
-    if chunk > 0:
-        length += prefill(tables, pool, chunk, 0) + beside(tables, pool, decoding, chunk)
-    return float(max(length, 1)) * PER_FINE_S
+    return int(length)
+
+
+@compiled
+def seconds_of(ticks: int) -> float:
+    """Seconds of a step of so many fine ticks, at least one."""
+    return float(max(ticks, 1)) * PER_FINE_S
 
 
 @compiled
@@ -116,44 +118,55 @@ def predicted_tpot_s(world: World, e: int, gpu: int, done: int) -> float:
 
     `done` is `steps_done`, which whoever asks more than once asks once.
     """
-    s = world.state
-    row = view_of(world, e)
-    instance = s.service.instances[row, gpu]
-    held = s.gpus[row, gpu].running + s.gpus[row, gpu].waiting
-    engine = world.cluster.service.engines[world.cluster.pool_of[gpu]]
-    together = min(held + 1, engine.most_running)
-    context = instance.context + done * instance.decoding
-    context += instance.waiting_tokens + prompt_of_pending(world, e)
-    return step_s(world, gpu, together, context * together // (held + 1), 0)
+    s, row, pool = world.state, view_of(world, e), world.cluster.pool_of[gpu]
+    instance, held = s.service.instances[row, gpu], s.gpus[row, gpu]
+    all_of_them = int(held.running + held.waiting + 1)
+    together, limit = all_of_them, int(world.cluster.service.engines[pool].most_running)
+    context = int(instance.context + done * instance.decoding)
+    context += int(instance.waiting_tokens) + prompt_of_pending(world, e)
+    if all_of_them > limit:
+        together, context = limit, context * limit // all_of_them
+    tables = world.cluster.service
+    return seconds_of(decoding_step(tables, pool, together, context, instance.piece, False))
 
 
 @compiled
-def predicted_ttft_s(world: World, e: int, gpu: int, done: int) -> float:
-    """Seconds to the pending request's first token.
+def predicted_ttft_s(world: World, e: int, gpu: int, done: int, tpot_s: float) -> float:
+    """Seconds to the pending request's first token; `tpot_s` is what is predicted for the others.
 
     These are the rest of the step that runs, room that must become free, and prompts up to its own.
     """
     s, row = world.state, view_of(world, e)
     instance, held = s.service.instances[row, gpu], s.gpus[row, gpu]
-    pool = world.cluster.pool_of[gpu]
-    engine = world.cluster.service.engines[pool]
     prompt = prompt_of_pending(world, e)
     if held.running == 0:
-        return prompts_s(world, gpu, 0, 0, prompt)
+        return prompts_s(world, gpu, 0, 0, NONE, prompt)
     waited_s = left_of_step_s(world, e, gpu, done)
-    tokens = prefill_tokens(world, e, gpu) + prompt
-    # Who must be done first, for a place in the step and for blocks.
-    over = float(held.running + held.waiting + 1 - engine.most_running)
-    free = free_blocks(world, e, gpu, done)
-    lacking = blocks_of(instance.waiting_tokens + prompt) - free
-    if lacking > 0:
-        taken = engine.blocks - free
-        over = max(over, float(lacking) * float(held.running) / float(max(taken, 1)))
+    over = must_leave(world, e, gpu, done, prompt)
     if over > 0.0:
-        each_s = answer_of_pending(world, e) * predicted_tpot_s(world, e, gpu, done)
-        waited_s += each_s * over / float(held.running)
-    context = instance.context + done * instance.decoding
-    return waited_s + prompts_s(world, gpu, instance.decoding, context, tokens)
+        waited_s += answer_of_pending(world, e) * tpot_s * over / float(held.running)
+    context = int(instance.context + done * instance.decoding)
+    tokens = prefill_tokens(world, e, gpu) + prompt
+    decoding = int(instance.decoding)
+    return waited_s + prompts_s(world, gpu, decoding, context, instance.piece, tokens)
+
+
+@compiled
+def must_leave(world: World, e: int, gpu: int, done: int, prompt: int) -> float:
+    """How many must be done first, for a place in the step and for blocks; not above 0: nobody."""
+    s, row = world.state, view_of(world, e)
+    instance, held = s.service.instances[row, gpu], s.gpus[row, gpu]
+    engine = world.cluster.service.engines[world.cluster.pool_of[gpu]]
+    over = float(held.running + held.waiting + 1 - engine.most_running)
+    wanted = blocks_of(instance.waiting_tokens + prompt)
+    # Mostly there is room for more than the steps can have taken, which need not be counted then.
+    if wanted + (done // BLOCK + 1) * instance.decoding <= instance.free_blocks:
+        return over
+    free = free_blocks(world, e, gpu, done)
+    if wanted > free:
+        taken = engine.blocks - free
+        over = max(over, float(wanted - free) * float(held.running) / float(max(taken, 1)))
+    return over
 
 
 @compiled
@@ -181,12 +194,21 @@ def prefill_tokens(world: World, e: int, gpu: int) -> int:
 
 
 @compiled
-def prompts_s(world: World, gpu: int, decoding: int, context: int, tokens: int) -> float:
+def prompts_s(world: World, gpu: int, decoding: int, context: int, near: int, tokens: int) -> float:
     """Seconds until so many tokens of prompts are computed, beside those who decode."""
-    engine = world.cluster.service.engines[world.cluster.pool_of[gpu]]
-    budget = int(max(engine.most_tokens - decoding, 1))
+    tables, pool = world.cluster.service, world.cluster.pool_of[gpu]
+    alone = decoding_step(tables, pool, decoding, context, near, True)
+    budget = int(max(tables.engines[pool].most_tokens - decoding, 1))
+    if tokens <= budget:
+        return chunk_s(tables, pool, decoding, alone, tokens)
     full = (tokens - 1) // budget
-    last_s = step_s(world, gpu, decoding, context, tokens - full * budget)
-    if full == 0:
-        return last_s
-    return float(full) * step_s(world, gpu, decoding, context, budget) + last_s
+    last_s = chunk_s(tables, pool, decoding, alone, tokens - full * budget)
+    return float(full) * chunk_s(tables, pool, decoding, alone, budget) + last_s
+
+
+@compiled
+def chunk_s(tables: EngineTables, pool: int, decoding: int, alone: int, chunk: int) -> float:
+    """Seconds of a step that takes `alone` without the chunk of a prompt that is in it."""
+    added = added_by_tokens(tables, pool, decoding, decoding + chunk)
+    added += prefill(tables, pool, chunk, 0) + beside(tables, pool, decoding, chunk)
+    return seconds_of(alone + added)

@@ -55,7 +55,7 @@ def empty(world: World, e: int) -> None:
         instance = own.instances[e, gpu]
         instance.steps, instance.context, instance.work = 0, 0, 0
         instance.leap, instance.waiting_tokens, instance.decoding = 1, 0, 0
-        instance.taken_blocks = 0
+        instance.taken_blocks, instance.piece = 0, NONE
         instance.free_blocks = world.cluster.service.engines[world.cluster.pool_of[gpu]].blocks
         instance.part, instance.new, instance.part_chunk = NONE, NONE, 0
         instance.first_running, instance.last_running = NONE, NONE

@@ -30,7 +30,18 @@ def between(x0: int, x1: int, y0: float, y1: float, at: int) -> float:
 
 @compiled
 def prefill(tables: EngineTables, pool: int, chunk: int, computed: int) -> int:
-    """Attention of `chunk` tokens of a prompt of which `computed` are there."""
+    """Attention of `chunk` tokens of a prompt of which `computed` are there.
+
+    Of those that begin one, as far as a step can hold them, it is looked up.
+    """
+    if computed == 0 and chunk <= tables.engines[pool].most_tokens:
+        return int(tables.prompt[pool, chunk])
+    return prefill_between(tables, pool, chunk, computed)
+
+
+@compiled
+def prefill_between(tables: EngineTables, pool: int, chunk: int, computed: int) -> int:
+    """`prefill`, from what was measured."""
     engine = tables.engines[pool]
     rows = tables.prefill_rows[pool, : engine.prefill_rows]
     columns = tables.prefill_columns[pool, : engine.prefill_columns]
@@ -87,18 +98,30 @@ def linear(tables: EngineTables, pool: int, decoding: int, tokens: int) -> int:
     own = tables.linear[pool, max(decoding, 1)]
     if tokens == decoding:
         return int(own)
-    # Tables that were measured fall in places: more tokens never make a step shorter here.
-    added = np.rint(tables.engines[pool].prefill_factor * float(tables.linear[pool, tokens] - own))
-    return int(own + max(int(added), 0))
+    return int(own) + added_by_tokens(tables, pool, decoding, tokens)
 
 
 @compiled
-def piece_of(tables: EngineTables, pool: int, decoding: int, context: int) -> int:
-    """Which line of the attention holds for a context; -1 below the first."""
-    knots = tables.decode_knots[pool]
-    if context < decoding * knots[0]:
-        return -1
-    return cell_of(knots, tables.engines[pool].decode_knots, context // decoding)
+def added_by_tokens(tables: EngineTables, pool: int, decoding: int, tokens: int) -> int:
+    """What the tokens of prompts add to `linear`."""
+    more = tables.linear[pool, tokens] - tables.linear[pool, max(decoding, 1)]
+    # Tables that were measured fall in places: more tokens never make a step shorter here.
+    return max(int(np.rint(tables.engines[pool].prefill_factor * float(more))), 0)
+
+
+@compiled
+def piece_of(tables: EngineTables, pool: int, decoding: int, context: int, near: int) -> int:
+    """Which line of the attention holds for a context; -1 below the first. It is looked for `near`.
+
+    Contexts grow little by little, so that a search by halves would take longer.
+    """
+    knots, last = tables.decode_knots[pool], max(tables.engines[pool].decode_knots - 2, 0)
+    piece = near
+    while piece < last and decoding * knots[piece + 1] <= context:
+        piece += 1
+    while piece >= 0 and decoding * knots[piece] > context:
+        piece -= 1
+    return int(piece)
 
 
 @compiled

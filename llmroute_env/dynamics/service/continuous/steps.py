@@ -7,6 +7,8 @@ is done, until a block is wanting, or until attention leaves its line: these are
 
 from __future__ import annotations
 
+import math
+
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.service.continuous.arrays import (
     BLOCK,
@@ -64,15 +66,25 @@ def end_of(world: World, e: int, gpu: int) -> int:
 def steps_to(world: World, e: int, gpu: int, at: int) -> int:
     """The number of steps of the leap, at least one, whose end is the first at or after `at`."""
     instance = world.state.service.instances[e, gpu]
-    low, high = 1, int(instance.leap)
-    left = at - int(instance.began)
-    while low < high:
-        middle = (low + high) // 2
-        if length_of_leap(instance.first, instance.growth, middle) >= left:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    before = at - int(instance.began) - 1
+    return 1 + steps_within(instance.first, instance.growth, before, int(instance.leap) - 1)
+
+
+@compiled
+def steps_within(first: int, growth: int, left: int, most: int) -> int:
+    """How many steps of a leap, at most `most`, are over after `left` fine ticks."""
+    if most == 0 or left < first:
+        return 0
+    # A root in floats is close, which a search by halves takes longer to be.
+    mean = max(float(first) - 0.5 * float(growth), 1.0)
+    squared = mean * mean + 2.0 * float(growth) * float(left)
+    close = 2.0 * float(left) / (mean + math.sqrt(max(squared, 0.0)))
+    steps = int(min(max(close, 0.0), float(most)))
+    while steps > 0 and length_of_leap(first, growth, steps) > left:
+        steps -= 1
+    while steps < most and length_of_leap(first, growth, steps + 1) <= left:
+        steps += 1
+    return steps
 
 
 @compiled
@@ -243,7 +255,10 @@ def plan(
     instance, pool = own.instances[e, gpu], world.cluster.pool_of[gpu]
     decoding = instance.decoding
     context = instance.context + decoding
-    piece = piece_of(tables, pool, decoding, context) if decoding > 0 else -1
+    piece = -1
+    if decoding > 0:
+        piece = piece_of(tables, pool, decoding, context, instance.piece)
+        instance.piece = piece
     length = tables.engines[pool].host + linear(tables, pool, decoding, tokens)
     mixed = tokens > decoding
     of_decoding = decode(tables, pool, decoding, context, piece, mixed)
@@ -254,7 +269,7 @@ def plan(
         return
     base = base_of(world, gpu, FINISHING)
     most = own.heaps[e, base].key - instance.steps
-    most = min(most, steps_on_line(world, e, gpu, piece))
+    most = steps_on_line(world, e, gpu, piece, most)
     growth = growth_of(tables, pool, decoding, piece, of_decoding)
     most = min(most, steps_that_grow(growth, of_decoding, length))
     most = min(most, tables.engines[pool].most_leap)
@@ -265,14 +280,16 @@ def plan(
 
 
 @compiled
-def steps_on_line(world: World, e: int, gpu: int, piece: int) -> int:
-    """Steps until the attention of those who decode is on another line."""
+def steps_on_line(world: World, e: int, gpu: int, piece: int, most: int) -> int:
+    """Steps until the attention of those who decode is on another line; at most `most`."""
     tables, pool = world.cluster.service, world.cluster.pool_of[gpu]
     instance = world.state.service.instances[e, gpu]
     if piece + 2 >= tables.engines[pool].decode_knots and piece >= 0:
-        return 1 << 60
-    until = instance.decoding * tables.decode_knots[pool, piece + 1]
-    return int(max((until - 1 - instance.context) // instance.decoding, 1))
+        return most
+    left = instance.decoding * tables.decode_knots[pool, piece + 1] - 1 - instance.context
+    if left >= instance.decoding * most:
+        return most
+    return int(max(left // instance.decoding, 1))
 
 
 @compiled

@@ -63,6 +63,13 @@ def decode_ticks(grid: Surface, most: int) -> tuple[NDArray[np.int64], NDArray[n
     return ticks, slopes
 
 
+def prompt_ticks(times: StepTimes, most: int) -> NDArray[np.int64]:
+    """Attention of a chunk of 0, 1, ..., most tokens that begins a prompt: of the first column."""
+    grid = times.prefill
+    seconds = on_line(grid.rows, np.array(grid.seconds)[:, 0], np.arange(most + 1))
+    return fine(seconds * times.prefill_factor)
+
+
 def stack(tables: list[NDArray[Any]]) -> NDArray[Any]:
     """Tables of different sizes as one, with zeros after the shorter ones."""
     shape = np.max([table.shape for table in tables], axis=0)
@@ -117,6 +124,7 @@ def engine_tables(config: Any, sizes: Sequence[dict[str, float]]) -> dict[str, N
         "mixed": stack(list(mixed)),
         "mixed_slope": stack(list(mixed_slopes)),
         **grids("prefill", [t.prefill for t in times]),
+        "prompt": stack([prompt_ticks(t, n) for t, n in zip(times, tokens, strict=True)]),
         **grids("beside", [t.beside or NOTHING for t in times]),
         "mean_output_tokens": np.ascontiguousarray(config.mean_tokens[:, 1]),
     }
