@@ -104,7 +104,7 @@ def cells(row: Row) -> tuple[str, ...]:
         percent(row["deadline_met"]),
         f"{row['goodput_per_s']:.1f}",
         percent(row["windows_at_least"]["0.99"]),
-        percent(row["rejected"] + row["shed"]),
+        percent(row["rejected"] + row["shed"] + row.get("lost", 0.0)),
         f"{milliseconds(row['p50_s'])} / {milliseconds(row['p99_s'])}",
         " / ".join(f"{100 * share:.0f}" for share in row["share"].values()),
     )

@@ -15,6 +15,7 @@ from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.engine_specs import Engine
+from llmroute_env.failure_specs import Failures
 from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import (
     LATER,
@@ -69,6 +70,7 @@ class EnvConfig:
             route.
         reject_utility: what doing so is worth, at most what the largest model earns in time.
         defer: how a router may put requests off: one more action, the last; None: it may not.
+        failures: which machines fail, when, and what becomes of requests then; None: none do.
         engine: what the engines of `service="continuous"` may run and hold at once.
         lengths: how long prompts and answers are, by task, for a service that reads them; of tasks
             that it leaves out they are as long as the workload says.
@@ -98,6 +100,7 @@ class EnvConfig:
     reject: bool = field(default=False, metadata=LATER)
     reject_utility: float = field(default=0.0, metadata=LATER)
     defer: Defer | None = field(default=None, metadata=LATER)
+    failures: Failures | None = field(default=None, metadata=LATER)
     engine: Engine = field(default_factory=Engine, metadata=LATER)
     lengths: Mapping[str, Lengths] = field(default_factory=dict, metadata=LATER)
     signals: Signals = field(default_factory=Signals, metadata=LATER)
@@ -116,6 +119,7 @@ class EnvConfig:
         self._check_classes()
         self._check_lengths()
         self._check_rejection()
+        self._check_failures()
 
     def _check_rules(self) -> None:
         accepted = ", ".join(DISPATCHERS)
@@ -173,6 +177,11 @@ class EnvConfig:
         require(valid, "reject_utility", self.reject_utility, accepted)
         needed = self.reject or self.reject_utility == 0.0
         require(needed, "reject_utility", self.reject_utility, "0 without reject")
+
+    def _check_failures(self) -> None:
+        if self.failures is not None:
+            self.failures.machines([pool.gpus for pool in self.pools])
+            self.failures.laws(self.split)
 
     def _check_lengths(self) -> None:
         reads = SERVICES[self.service].reads_lengths
@@ -262,12 +271,13 @@ class EnvConfig:
     @property
     def most_decisions(self) -> int:
         """The most decisions that one request can cause."""
-        return 1 if self.defer is None else 1 + self.defer.most
+        tries = 1 if self.failures is None else self.failures.tries
+        return tries if self.defer is None else tries + self.defer.most
 
     @property
     def comes_back(self) -> bool:
-        """Whether a request can cause more than one decision."""
-        return self.defer is not None
+        """Whether a request can become pending, or be lost, later than it was decided on."""
+        return self.defer is not None or self.failures is not None
 
     @property
     def largest_model(self) -> ModelSpec:

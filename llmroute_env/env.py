@@ -41,7 +41,8 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
     `action="gpu-model"`: `Discrete(G * M)`, GPU-major; `action_masks()` says which are hosted, and
     a request sent where its model is not hosted is rejected. With `reject=True` there is one action
     more, which turns the request away; with `defer` another, the last, after which the same request
-    is pending again some time later.
+    is pending again some time later. With `failures` machines go down: what they hold is pending
+    again, or lost, and `action_masks()` leaves out what is believed to be down.
 
     ### Observation space
     A float32 `Box`; columns by default, for T tasks and M models:

@@ -52,8 +52,8 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
     (E,); where an episode has ended, `summary`; if the next begins in the same step, that is in
     `final_info`, with the last `utility_of_peak` and beside `final_obs`, as gymnasium's vector envs
     have it. With `completions=True` also all that has ended (a structured array, COMPLETION in
-    state.py; `env` names the env) and, with `defer`, `origins` (ORIGIN, likewise: which request
-    each was about).
+    state.py; `env` names the env) and, with `defer` or `failures`, `origins` (ORIGIN, likewise:
+    which request each was about).
     Episodes are cut after `max_episode_steps` requests (`truncated`).
     """
 

@@ -108,8 +108,8 @@ class Rollout(LooksAhead):
         # The pending request is the first of the sampled tape.
         env["first"], env["end"] = -env["request"], len(tape.arrival_s)
         env["tape_start_s"], env["stretch"] = 0.0, 1.0
-        # Requests of the true tape do not come back in another.
-        env["away"] = 0
+        # Requests of the true tape do not come back in another, and nobody knows what will fail.
+        env["away"], env["change_s"] = 0, np.inf
         world = self.spare.world._replace(tape=tape)
         try_actions(Trial(self.base, world, 1, HORIZON_S), 0, values)
         return values

@@ -207,12 +207,16 @@ class Timeline:
     def run(self) -> int:
         """Play the episode and write its timeline."""
         from llmroute_env.recording.files import check_writable
+        from llmroute_env.recording.recording import stream_of
         from llmroute_env.recording.timeline import timeline, write_timeline
+        from llmroute_env.simulation.outages import outages
 
         check_writable(self.out)
         problem, config, recording, setting = self.episode.record(self.agent)
         title = f"{self.agent} on {problem}, seed {self.episode.seed}"
-        trace = timeline(recording.completions, config, title, recording.tokens)
+        end_s = float(recording.completions["finish_s"].max())
+        down = outages(config, stream_of(self.episode.seed), end_s)
+        trace = timeline(recording.completions, config, title, recording.tokens, down)
         write_timeline(trace, self.out)
         slices = sum(event["ph"] == "X" for event in trace["traceEvents"])
         of = "slices" if len(recording.tokens) > 0 else "batches"

@@ -112,7 +112,7 @@ class Watch:
 def in_words(summary: dict[str, Any]) -> str:
     """What an episode has come to, in one line."""
     requests = max(summary["requests"], 1)
-    dropped = (summary["rejected"] + summary["shed"]) / requests
+    dropped = (summary["rejected"] + summary["shed"] + summary.get("lost", 0)) / requests
     flight = f", {summary['in_flight']:,} in flight" if summary["in_flight"] else ""
     return (
         f"{summary['duration_s']:.3f} s, {summary['requests']:,} requests, "

@@ -75,6 +75,8 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         "p50_s": p50_s,
         "p99_s": p99_s,
     }
+    if "lost" in summary:
+        found["lost"] = summary["lost"] / requests
     if "classes" in summary:
         found["classes"] = summary["classes"]
     return found

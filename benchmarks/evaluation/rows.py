@@ -66,7 +66,7 @@ class Figures(TypedDict):
     """What an episode came to.
 
     Rows of older versions do not tell `tape_window_s`, where on the tape the episode is,
-    `goodput_per_s` and `guard`.
+    `goodput_per_s` and `guard`; `lost` there is where machines fail.
     """
 
     tape_window_s: NotRequired[tuple[float, float]]
@@ -84,6 +84,7 @@ class Figures(TypedDict):
     late: float
     rejected: float
     shed: float
+    lost: NotRequired[float]
     share: dict[str, float]
     windows_at_least: dict[str, dict[str, int]]
     p50_s: float | None

@@ -188,6 +188,7 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         ),
         "rejected": float(evaluation.values("rejected").sum() / requests),
         "shed": float(evaluation.values("shed").sum() / requests),
+        **({"lost": lost_share(evaluation)} if evaluation.config.failures is not None else {}),
         "share": _mean_share(evaluation),
         "windows_at_least": windows[f"{WINDOW_S:g}"],
         "windows": windows,
@@ -208,6 +209,12 @@ def environment_of(config: EnvConfig) -> dict[str, Any]:
         "deadline": deadline.kind,
         **{name: seconds for name, seconds in due.items() if np.isfinite(seconds)},
     }
+
+
+def lost_share(evaluation: Evaluation) -> float:
+    """Share of the requests that were lost with machines."""
+    lost, requests = evaluation.values("lost").sum(), evaluation.values("requests").sum()
+    return float(lost / requests)
 
 
 def guard_summary(evaluation: Evaluation, requests: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.engine_specs import Engine
+from llmroute_env.failure_specs import Failures, Outage, Times
 from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, Pool, RequestClass
 from llmroute_env.toml_values import described, kinds_of
@@ -46,6 +47,10 @@ EXAMPLES = {
     "reject": "reject = true",
     "reject_utility": "reject_utility = -0.1",
     "defer": "defer = {wait_s = 0.1, most = 3}",
+    "failures": (
+        'failures = {up = {type = "ExponentialTimes", mean_s = 60}, '
+        'down = {type = "LognormalTimes", median_s = 5, sigma = 1}}'
+    ),
     "engine": "engine.max_num_seqs = 64",
     "lengths": 'lengths.chat = {type = "FixedLengths", prompt_tokens = 100, output_tokens = 20}',
     "signals": "signals.scrape_interval_s = 1.0",
@@ -104,6 +109,7 @@ def tables() -> list[str]:
     """One row for every kind of table that stands within a field."""
     inner: dict[str, Any] = {kind.__name__: kind for kind in (Deadline, Pool, RequestClass)}
     inner |= kinds_of(Workload) | kinds_of(Mix) | kinds_of(Engine) | kinds_of(Lengths)
+    inner |= kinds_of(Failures) | kinds_of(Times) | kinds_of(Outage)
     inner |= kinds_of(Signals)
     lines = ["| table | keys |", "|---|---|"]
     for name, kind in inner.items():

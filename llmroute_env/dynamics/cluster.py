@@ -25,6 +25,23 @@ RULES = np.dtype(
         ("defer_s", "f8"),  # how long a request is put off, by one action more; 0: there is none
         ("most_defers", "i8"),  # how often one can be
         ("come_back", "b1"),  # whether requests can become pending more than once
+        ("warm_up_s", "f8"),
+        ("notice_s", "f8"),
+        ("timeout_s", "f8"),  # until a send to a GPU that is down has failed
+        ("tries", "i8"),  # how often a request can be sent
+        ("machines", "i8"),  # that fail, of so many GPUs
+        ("gpus_per_machine", "i8"),
+        # How long they are up, or down: see failure_specs.Law; of lists that are replayed so many.
+        ("up_kind", "i8"),
+        ("up_mean_s", "f8"),
+        ("up_mu", "f8"),
+        ("up_sigma", "f8"),
+        ("up_count", "i8"),
+        ("down_kind", "i8"),
+        ("down_mean_s", "f8"),
+        ("down_mu", "f8"),
+        ("down_sigma", "f8"),
+        ("down_count", "i8"),
         ("shed_expired", "b1"),
         ("deadline_aware_batching", "b1"),
         ("peak_model", "i8"),
@@ -48,7 +65,7 @@ RULES = np.dtype(
     align=True,
 )
 
-POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8")])
+POOL = np.dtype([("first_gpu", "i8"), ("gpus", "i8"), ("first_machine", "i8"), ("machines", "i8")])
 
 # When an answer counts.
 TERMS = np.dtype(
@@ -62,6 +79,11 @@ TERMS = np.dtype(
     ],
     align=True,
 )
+
+
+# Times of machines up and down: lists that are replayed, each of its own length; or the times of
+# one machine after the other, where outages are listed.
+PERIOD = np.dtype([("machine", "i8"), ("up_s", "f8"), ("down_s", "f8")])
 
 
 LOGARITHMS = 4096
@@ -81,6 +103,7 @@ class Cluster(NamedTuple):
     log_backlog: NDArray[np.float32]  # (LOGARITHMS,): log1p of k requests per GPU
     pool_of: NDArray[np.int64]  # (G,)
     layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
+    periods: Any  # (N,) PERIOD; () where nothing fails
 
 
 @compiled

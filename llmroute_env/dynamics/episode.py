@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.failing import begin_among_machines, pass_failures
+from llmroute_env.dynamics.machines import begin_machines, copy_machines
 from llmroute_env.dynamics.returns import call_back, next_return_s
 from llmroute_env.dynamics.routing import advance, submit
 from llmroute_env.dynamics.scrapes import begin_scrapes, copy_view, look
 from llmroute_env.dynamics.service.border import copy_requests, empty
 from llmroute_env.dynamics.streams import GAMMA, mixed, share
 from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
+from llmroute_env.dynamics.window import arrival_s
 from llmroute_env.dynamics.world import World
-
-TICKS_PER_S = 2.0**30
 
 
 @compiled
@@ -35,7 +36,7 @@ def clear(world: World, e: int) -> None:
     env.now_s, env.elapsed_s, env.over, env.next_gpu, env.busy_gpus = 0.0, 0.0, False, 0, 0
     env.fast_rate_per_s, env.slow_rate_per_s = 0.0, 0.0
     env.routed, env.in_time, env.late, env.rejected, env.shed = 0, 0, 0, 0, 0
-    env.aborted, env.deferred = 0, 0
+    env.aborted, env.deferred, env.lost, env.retried, env.failures = 0, 0, 0, 0, 0
     env.waiting, env.running, env.away = 0, 0, 0
     env.decision, env.request, env.arrived = 0, 0, 0
     env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
@@ -117,23 +118,17 @@ def present(world: World, e: int, number: int, is_new: bool) -> None:
 
 
 @compiled
-def arrival_s(world: World, e: int, number: int) -> float:
-    """Arrival time of request `number`, seconds since the window began, in whole ticks."""
-    tape, s = world.tape, world.state
-    env = s.envs[e]
-    since_start_s = (tape.arrival_s[env.first + number] - env.tape_start_s) * env.stretch
-    return float(np.rint(since_start_s * TICKS_PER_S)) / TICKS_PER_S
-
-
-@compiled
 def begin_episode(world: World, e: int) -> None:
     """Clear env `e`, cut its window and present the first request."""
     s = world.state
     clear(world, e)
+    # Before numbers are taken from the env's stream: those of others begin where it stands.
+    begin_machines(world, e)
     begin_scrapes(world, e)
     cut_window(world, e)
     clear_fates(world, e)
     s.envs[e].now_s = arrival_s(world, e, 0)
+    begin_among_machines(world, e)
     present(world, e, 0, True)
     look(world, e)
 
@@ -155,6 +150,7 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     env = s.envs[e]
     env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
     submit(world, e, action)
+    last_s = pass_failures(world, e)
     number = env.arrived
     until_s = arrival_s(world, e, number) if env.first + number < env.end else math.inf
     is_new = True
@@ -163,8 +159,8 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
         until_s, is_new = next_return_s(world, e), env.away == 0
     # After the last request everything in flight is served to its end.
     last = until_s == math.inf
-    finish_s = advance(world, e, until_s)
-    now_s = finish_s if last else until_s
+    last_s = max(last_s, advance(world, e, until_s))
+    now_s = last_s if last else until_s
     env.elapsed_s = now_s - env.now_s
     env.now_s = now_s
     env.utility += env.step_in_time + env.step_late + env.step_rejected
@@ -198,5 +194,6 @@ def fork(world: World, source: int, target: int) -> None:
         s.fates[target, number] = s.fates[source, number]
     for place in range(s.envs[source].away):
         s.returns[target, place] = s.returns[source, place]
+    copy_machines(world, source, target)
     copy_requests(world, source, target)
     copy_view(world, source, target)

@@ -61,6 +61,10 @@ FEATURES = (
     Feature("gpu_age", "gpu", 0, MOST_LOG, "age on each GPU"),
     Feature("gpu_sent", "gpu-model", 0, MOST_LOG, "sent on each GPU, GPU-major"),
     Feature("gpu_in_flight", "gpu-model", 0, MOST_LOG, "log1p of the requests sent to the model on each GPU that have not come back"),
+    Feature("gpu_up", "gpu", 0, 1, "1 where the router must believe that the GPU is up"),
+    Feature("gpu_leaving", "gpu", 0, MOST_LOG, "log1p of the milliseconds until the GPU goes, as was told; 16 where nothing was"),
+    Feature("tries", "once", 0, MOST_LOG, "log1p of how often the pending request has failed"),
+    Feature("waited", "once", 0, MOST_LOG, "log1p of the milliseconds since the pending request arrived"),
 )  # fmt: skip
 
 
@@ -118,6 +122,10 @@ SENT = FEATURE_NAMES.index("sent")
 GPU_AGE = FEATURE_NAMES.index("gpu_age")
 GPU_SENT = FEATURE_NAMES.index("gpu_sent")
 GPU_IN_FLIGHT = FEATURE_NAMES.index("gpu_in_flight")
+GPU_UP = FEATURE_NAMES.index("gpu_up")
+GPU_LEAVING = FEATURE_NAMES.index("gpu_leaving")
+TRIES = FEATURE_NAMES.index("tries")
+WAITED = FEATURE_NAMES.index("waited")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.dynamics.cluster import Cluster, hosts
+from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.dispatch import choose_gpu
+from llmroute_env.dynamics.dispatch import choose_gpu, seems_up
 from llmroute_env.dynamics.features import (
     AGE,
     BACKLOG,
@@ -23,12 +23,14 @@ from llmroute_env.dynamics.features import (
     GPU_HELD,
     GPU_IN_FLIGHT,
     GPU_KV,
+    GPU_LEAVING,
     GPU_PREFILL,
     GPU_RUNNING,
     GPU_SENT,
     GPU_SLACK,
     GPU_TPOT,
     GPU_TTFT,
+    GPU_UP,
     GPU_WORK,
     GRACE,
     KV,
@@ -43,13 +45,16 @@ from llmroute_env.dynamics.features import (
     SLOW_RATE,
     TASK,
     TPOT,
+    TRIES,
     TTFT,
+    WAITED,
 )
 from llmroute_env.dynamics.signals import (
     added_work_s,
     age_s,
     held,
     in_flight,
+    leaving_s,
     load_over_long_window,
     load_over_short_window,
     prompt_tokens,
@@ -57,17 +62,20 @@ from llmroute_env.dynamics.signals import (
     remaining_s,
     running_by_model,
     sent,
+    serves,
     serving_model,
     share_of_busy_gpus,
     tightest,
     time_left_s,
+    tries,
+    waited_s,
     waiting,
     waiting_for_model,
 )
 from llmroute_env.dynamics.world import World
 
 NOWHERE = (1e9, 0.0), (1e9, 1e9, 1.0, 1e9)
-"""In place of a prospect where the model is not hosted: all at its bound."""
+"""In place of a prospect where the model is not served: all at its bound."""
 
 
 @compiled
@@ -126,6 +134,10 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
         row[at[GRACE]] = min(math.log1p(relative), MOST_LOG)
     if at[PROMPT] >= 0:
         row[at[PROMPT]] = min(math.log1p(float(prompt_tokens(world, e))), MOST_LOG)
+    if at[TRIES] >= 0:
+        row[at[TRIES]] = math.log1p(float(tries(world, e)))
+    if at[WAITED] >= 0:
+        row[at[WAITED]] = min(math.log1p(waited_s(world, e) * 1e3), MOST_LOG)
     encode_models(world, e, row)
     of_gpus = (at[GPU_TTFT], at[GPU_TPOT], at[GPU_KV], at[GPU_PREFILL])
     if any_of(of_gpus):
@@ -145,6 +157,8 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
     if any_of((at[AGE], at[SENT], at[GPU_AGE], at[GPU_SENT])):
         encode_ages(world, e, row)
         encode_sent(world, e, row)
+    if at[GPU_UP] >= 0 or at[GPU_LEAVING] >= 0:
+        encode_health(world, e, row)
 
 
 @compiled
@@ -203,11 +217,15 @@ def encode_models(world: World, e: int, row: NDArray[np.float32]) -> None:
             row[batch + m] = min((waits + runs) / full, 10_000.0)
         if looks_out:
             gpu = choose_gpu(world, e, m)
-            encode_prospect(row, slacks, of_models, m, prospect(world, e, gpu, m))
+            found = prospect(world, e, gpu, m) if seems_up(world, e, gpu) else NOWHERE
+            encode_prospect(row, slacks, of_models, m, found)
         elif slacks >= 0:
             gpu = choose_gpu(world, e, m)
-            latency_s, due_s = tightest(world, e, gpu, m)
-            row[slacks + m] = slack(latency_s, due_s)
+            value = -MOST_LOG
+            if seems_up(world, e, gpu):
+                latency_s, due_s = tightest(world, e, gpu, m)
+                value = slack(latency_s, due_s)
+            row[slacks + m] = value
 
 
 @compiled
@@ -219,7 +237,7 @@ def encode_slacks(world: World, e: int, row: NDArray[np.float32]) -> None:
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             value = -MOST_LOG
-            if hosts(cluster, gpu, m):
+            if serves(world, e, gpu, m):
                 latency_s, due_s = tightest(world, e, gpu, m)
                 value = slack(latency_s, due_s)
             row[column] = value
@@ -236,7 +254,7 @@ def encode_work(world: World, e: int, row: NDArray[np.float32]) -> None:
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             value = MOST_LOG
-            if hosts(cluster, gpu, m):
+            if serves(world, e, gpu, m):
                 value = min(added_work_s(world, e, gpu, m) * per_s, MOST_LOG)
             row[column] = value
             column += 1
@@ -307,10 +325,22 @@ def encode_prospects(
     for gpu in range(rules.gpus):
         for m in range(rules.models):
             found = NOWHERE
-            if hosts(world.cluster, gpu, m):
+            if serves(world, e, gpu, m):
                 found = prospect(world, e, gpu, m)
             encode_prospect(row, slacks, at, column, found)
             column += 1
+
+
+@compiled
+def encode_health(world: World, e: int, row: NDArray[np.float32]) -> None:
+    """Write which GPUs seem to be up, and which are about to go."""
+    at = world.cluster.layout
+    for gpu in range(world.cluster.rules[0].gpus):
+        if at[GPU_UP] >= 0:
+            row[at[GPU_UP] + gpu] = 1.0 if seems_up(world, e, gpu) else 0.0
+        if at[GPU_LEAVING] >= 0:
+            left_ms = leaving_s(world, e, gpu) * 1e3
+            row[at[GPU_LEAVING] + gpu] = min(math.log1p(left_ms), MOST_LOG)
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Requests that come back: put off by the router, they become pending again later.
+"""Requests that come back: put off by the router, or failed, they become pending again later.
 
 Where none can, nothing of this is asked, and the number of a request is that of its decision.
 """
@@ -9,6 +9,9 @@ import math
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.world import World
+
+NOWHERE = -1
+"""In place of a GPU and a model: the request that comes back was put off, and has not failed."""
 
 
 @compiled
@@ -34,6 +37,12 @@ def is_new(world: World, e: int) -> bool:
         return True
     fate = world.state.fates[e, world.state.envs[e].request]
     return bool(fate.defers == 0 and fate.tries == 0)
+
+
+@compiled
+def may_retry(world: World, e: int, number: int) -> bool:
+    """Whether request `number`, which has failed, can be sent once more."""
+    return bool(world.state.fates[e, number].tries + 1 < world.cluster.rules[0].tries)
 
 
 @compiled
@@ -80,17 +89,32 @@ def before(world: World, e: int, a: int, b: int) -> bool:
 def swap(world: World, e: int, a: int, b: int) -> None:
     """Exchange two entries of the heap."""
     one, other = world.state.returns[e, a], world.state.returns[e, b]
-    at_s, request = one.at_s, one.request
+    at_s, request, gpu, model = one.at_s, one.request, one.gpu, one.model
+    copy(world, e, b, a)
+    other.at_s, other.request, other.gpu, other.model = at_s, request, gpu, model
+
+
+@compiled
+def copy(world: World, e: int, source: int, target: int) -> None:
+    """Overwrite one entry of the heap with another."""
+    one, other = world.state.returns[e, target], world.state.returns[e, source]
     one.at_s, one.request = other.at_s, other.request
-    other.at_s, other.request = at_s, request
+    one.gpu, one.model = other.gpu, other.model
 
 
 @compiled
 def send_away(world: World, e: int, number: int, until_s: float) -> None:
     """Let request `number` come back at `until_s`."""
+    give_up(world, e, NOWHERE, NOWHERE, number, until_s)
+
+
+@compiled
+def give_up(world: World, e: int, gpu: int, model: int, number: int, at_s: float) -> None:
+    """Request `number`, which was sent to (gpu, model), is known at `at_s` to have failed."""
     s = world.state
     place = s.envs[e].away
-    s.returns[e, place].at_s, s.returns[e, place].request = until_s, number
+    entry = s.returns[e, place]
+    entry.at_s, entry.request, entry.gpu, entry.model = at_s, number, gpu, model
     s.envs[e].away += 1
     while place > 0 and before(world, e, place, (place - 1) // 2):
         swap(world, e, place, (place - 1) // 2)
@@ -104,10 +128,7 @@ def call_back(world: World, e: int) -> int:
     number = s.returns[e, 0].request
     s.envs[e].away -= 1
     left = s.envs[e].away
-    s.returns[e, 0].at_s, s.returns[e, 0].request = (
-        s.returns[e, left].at_s,
-        s.returns[e, left].request,
-    )
+    copy(world, e, left, 0)
     place = 0
     while True:
         least = place

@@ -12,7 +12,8 @@ from llmroute_env.dynamics.actions import NOBODY, defers, gpu_of, model_of, reje
 from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import ROUND_ROBIN, choose_gpu, update_load
-from llmroute_env.dynamics.returns import decide_on, is_new, may_defer, send_away
+from llmroute_env.dynamics.machines import is_down
+from llmroute_env.dynamics.returns import decide_on, give_up, is_new, may_defer, send_away
 from llmroute_env.dynamics.reward import credit_rejected, expect
 from llmroute_env.dynamics.scrapes import before_change, note_sent
 from llmroute_env.dynamics.service.border import admit, handle_event
@@ -40,7 +41,10 @@ def submit(world: World, e: int, action: int) -> None:
         s.envs[e].next_gpu = gpu + 1
     s.models[e, model].routed += 1
     before_change(world, e, gpu, s.envs[e].now_s)
-    if hosts(cluster, gpu, model) and admit(world, e, gpu, model):
+    if is_down(world, e, gpu) and hosts(cluster, gpu, model):
+        at_s = s.envs[e].now_s + cluster.rules[0].timeout_s
+        give_up(world, e, gpu, model, s.envs[e].request, at_s)
+    elif hosts(cluster, gpu, model) and admit(world, e, gpu, model):
         update_load(world, e, gpu)
         note_sent(world, e, gpu, model)
     else:

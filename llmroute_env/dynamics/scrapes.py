@@ -175,6 +175,15 @@ def arrive(world: World, e: int, gpu: int) -> None:
 
 
 @if_exact(nothing_at)
+def believe_down(world: World, e: int, gpu: int, at_s: float) -> None:
+    """Something has failed on `gpu`: a router knows better only when it has been scraped since."""
+    catch_up(world, e, gpu, at_s)
+    for row in (view_of(world, e), on_the_way(world, e)):
+        world.state.gpus[row, gpu].is_up = 0
+    update_load(world, e, gpu)
+
+
+@if_exact(nothing_at)
 def note_sent(world: World, e: int, gpu: int, model: int) -> None:
     """The router knows at once what it has sent."""
     for row in (view_of(world, e), on_the_way(world, e)):

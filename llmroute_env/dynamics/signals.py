@@ -8,15 +8,18 @@ always knows.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmroute_env.dynamics.cluster import hosts
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.dispatch import seems_up
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
-from llmroute_env.dynamics.world import World, if_exact, view_of
+from llmroute_env.dynamics.world import World, can_fail, if_exact, if_nothing_fails, view_of
 
 
 @compiled
@@ -121,6 +124,40 @@ def prompt_tokens(world: World, e: int) -> int:
 
 
 @compiled
+def serves(world: World, e: int, gpu: int, model: int) -> bool:
+    """Whether `gpu` hosts `model`, and is believed to be up."""
+    return bool(hosts(world.cluster, gpu, model) and seems_up(world, e, gpu))
+
+
+def never(world: World, e: int, gpu: int) -> float:
+    """Nothing fails."""
+    return math.inf
+
+
+@if_nothing_fails(never)
+def leaving_s(world: World, e: int, gpu: int) -> float:
+    """Seconds until `gpu` goes, as was told; inf where nothing was."""
+    s = world.state
+    return float(max(s.gpus[view_of(world, e), gpu].leaves_s - s.envs[e].now_s, 0.0))
+
+
+@compiled
+def waited_s(world: World, e: int) -> float:
+    """Seconds since the pending request arrived; 0 after the last one."""
+    env = world.state.envs[e]
+    return float(env.waited_s) if env.task >= 0 else 0.0
+
+
+@compiled
+def tries(world: World, e: int) -> int:
+    """How often the pending request has failed; 0 after the last one."""
+    env = world.state.envs[e]
+    if not world.cluster.rules[0].come_back or env.task < 0:
+        return 0
+    return int(world.state.fates[e, env.request].tries)
+
+
+@compiled
 def held(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that run or wait for `model` on `gpu`."""
     queue = world.state.queues[view_of(world, e), gpu, model]
@@ -192,14 +229,18 @@ class Seen(NamedTuple):
     model: NDArray[np.int64]  # (G,) that runs; -1 if idle
     start_s: NDArray[np.float64]  # (G,) of what runs
     finish_s: NDArray[np.float64]  # (G,) likewise
+    up: NDArray[np.bool_]  # (G,) believed to be
 
 
 def seen(s: State, e: int) -> Seen:
     """What a router may know of env `e`."""
     gpus = s.gpus[e]
     return Seen(
-        float(s.envs[e]["now_s"]),
-        s.queues[e]["waiting"].astype(np.int64),
-        *(gpus[name].astype(np.int64) for name in ("running", "model")),
-        *(gpus[name].astype(np.float64) for name in ("start_s", "finish_s")),
+        now_s=float(s.envs[e]["now_s"]),
+        waiting=s.queues[e]["waiting"].astype(np.int64),
+        running=gpus["running"].astype(np.int64),
+        model=gpus["model"].astype(np.int64),
+        start_s=gpus["start_s"].astype(np.float64),
+        finish_s=gpus["finish_s"].astype(np.float64),
+        up=gpus["is_up"] != 0 if can_fail(gpus.dtype) else np.ones(len(gpus), np.bool_),
     )

@@ -52,6 +52,12 @@ ENV = np.dtype(
         ("running", "i8"),
         ("away", "i8"),  # requests that will come back for another decision
         ("deferred", "i8"),  # decisions that put a request off
+        ("lost", "i8"),
+        ("retried", "i8"),  # decisions whose request failed and came back
+        ("failures", "i8"),  # of machines
+        # Where machines can fail: when the next of them changes, and which.
+        ("change_s", "f8"),
+        ("machine", "i8"),
         # Utility earned in this step and in this episode, in time and late, and its peak.
         ("step_in_time", "f8"),
         ("step_late", "f8"),
@@ -74,18 +80,28 @@ GPU = np.dtype(
     align=True,
 )
 
+# Where machines fail.
+HEALTH = [
+    ("leaves_s", "f8"),  # when it will go down, as far as that is told; else inf
+    ("is_up", "i4"),
+]
+
 # Where signals are late. Of a row that routers see (State): when this was so, and the drain time
 # with all that was sent since. Of the others: the stream of the GPU's scrapes.
-LATE_GPU = np.dtype(
-    [
-        *((name, GPU[name]) for name in GPU.names or ()),
-        ("scraped_s", "f8"),
-        ("reckoned_s", "f8"),
-        ("sent_tokens", "i8"),  # of the prompts of what was sent since
-        ("stream", "u8"),
-    ],
-    align=True,
-)
+LATENESS = [
+    ("scraped_s", "f8"),
+    ("reckoned_s", "f8"),
+    ("sent_tokens", "i8"),  # of the prompts of what was sent since
+    ("stream", "u8"),
+]
+
+
+def gpu_record(fails: bool, is_late: bool) -> np.dtype[Any]:
+    """What is kept of a GPU: what is done is compiled only for worlds that have its fields."""
+    more = [*(HEALTH if fails else ()), *(LATENESS if is_late else ())]
+    own = [(name, GPU[name]) for name in GPU.names or ()]
+    return np.dtype([*own, *more], align=True) if more else GPU
+
 
 # Tournaments of the GPUs (tournament.py): whose event is next, who has the least load, and, where
 # signals are late, whose arrive next.
@@ -153,8 +169,22 @@ ORIGIN = np.dtype(
 # A request that has not come to its end, of those that can come back.
 FATE = np.dtype([("decision", "i4"), ("defers", "i2"), ("tries", "i2")])
 
-# When a request comes back: a heap by time, and of equal times by number.
-RETURN = np.dtype([("at_s", "f8"), ("request", "i8")])
+# When a request comes back: a heap by time, and of equal times by number. If it has failed, where
+# it was sent to: then it comes back only if it may be tried once more.
+RETURN = np.dtype([("at_s", "f8"), ("request", "i8"), ("gpu", "i4"), ("model", "i4")])
+
+# GPUs that fail together.
+MACHINE = np.dtype(
+    [
+        ("rng", "u8"),  # its own stream
+        ("change_s", "f8"),  # when its phase ends
+        ("fails_s", "f8"),  # unless it is down
+        ("phase", "i4"),
+        ("place_up", "i4"),  # in the list of times that are replayed or given; -1: not drawn
+        ("place_down", "i4"),
+    ],
+    align=True,
+)
 
 
 class Completion(NamedTuple):
@@ -184,12 +214,12 @@ COMPLETION_STRUCT = struct.Struct(
 """A COMPLETION record as the standard library reads it: in half of NumPy's time."""
 
 
-IN_TIME, LATE, REJECTED, SHED, ABORTED, DEFERRED = range(6)
-OUTCOMES = ("in_time", "late", "rejected", "shed", "aborted", "deferred")
-"""What a decision came to. One that was deferred is followed by another about the same request;
-all others are the end of it."""
+IN_TIME, LATE, REJECTED, SHED, ABORTED, DEFERRED, RETRIED, LOST = range(8)
+OUTCOMES = ("in_time", "late", "rejected", "shed", "aborted", "deferred", "retried", "lost")
+"""What a decision came to. One that was deferred or retried is followed by another about the same
+request; all others are the end of it."""
 
-COMES_BACK = (DEFERRED,)
+COMES_BACK = (DEFERRED, RETRIED)
 """Outcomes of a decision after which the request will be pending again."""
 
 
@@ -199,7 +229,8 @@ class State(NamedTuple):
     The rows e of `gpus`, `queues` and `models` are what is; routers of env e see the rows
     `world.view_of(e)`. With exact signals these are the same rows, and V = E. Else V = 3 E: routers
     see rows E + e, and rows 2 E + e are on their way to them (scrapes.py).
-    R is the most requests of a window, where requests can come back, or else 0.
+    R is the most requests of a window, where requests can come back, or else 0; K the number of
+    machines that can fail.
     """
 
     envs: Records  # (E,)
@@ -210,6 +241,7 @@ class State(NamedTuple):
     classes: Records  # (E, C)
     fates: Records  # (E, R) of the requests of the window, by number
     returns: Records  # (E, R) of which the first `away` are in use
+    machines: Records  # (E, K)
     service: Any  # the service model's own, a NamedTuple of arrays with E rows
 
     @property
@@ -270,6 +302,7 @@ class Shape(NamedTuple):
     classes: int
     is_late: bool
     coming_back: int
+    machines: int
 
     @property
     def rows(self) -> int:
@@ -279,16 +312,17 @@ class Shape(NamedTuple):
 
 def allocate(shape: Shape, service: NamedTuple) -> State:
     """Zeroed state with the service model's own arrays."""
-    envs, gpus, models, classes, is_late, coming_back = shape
+    envs, gpus, models, classes, is_late, coming_back, machines = shape
     return State(
         envs=np.zeros(envs, ENV),
-        gpus=np.zeros((shape.rows, gpus), LATE_GPU if is_late else GPU),
+        gpus=np.zeros((shape.rows, gpus), gpu_record(machines > 0, is_late)),
         queues=np.zeros((shape.rows, gpus, models), QUEUE),
         contests=np.zeros((envs, 3 if is_late else 2, gpus), CONTEST),
         models=np.zeros((shape.rows, models), MODEL),
         classes=np.zeros((envs, classes), CLASS),
         fates=np.zeros((envs, coming_back), FATE),
         returns=np.zeros((envs, coming_back), RETURN),
+        machines=np.zeros((envs, machines), MACHINE),
         service=service,
     )
 

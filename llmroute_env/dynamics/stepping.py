@@ -106,7 +106,7 @@ def step_envs(
     log.used[0] = logged
     for e in range(first, last):
         # At most all in flight and the pending request can end in one step.
-        in_flight = s.envs[e].waiting + s.envs[e].running
+        in_flight = s.envs[e].waiting + s.envs[e].running + s.envs[e].away
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
             return e
         if s.envs[e].over:

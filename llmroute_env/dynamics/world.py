@@ -29,19 +29,36 @@ def are_late(gpu: Any) -> bool:
     return "scraped_s" in gpu.fields
 
 
+def can_fail(gpu: Any) -> bool:
+    """Whether a world whose GPUs are of this record type has machines that fail."""
+    return "is_up" in gpu.fields
+
+
 def if_exact(exact: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Decorate what is done where signals are late; where they are exact, `exact` is.
+    """Decorate what is done where signals are late; where they are exact, `exact` is."""
+    return unless(are_late, exact)
+
+
+def if_nothing_fails(steady: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Decorate what is done where machines fail; where none can, `steady` is."""
+    return unless(can_fail, steady)
+
+
+def unless(
+    is_so: Callable[[Any], bool], usual: Callable[..., Any]
+) -> Callable[[Function], Function]:
+    """Decorate what is done where `is_so` of the record type of the GPUs, `usual` elsewhere.
 
     Both are plain functions of a world, of which compiled callers contain only one.
     """
 
-    def decorate(late: Function) -> Function:
+    def decorate(special: Function) -> Function:
         def ask(world: World, *arguments: Any) -> Any:
-            return (late if are_late(world.state.gpus.dtype) else exact)(world, *arguments)
+            return (special if is_so(world.state.gpus.dtype) else usual)(world, *arguments)
 
         def answer(world: Any, *arguments: Any) -> Any:
             state = world.types[world.fields.index("state")]
-            return late if are_late(state.types[state.fields.index("gpus")].dtype) else exact
+            return special if is_so(state.types[state.fields.index("gpus")].dtype) else usual
 
         overload(ask, jit_options=CHOSEN, strict=False)(answer)
         chosen: Function = ask  # type: ignore[assignment]

@@ -106,9 +106,14 @@ def begun(config: EnvConfig, seed: int) -> Simulation:
     """
     require(seed >= 0, "seed", seed, ">= 0")
     simulation = Simulation(config)
-    # gymnasium.utils.seeding.np_random makes the same generator.
-    simulation.begin(np.random.default_rng(seed).integers(2**64, size=1, dtype=np.uint64))
+    simulation.begin(np.array([stream_of(seed)], np.uint64))
     return simulation
+
+
+def stream_of(seed: int) -> int:
+    """Where the env's stream stands when `env.reset(seed=seed)` begins an episode."""
+    # gymnasium.utils.seeding.np_random makes the same generator.
+    return int(np.random.default_rng(seed).integers(2**64, dtype=np.uint64))
 
 
 def record(simulation: Simulation, choose: Choose, steps: int | None = None) -> Recording:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.state import OUTCOMES, REJECTED, Records
+from llmroute_env.dynamics.state import COMES_BACK, LOST, OUTCOMES, REJECTED, Records
 
 FIRST_INSTANCE = 10
 """Number of the group of instance 0; those before are of the whole cluster."""
@@ -31,7 +31,8 @@ def request_slices(completions: Records, tokens: Records, config: EnvConfig) -> 
         title = f"instance {gpu}: {pool.models[0]} on {config.gpu_of(pool).name}"
         yield named("process_name", group, name=title)
         yield named("process_sort_index", group, sort_index=group)
-        rows = np.flatnonzero((completions["gpu"] == gpu) & (completions["outcome"] != REJECTED))
+        elsewhere = np.isin(completions["outcome"], (REJECTED, LOST, *COMES_BACK))
+        rows = np.flatnonzero((completions["gpu"] == gpu) & ~elsewhere)
         rows = rows[np.lexsort((completions["decision"][rows], completions["start_s"][rows]))]
         began = rows[tokens["output_tokens"][rows] + tokens["preemptions"][rows] > 0]
         for row, track in zip(began, free_tracks(completions[began]), strict=True):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env import config as config_module
-from llmroute_env import engine_specs, signal_specs, specs
+from llmroute_env import engine_specs, failure_specs, signal_specs, specs
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError
 from traces import files, lengths, tasks, trace, workloads
@@ -30,7 +30,7 @@ from traces.files import FileTrace, TraceFile
 
 TYPE = "$type"
 
-OURS = (config_module, specs, engine_specs, signal_specs)
+OURS = (config_module, specs, engine_specs, failure_specs, signal_specs)
 
 KNOWN: dict[str, type[Any]] = {
     cls.__name__: cls

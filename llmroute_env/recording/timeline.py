@@ -17,15 +17,21 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import (
     ABORTED,
+    COMES_BACK,
     COMPLETION,
     IN_TIME,
+    LATE,
+    LOST,
     OUTCOMES,
     REJECTED,
+    RETRIED,
+    SHED,
     TOKENS,
     Completion,
     Records,
 )
-from llmroute_env.recording.request_slices import request_slices
+from llmroute_env.recording.request_slices import FIRST_INSTANCE, request_slices
+from llmroute_env.simulation.outages import Interval
 from llmroute_env.specs import require
 
 GPUS, COUNTERS = 1, 2
@@ -41,6 +47,7 @@ def timeline(
     config: EnvConfig,
     title: str = "LLMRoute",
     tokens: Records | None = None,
+    outages: Sequence[Sequence[Interval]] = (),
 ) -> dict[str, Any]:
     """The requests that ended in one episode as a trace.
 
@@ -50,6 +57,7 @@ def timeline(
         title: what to call the group of the GPUs.
         tokens: TOKENS of the same requests, of a service that has them: then every request has
             slices of its own, in place of batches.
+        outages: of every machine, where they fail: what simulation.outages lists.
 
     Returns:
         Plain data for `json.dump`, or `write_timeline`. Requests still in flight are not in it.
@@ -66,12 +74,17 @@ def timeline(
     served = (
         request_slices(completions, tokens, config) if has_tokens else _batches(completions, config)
     )
+    tracks = [
+        (FIRST_INSTANCE + gpu, 0) if has_tokens else (GPUS, gpu) for gpu in range(config.gpus)
+    ]
     events = [
         *_names(config, title, not has_tokens),
         *served,
         *_waiting(completions, config),
         *_rate(completions),
-        *_missed(completions, OUTCOMES[1:] if has_tokens else OUTCOMES[1:ABORTED]),
+        *_missed(completions, _shown(config, has_tokens)),
+        *_outages(outages, config, tracks),
+        *_failed(completions, tracks),
     ]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
@@ -151,7 +164,9 @@ def microseconds(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _waiting(completions: Records, config: EnvConfig) -> Iterable[Event]:
     """How many requests wait for each model, whenever that changes."""
-    queued = completions[completions["outcome"] != REJECTED]
+    # Who comes back waits on: it counts from its arrival to where it is served or dropped.
+    nowhere = (REJECTED, *COMES_BACK)
+    queued = completions[~np.isin(completions["outcome"], nowhere)]
     names, models = config.model_names, len(config.model_names)
     model = np.concatenate([queued["model"], queued["model"]])
     time_s = np.concatenate([queued["arrival_s"], queued["start_s"]])
@@ -161,13 +176,60 @@ def _waiting(completions: Records, config: EnvConfig) -> Iterable[Event]:
         yield _counter("waiting", at_us, dict(zip(names, counts, strict=True)))
 
 
-def _missed(completions: Records, outcomes: Sequence[str]) -> Iterable[Event]:
+def _shown(config: EnvConfig, has_tokens: bool) -> list[int]:
+    """Ways to miss a deadline that there are."""
+    return [LATE, REJECTED, SHED] + [ABORTED] * has_tokens + [LOST] * (config.failures is not None)
+
+
+def _missed(completions: Records, shown: Sequence[int]) -> Iterable[Event]:
     """How many requests have missed their deadline so far, by outcome."""
-    missed = completions[completions["outcome"] != IN_TIME]
+    missed = completions[np.isin(completions["outcome"], shown)]
     change = np.zeros((len(missed), len(OUTCOMES)), np.int64)
     change[np.arange(len(missed)), missed["outcome"]] = 1
     for at_us, counts in _last_of_each(missed["finish_s"], change):
-        yield _counter("missed so far", at_us, dict(zip(outcomes, counts[1:], strict=False)))
+        yield _counter("missed so far", at_us, {OUTCOMES[k]: counts[k] for k in shown})
+
+
+def _outages(
+    outages: Sequence[Sequence[Interval]], config: EnvConfig, tracks: Sequence[tuple[int, int]]
+) -> Iterable[Event]:
+    """A slice on every GPU of a machine for as long as it is down."""
+    if config.failures is None:
+        return
+    machines = config.failures.machines([pool.gpus for pool in config.pools])
+    for number, (gpus, listed) in enumerate(zip(machines, outages, strict=False)):
+        for interval in listed:
+            from_us, until_us = microseconds(np.array(interval)).tolist()
+            for gpu in gpus:
+                process, thread = tracks[gpu]
+                yield {
+                    "ph": "X",
+                    "cat": "outage",
+                    "name": f"machine {number} down",
+                    "pid": process,
+                    "tid": thread,
+                    "ts": from_us,
+                    "dur": max(round(until_us - from_us - GAP_US, 3), 0.0),
+                    "args": {"machine": number},
+                }
+
+
+def _failed(completions: Records, tracks: Sequence[tuple[int, int]]) -> Iterable[Event]:
+    """A mark on its GPU for every request that failed there."""
+    failed = completions[np.isin(completions["outcome"], (RETRIED, LOST))]
+    for request, at_us in zip(failed, microseconds(failed["finish_s"]).tolist(), strict=True):
+        process, thread = tracks[request["gpu"]]
+        args = {"decision": int(request["decision"])}
+        yield {
+            "ph": "i",
+            "s": "t",
+            "cat": "failed",
+            "name": OUTCOMES[request["outcome"]],
+            "pid": process,
+            "tid": thread,
+            "ts": at_us,
+            "args": args,
+        }
 
 
 def _last_of_each(

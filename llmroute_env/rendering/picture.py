@@ -161,8 +161,10 @@ def _row(canvas: Canvas, table: Table, index: int, row: Row) -> None:
     middle = table.middle(index)
     top, bottom = middle - table.half_bar, middle + table.half_bar
     canvas.text((MARGIN, middle), row.name.replace(" to ", "-"), 14)
-    canvas.box((BATCH_LEFT, top, BATCH_RIGHT, bottom), EMPTY)
-    if row.gpus > 1:
+    canvas.box((BATCH_LEFT, top, BATCH_RIGHT, bottom), RULE if row.down == row.gpus else EMPTY)
+    if row.down == row.gpus:
+        canvas.text((BATCH_LEFT + 10, middle), "down", 13, INK)
+    elif row.gpus > 1:
         _busy(canvas, table, row, top, bottom)
     elif row.batches:
         _batch(canvas, table, row.batches[0], top, bottom)
@@ -196,6 +198,10 @@ def _busy(canvas: Canvas, table: Table, row: Row, top: float, bottom: float) -> 
         gap = 1 if width >= 4 else 0
         color = model_color(batch.column, table.columns)
         canvas.box((left, top, left + width - gap, bottom), color)
+    # Those that are down are grey, at the right end.
+    if row.down > 0:
+        left = BATCH_LEFT + (row.gpus - row.down) * width
+        canvas.box((left, top, BATCH_LEFT + row.gpus * width, bottom), RULE)
     text = f"{len(ordered)} of {row.gpus}"
     canvas.box((BATCH_RIGHT - 68, top, BATCH_RIGHT, bottom), PAPER)
     canvas.text((BATCH_RIGHT, (top + bottom) / 2), text, 13, SOFT_INK, "rm")

@@ -148,6 +148,9 @@ def _clock(scene: Scene) -> str:
 def _line(row: Row) -> str:
     if row.gpus > 1:
         batch = f"{len(row.batches)} of {row.gpus} GPUs busy"
+        batch += f", {row.down} down" if row.down else ""
+    elif row.down:
+        batch = "down"
     elif row.batches:
         running = row.batches[0]
         times = f"{1e3 * running.done_s:.0f} of {1e3 * running.total_s:.0f} ms"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.signals import Seen, seen
-from llmroute_env.dynamics.state import OUTCOMES, State
+from llmroute_env.dynamics.state import COMES_BACK, OUTCOMES, State
 from llmroute_env.simulation.simulation import Simulation
 
 MOST_ROWS = 16
@@ -47,12 +47,13 @@ class Queue(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One GPU, or several neighbours in a large cluster."""
+    """One GPU, or several neighbours in a large cluster, of which some may be `down`."""
 
     name: str
     gpus: int
     batches: tuple[Batch, ...]
     queues: tuple[Queue, ...]
+    down: int = 0
 
 
 class Column(NamedTuple):
@@ -163,7 +164,8 @@ def _rows(simulation: Simulation, e: int) -> tuple[Row, ...]:
         name = f"GPU {run[0]}" if len(run) == 1 else f"GPU {run[0]} to {run[-1]}"
         batches = _batches(simulation.config, now, run, len(columns[0]))
         queues = tuple(_queue(simulation, e, now, run, models) for models in columns)
-        rows.append(Row(name, len(run), batches, queues))
+        down = int((~now.up[run[0] : run[-1] + 1]).sum())
+        rows.append(Row(name, len(run), batches, queues, down))
     return tuple(rows)
 
 
@@ -208,8 +210,12 @@ def _share(slack_s: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[
 def _outcomes(s: State, e: int) -> dict[str, float]:
     env = s.envs[e]
     routed = max(int(env["routed"]), 1)
-    shares = {name.replace("_", " "): int(env[name]) / routed for name in OUTCOMES}
-    return {**shares, "in flight": int(env["waiting"] + env["running"]) / routed}
+    ends = [name for k, name in enumerate(OUTCOMES) if k not in COMES_BACK]
+    # Where nothing fails nothing can be lost.
+    ends = ends if s.machines.size else [name for name in ends if name != "lost"]
+    shares = {name.replace("_", " "): int(env[name]) / routed for name in ends}
+    in_flight = int(env["waiting"] + env["running"] + env["away"])
+    return {**shares, "in flight": in_flight / routed}
 
 
 def rate_span_s(simulation: Simulation, e: int) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.actions import masks
+from llmroute_env.dynamics.actions import masks, open_actions
 from llmroute_env.dynamics.compiled import entry_point
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import (
@@ -41,7 +41,7 @@ from llmroute_env.dynamics.stepping import (
     reset_envs,
     step_envs,
 )
-from llmroute_env.dynamics.world import World
+from llmroute_env.dynamics.world import World, are_late
 from llmroute_env.simulation.snapshots import crc32_of, put_back, take
 from llmroute_env.simulation.summary import share_of_peak, summary
 from llmroute_env.simulation.tables import build_cluster
@@ -75,6 +75,14 @@ def may_be_deferred(s: State, most: int) -> NDArray[np.bool_]:
     again = s.fates["defers"][every, s.envs["request"]] < most
     allowed: NDArray[np.bool_] = again & ~s.envs["over"]
     return allowed
+
+
+def seem_up(s: State) -> NDArray[np.bool_]:
+    """Which GPUs routers believe to be up, shape (E, G)."""
+    # The rows that routers see, as view_of says.
+    first = len(s.envs) if are_late(s.gpus.dtype) else 0
+    found: NDArray[np.bool_] = s.gpus["is_up"][first : first + len(s.envs)] != 0
+    return found
 
 
 @dataclass
@@ -136,9 +144,10 @@ class Simulation:
         self.cluster = build_cluster(config, own)
         rules = self.cluster.rules[0]
         own_arrays = self.cluster.service.allocate(config, envs)
-        sizes = envs, config.gpus, len(config.models), int(rules["classes"])
         coming_back = most_requests(self.tape, rules) if config.comes_back else 0
-        self.state = allocate(Shape(*sizes, config.signals.are_late, coming_back), own_arrays)
+        sizes = envs, config.gpus, len(config.models), int(rules["classes"])
+        more = config.signals.are_late, coming_back, int(rules["machines"])
+        self.state = allocate(Shape(*sizes, *more), own_arrays)
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
@@ -169,9 +178,14 @@ class Simulation:
         return masks(self.cluster, self.config.action)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which actions lead to a GPU that hosts the model, or can be taken; shape (E, actions)."""
+        """Which actions lead to a GPU that hosts the model, or can be taken; shape (E, actions).
+
+        Where machines fail, to one that is believed to be up, if that leaves any.
+        """
         envs = len(self.state.envs)
         found = np.tile(self.hosted_actions(), (envs, 1))
+        if self.config.failures is not None:
+            found &= open_actions(self.cluster, self.config.action, seem_up(self.state))
         if self.config.defer is not None:
             found[:, -1] = may_be_deferred(self.state, self.config.defer.most)
         return found
@@ -253,7 +267,8 @@ class Simulation:
 
     def _grow_log(self, part: Part, env: int) -> None:
         count = int(part.log.used[0])
-        in_flight = int(self.state.envs[env]["waiting"] + self.state.envs[env]["running"])
+        record = self.state.envs[env]
+        in_flight = int(record["waiting"] + record["running"] + record["away"])
         grown = allocate_log(2 * (count + in_flight + 1), *self._logs)
         grown.records[:count] = part.log.records[:count]
         grown.tokens[:count] = part.log.tokens[:count]

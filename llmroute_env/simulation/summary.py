@@ -10,16 +10,20 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import Records
 
+OF_FAILURES = ("lost", "retried", "failures")
+"""Counts of an episode in which machines can fail."""
+
 
 def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) -> dict[str, Any]:
     """What an episode came to, from its ENV record, MODEL records and CLASS records.
 
     Returns:
         requests, in_time, late, rejected, shed, in_flight (counts; with `defer` also deferred, the
-        decisions that put a request off), utility, peak_utility, utility_of_peak, deadline_met
-        (share of requests), goodput_per_s (requests that met all their deadlines, per second of the
-        clock), share (routed, by model name) and, where there are classes of users, classes
-        (`class_summary`, by name).
+        decisions that put a request off; with `failures` also lost, retried, the decisions whose
+        request failed and came back, and failures, of machines), utility, peak_utility,
+        utility_of_peak, deadline_met (share of requests), goodput_per_s (requests that met all
+        their deadlines, per second of the clock), share (routed, by model name) and, where there
+        are classes of users, classes (`class_summary`, by name).
     """
     routed, duration_s = max(int(env["routed"]), 1), float(env["now_s"])
     found = {
@@ -28,6 +32,7 @@ def summary(config: EnvConfig, env: np.void, models: Records, classes: Records) 
         **({"aborted": int(env["aborted"])} if SERVICES[config.service].reads_lengths else {}),
         "in_flight": int(env["waiting"] + env["running"] + env["away"]),
         **({"deferred": int(env["deferred"])} if config.defer is not None else {}),
+        **({name: int(env[name]) for name in OF_FAILURES} if config.failures is not None else {}),
         "utility": float(env["utility"]),
         "peak_utility": float(env["peak_utility"]),
         "utility_of_peak": float(share_of_peak(env["utility"], env["peak_utility"])),

@@ -11,16 +11,16 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import LOGARITHMS, POOL, RULES, TERMS, Cluster
 from llmroute_env.dynamics.dispatch import DISPATCHERS
 from llmroute_env.dynamics.service.models import SERVICES
+from llmroute_env.simulation.failures import failure_rules, machines_by_pool, periods
 from llmroute_env.specs import DEADLINE_KINDS, to_ticks_s
 
 
 def build_cluster(config: EnvConfig, rules: Mapping[str, float]) -> Cluster:
     """The tables for the compiled dynamics; `rules` are the entries that the caller owns."""
     limits = batch_limits(config)
-    starts = np.cumsum([0] + [pool.gpus for pool in config.pools])[:-1]
     cluster = Cluster(
         rules=np.zeros(1, RULES),
-        pools=np.array([(s, p.gpus) for s, p in zip(starts, config.pools, strict=True)], POOL),
+        pools=pools(config),
         service=SERVICES[config.service].tables(config),
         batch_limit=limits,
         largest_limit=limits.max(axis=0),
@@ -29,10 +29,20 @@ def build_cluster(config: EnvConfig, rules: Mapping[str, float]) -> Cluster:
         log_backlog=np.log1p(np.arange(LOGARITHMS) / config.gpus).astype(np.float32),
         pool_of=np.repeat(np.arange(len(config.pools)), [pool.gpus for pool in config.pools]),
         layout=config.layout.starts,
+        periods=periods(config),
     )
     for name, value in {**fixed_rules(config), **rules}.items():
         cluster.rules[0][name] = value
     return cluster
+
+
+def pools(config: EnvConfig) -> NDArray[np.void]:
+    """Which GPUs and which machines are in each pool: POOL, shape (P,)."""
+    gpus, machines = [pool.gpus for pool in config.pools], machines_by_pool(config)
+    firsts = (np.cumsum([0, *counts])[:-1] for counts in (gpus, machines))
+    first_gpu, first_machine = (counts.tolist() for counts in firsts)
+    rows = zip(first_gpu, gpus, first_machine, machines, strict=True)
+    return np.array(list(rows), POOL)
 
 
 def terms(config: EnvConfig) -> NDArray[np.void]:
@@ -78,6 +88,7 @@ def fixed_rules(config: EnvConfig) -> dict[str, float]:
         "defer_s": 0.0 if config.defer is None else to_ticks_s(config.defer.wait_s),
         "most_defers": 0 if config.defer is None else config.defer.most,
         "come_back": config.comes_back,
+        **failure_rules(config),
         "shed_expired": config.shed_expired,
         "deadline_aware_batching": config.deadline_aware_batching,
         "peak_model": config.models.index(config.largest_model),

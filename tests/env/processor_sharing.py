@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import give_up
 from llmroute_env.dynamics.reward import credit
 from llmroute_env.dynamics.service import batches, published
 from llmroute_env.dynamics.service.border import expect_event
@@ -49,6 +50,13 @@ def empty(world: World, e: int) -> None:
         s.service.clock[e, gpu], s.service.read_s[e, gpu] = 0.0, 0.0
         for m in range(cluster.rules[0].models):
             s.queues[e, gpu, m].added_s = cluster.service.work_s[cluster.pool_of[gpu], m]
+
+
+@compiled
+def evict(world: World, e: int, gpu: int, at_s: float) -> None:
+    for k in range(world.state.gpus[e, gpu].running):
+        request = world.state.service.held[e, gpu * MOST + k]
+        give_up(world, e, gpu, request.model, request.number, at_s)
 
 
 @compiled
@@ -127,6 +135,7 @@ def copy_requests(world: World, source: int, target: int) -> None:
 class ProcessorSharing(Sharing):
     empty, admit = staticmethod(empty), staticmethod(admit)
     handle_event, copy_requests = staticmethod(answer), staticmethod(copy_requests)
+    evict = staticmethod(evict)
     added_work_s = staticmethod(published.added_work_s)
     remaining_s = staticmethod(published.remaining_s)
     tightest = staticmethod(published.tightest)

@@ -19,6 +19,7 @@ from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.workers import Workers
 from llmroute_env.dynamics.state import IN_TIME, LATE
 from llmroute_env.dynamics.stepping import reset_envs
+from llmroute_env.failure_specs import ExponentialTimes, Failures
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
@@ -129,3 +130,20 @@ def test_what_is_compiled_for_it_is_not_kept_on_disk():
 def test_an_unknown_service_model_is_refused():
     with pytest.raises(ConfigError, match="service: got 'batching'; accepted: static"):
         configure("stable", service="batching")
+
+
+def test_machines_fail_under_it_too():
+    times = ExponentialTimes(0.6), ExponentialTimes(0.3)
+    simulation = Simulation(replace(CONFIG, failures=Failures(*times)), 4)
+    simulation.begin(np.arange(4, dtype=np.uint64))
+    rng = np.random.default_rng(0)
+    ends = ("in_time", "late", "rejected", "lost")
+    while not simulation.state.envs["over"].all():
+        simulation.step(rng.integers(3, size=4))
+        s = simulation.state
+        assert (s.gpus["running"].sum(axis=1) == s.envs["running"]).all()
+        assert not s.gpus["running"][s.gpus["is_up"] == 0].any()
+    envs = simulation.state.envs
+    assert (sum(envs[name] for name in ends) == envs["routed"]).all()
+    assert (envs["retried"] > 0).all()
+    assert (envs["in_time"] > 0).all()

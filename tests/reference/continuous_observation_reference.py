@@ -61,6 +61,8 @@ class Watched(Episode):
         row += [self.age(n) for n in range(len(self.instances))]
         row += self.by_pair(lambda n: log_of(self.sent_to(n)), 0.0)
         row += self.by_pair(lambda n: log_of(self.on_its_way(n)), 0.0)
+        # Nothing fails, nobody comes back.
+        row += [1.0] * len(self.instances) + [16.0] * len(self.instances) + [0.0, 0.0]
         self.observations.append(row)
 
     def by_model(self, feature: Callable[[int], float]) -> list[float]:

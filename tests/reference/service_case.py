@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REJECT = "reject"
+REJECT, DEFER = "reject", "defer"
 Action = int | tuple[int, int] | str
-"""A model, or a (GPU, model) pair, or REJECT."""
+"""A model, or a (GPU, model) pair, or REJECT, or DEFER."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,25 @@ class Case:
         if not self.classes:
             return UserCase(1.0, self.deadline_kind, self.grace_s)
         return self.classes[self.users[number]]
+
+
+@dataclass(frozen=True)
+class WorldCase:
+    """What happens beside arrivals; outages are (machine, from, until), seconds.
+
+    Without pools all fail; a timeout of 0 is none: a send fails at once. The action of decision d
+    is `actions[d]` of the case, over and over.
+    """
+
+    outages: tuple[tuple[int, float, float], ...] = ()
+    gpus_per_machine: int = 1
+    warm_up_s: float = 0.0
+    timeout_s: float = 0.0
+    tries: int = 1
+    pools: tuple[int, ...] = ()
+    wait_s: float = 1.0
+    most_defers: int = 0
+    reject_utility: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Request:
     deadline: float
     user: UserCase
     fate: Fate | None = None
+    decision: int = -1
 
     @property
     def grace(self) -> float:
@@ -47,6 +48,7 @@ class Gpu:
     running_until: int = 0
     idle_since: int = 0
     drain: int = 0
+    outages: int = 0
 
     def __post_init__(self) -> None:
         self.queues = {model: [] for model in self.tables}
@@ -141,20 +143,26 @@ class Service:
         return [request.fate or in_flight for request in self.requests]
 
     def arrive(self) -> Generator[simpy.Event, None, None]:
-        for request, action in zip(self.requests, self.case.actions, strict=True):
+        for request in self.requests:
             yield Moment(self.clock, request.arrival, self.rank_of_arrivals)
-            self.before_decision(request)
-            if action == REJECT:
-                request.fate = Fate("rejected", -1, -1, 0, None, self.now / TICKS_PER_S, 0.0)
-                continue
-            gpu, model = self.route(action)
-            if not self.hosts(gpu, model) or self.is_full(gpu, model):
-                self.drop(request, gpu, model, "rejected")
-                continue
-            self.join(gpu, model, request)
-            if not gpu.running:
-                # SimPy starts a new process before anything else that is due at this time.
-                self.clock.process(self.busy_period(gpu))
+            self.decide(request)
+
+    def decide(self, request: Request) -> None:
+        self.before_decision(request)
+        action = self.case.actions[request.number]
+        if action == REJECT:
+            request.fate = Fate("rejected", -1, -1, 0, None, self.now / TICKS_PER_S, 0.0)
+        else:
+            self.send(request, *self.route(action))
+
+    def send(self, request: Request, gpu: Gpu, model: int) -> None:
+        if not self.hosts(gpu, model) or self.is_full(gpu, model):
+            self.drop(request, gpu, model, "rejected")
+            return
+        self.join(gpu, model, request)
+        if not gpu.running:
+            # SimPy starts a new process before anything else that is due at this time.
+            self.clock.process(self.busy_period(gpu))
 
     def before_decision(self, request: Request) -> None:
         """What a router would see now: for whoever watches."""
@@ -194,6 +202,7 @@ class Service:
         gpu.queues[model].append(request)
 
     def busy_period(self, gpu: Gpu) -> Generator[simpy.Event, None, None]:
+        outages = gpu.outages
         while any(gpu.queues.values()):
             model, batch = self.form_batch(gpu)
             if not batch:
@@ -204,6 +213,8 @@ class Service:
             gpu.running_until = start + gpu.latency(model, len(batch))
             gpu.drain = gpu.running_until + gpu.work_of_all_queues()
             yield Moment(self.clock, gpu.running_until, 1 + gpu.number)
+            if gpu.outages > outages:
+                return
             for request in batch:
                 request.fate = self.served(request, gpu, model, len(batch), start)
             gpu.running = []

@@ -32,7 +32,7 @@ Outlook = tuple[float, float, float, float]
 class ServiceModel(Protocol):
     """What a service model has to be, beside a NamedTuple of its tables; `config` is an EnvConfig.
 
-    Its static methods `empty`, `admit`, `handle_event`, `copy_requests`, `added_work_s`,
+    Its static methods `empty`, `admit`, `handle_event`, `evict`, `copy_requests`, `added_work_s`,
     `remaining_s`, `tightest`, `prospect`, `show` and `reckon`, made by `compiled`, answer the
     questions of these names; of the last six there are answers from what is published
     (published.py).
@@ -109,6 +109,15 @@ def admit(world: World, e: int, gpu: int, model: int) -> bool:
 def handle_event(world: World, e: int, gpu: int) -> None:
     """Do what is due on `gpu` at the time that was expected: who is answered is credited."""
     world.cluster.service.handle_event(world, e, gpu)
+
+
+@question
+def evict(world: World, e: int, gpu: int, at_s: float) -> None:
+    """`gpu` fails at `at_s`: `give_up` (returns.py) all that it holds, and forget it.
+
+    The counts of its requests, GPU.model and its times become those of an empty GPU afterwards.
+    """
+    world.cluster.service.evict(world, e, gpu, at_s)
 
 
 @question

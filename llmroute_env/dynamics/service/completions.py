@@ -10,6 +10,7 @@ from typing import Any
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.returns import arrived_s, decision_of
 from llmroute_env.dynamics.state import ABORTED, SHED
+from llmroute_env.dynamics.window import arrival_s
 from llmroute_env.dynamics.world import World
 
 
@@ -65,6 +66,21 @@ def log_pending(world: World, e: int, outcome: int, gpu: int, model: int, utilit
             tokens = world.log.tokens[k]
             tokens.first_token_s = env.now_s
             tokens.prompt_tokens = world.tape.prompt_tokens[env.first + env.request]
+
+
+@compiled
+def log_failed(world: World, e: int, outcome: int, failed: Any) -> None:
+    """The request of a RETURN was in flight, or on its way, to a GPU that is down."""
+    k = begin_record(world, e, outcome, failed.gpu, failed.model)
+    if k >= 0:
+        tape, record = world.tape, world.log.records[k]
+        number, at = failed.request, world.state.envs[e].first + failed.request
+        fill_identity(world, e, k, number, tape.task[at], tape.user_class[at])
+        record.arrival_s = arrival_s(world, e, number)
+        record.start_s, record.finish_s = failed.at_s, failed.at_s
+        if len(world.log.tokens) > 0:
+            world.log.tokens[k].first_token_s = failed.at_s
+            world.log.tokens[k].prompt_tokens = tape.prompt_tokens[at]
 
 
 @compiled

@@ -33,6 +33,7 @@ class StaticBatching(BatchTimes):
     empty = staticmethod(static_batching.empty)
     admit = staticmethod(static_batching.admit)
     handle_event = staticmethod(static_batching.finish)
+    evict = staticmethod(static_batching.evict)
     copy_requests = staticmethod(static_batching.copy_requests)
     added_work_s = staticmethod(published.added_work_s)
     remaining_s = staticmethod(published.remaining_s)

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.returns import arrived_s
+from llmroute_env.dynamics.returns import arrived_s, give_up
 from llmroute_env.dynamics.reward import credit_class, worth
 from llmroute_env.dynamics.service.border import expect_event
 from llmroute_env.dynamics.service.completions import log_served, log_shed
@@ -25,12 +25,29 @@ from llmroute_env.dynamics.world import World
 @compiled
 def empty(world: World, e: int) -> None:
     """Empty every ring of env `e`."""
-    cluster, s = world.cluster, world.state
-    for gpu in range(cluster.rules[0].gpus):
-        for m in range(cluster.rules[0].models):
-            queue = s.queues[e, gpu, m]
-            queue.first, queue.room = 0, 0
-            queue.added_s = cluster.service.batch_s[cluster.pool_of[gpu], m, 1]
+    for gpu in range(world.cluster.rules[0].gpus):
+        empty_gpu(world, e, gpu)
+
+
+@compiled
+def empty_gpu(world: World, e: int, gpu: int) -> None:
+    """Empty the rings of one GPU."""
+    cluster = world.cluster
+    for m in range(cluster.rules[0].models):
+        queue = world.state.queues[e, gpu, m]
+        queue.first, queue.room = 0, 0
+        queue.added_s = cluster.service.batch_s[cluster.pool_of[gpu], m, 1]
+
+
+@compiled
+def evict(world: World, e: int, gpu: int, at_s: float) -> None:
+    """Give up the batch that runs and all that waits."""
+    for m in range(world.cluster.rules[0].models):
+        queue = world.state.queues[e, gpu, m]
+        for k in range(queue.running + queue.waiting):
+            request = world.state.service.requests[e, slot_of(world, e, gpu, m, k)]
+            give_up(world, e, gpu, m, request.number, at_s)
+    empty_gpu(world, e, gpu)
 
 
 @compiled

@@ -85,6 +85,7 @@ class ContinuousBatching(EngineTables):
     empty = staticmethod(requests.empty)
     admit = staticmethod(requests.admit)
     handle_event = staticmethod(requests.handle_event)
+    evict = staticmethod(requests.evict)
     copy_requests = staticmethod(requests.copy_requests)
     added_work_s = staticmethod(added_work_s)
     remaining_s = staticmethod(remaining_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.returns import arrived_s
+from llmroute_env.dynamics.returns import arrived_s, give_up
 from llmroute_env.dynamics.reward import credit
 from llmroute_env.dynamics.service.border import expect_event
 from llmroute_env.dynamics.service.completions import log_aborted, log_answered
@@ -50,20 +50,39 @@ def moment(seconds: float) -> int:
 @compiled
 def empty(world: World, e: int) -> None:
     """Nobody is at any instance."""
-    own = world.state.service
     for gpu in range(world.cluster.rules[0].gpus):
-        instance = own.instances[e, gpu]
-        instance.steps, instance.context, instance.work = 0, 0, 0
-        instance.leap, instance.waiting_tokens, instance.decoding = 1, 0, 0
-        instance.taken_blocks, instance.piece = 0, NONE
-        instance.free_blocks = world.cluster.service.engines[world.cluster.pool_of[gpu]].blocks
-        instance.part, instance.new, instance.part_chunk = NONE, NONE, 0
-        instance.first_running, instance.last_running = NONE, NONE
-        instance.first_waiting, instance.last_waiting = NONE, NONE
-        instance.first_leaving, instance.free_slot, instance.used_slots = NONE, NONE, 0
-        own.sizes[e, gpu, FINISHING], own.sizes[e, gpu, PATIENCE] = 0, 0
-        for residue in range(own.residues.shape[2]):
-            own.residues[e, gpu, residue] = 0
+        empty_gpu(world, e, gpu)
+
+
+@compiled
+def empty_gpu(world: World, e: int, gpu: int) -> None:
+    """Nobody is at one instance."""
+    own = world.state.service
+    instance = own.instances[e, gpu]
+    instance.steps, instance.context, instance.work = 0, 0, 0
+    instance.leap, instance.waiting_tokens, instance.decoding = 1, 0, 0
+    instance.taken_blocks, instance.piece = 0, NONE
+    instance.free_blocks = world.cluster.service.engines[world.cluster.pool_of[gpu]].blocks
+    instance.part, instance.new, instance.part_chunk = NONE, NONE, 0
+    instance.first_running, instance.last_running = NONE, NONE
+    instance.first_waiting, instance.last_waiting = NONE, NONE
+    instance.first_leaving, instance.free_slot, instance.used_slots = NONE, NONE, 0
+    own.sizes[e, gpu, FINISHING], own.sizes[e, gpu, PATIENCE] = 0, 0
+    for residue in range(own.residues.shape[2]):
+        own.residues[e, gpu, residue] = 0
+
+
+@compiled
+def evict(world: World, e: int, gpu: int, at_s: float) -> None:
+    """Give up all that run and wait: what was computed of them is gone."""
+    instance, model = world.state.service.instances[e, gpu], world.state.gpus[e, gpu].model
+    for first in (instance.first_running, instance.first_waiting):
+        slot = first
+        while slot != NONE:
+            record = slot_at(world, e, gpu, slot)
+            give_up(world, e, gpu, model, record.number, at_s)
+            slot = record.next
+    empty_gpu(world, e, gpu)
 
 
 @compiled
