@@ -45,9 +45,12 @@ def read_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
 def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:
     """The environment in which `agent` can route: `config` with its observation and action.
 
-    Where signals are late, one that `reckons` sees what it has sent since added to them.
+    Where signals are late, one that `reckons` sees what it has sent since added to them, and to one
+    that `breaks_circuits` a GPU on which something has failed since is down.
     """
     signals = config.signals
     if signals.are_late and getattr(agent, "reckons", False):
         signals = replace(signals, dead_reckoning=True)
+    if signals.are_late and getattr(agent, "breaks_circuits", False):
+        signals = replace(signals, circuit_breaker=True)
     return replace(config, observation=agent.observation, action=agent.action, signals=signals)

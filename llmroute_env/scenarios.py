@@ -16,6 +16,7 @@ from llmroute_env.errors import UnknownKeywordError
 from llmroute_env.recording.serialization import from_plain
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.specs import ConfigError, Deadline, Pool, RequestClass
+from llmroute_env.world_scenarios import WORLD_SCENARIOS
 from traces.tasks import AbruptMix
 from traces.typed import conform, nearest
 from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
@@ -131,7 +132,9 @@ SCENARIOS = {
     )
 }
 
-SCENARIOS |= {name: _scenario(name, *said) for name, said in ENGINE_SCENARIOS.items()}
+SCENARIOS |= {
+    name: _scenario(name, *said) for name, said in (ENGINE_SCENARIOS | WORLD_SCENARIOS).items()
+}
 
 TESTING = tuple(name for name, scenario in SCENARIOS.items() if "testing" in scenario.tags)
 

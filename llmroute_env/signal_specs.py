@@ -25,6 +25,8 @@ class Signals:
             deviation of their logarithms.
         lost: share of the scrapes that never arrive.
         dead_reckoning: whether what the router has sent since is added to what it sees.
+        circuit_breaker: whether a GPU on which something is known to have failed is believed to be
+            down until it is scraped again.
     """
 
     scrape_interval_s: float = 0.0
@@ -32,6 +34,7 @@ class Signals:
     noise: float = 0.0
     lost: float = 0.0
     dead_reckoning: bool = False
+    circuit_breaker: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, "signals ", ConfigError)
@@ -43,7 +46,7 @@ class Signals:
         require(0 <= self.delay_s <= interval_s, "signals delay_s", self.delay_s, accepted)
         require(0 <= self.noise <= 1, "signals noise", self.noise, "0 to 1")
         require(0 <= self.lost < 1, "signals lost", self.lost, "a share >= 0 and < 1")
-        for name in ("noise", "lost", "dead_reckoning"):
+        for name in ("noise", "lost", "dead_reckoning", "circuit_breaker"):
             value = getattr(self, name)
             accepted = "nothing of it with scrape_interval_s 0, whose signals are exact"
             require(interval_s > 0 or not value, f"signals {name}", value, accepted)

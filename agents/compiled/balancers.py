@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from agents.columns import hosted_pairs
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.features import FEATURE_NAMES
+from llmroute_env.dynamics.dispatch import seems_up
+from llmroute_env.dynamics.features import FEATURE_NAMES, MOST_LOG
 from llmroute_env.dynamics.observation import encode_load
 from llmroute_env.dynamics.streams import mixed, share
 from llmroute_env.dynamics.world import World
@@ -57,19 +58,22 @@ def less_loaded(
 ) -> int:
     """The pair for the pending request of env `e`.
 
-    The loads are written into the observation `row`, less than 0 by as much into `worths`.
+    The loads are written into the observation `row`, less than 0 by as much into `worths`; a GPU
+    that is believed to be down has more than any other.
     """
-    hosted, first, keys = balancing.hosted, balancing.first, balancing.keys
+    hosted, keys, models = balancing.hosted, balancing.keys, world.cluster.rules[0].models
     encode_load(world, e, row, balancing.feature)
     best = hosted[0]
     for pair in hosted:
-        worths[pair] = -row[first + pair]
-        if row[first + pair] < row[first + best]:
+        up = seems_up(world, e, pair // models)
+        worths[pair] = -row[balancing.first + pair] if up else -MOST_LOG
+        if worths[pair] > worths[best]:
             best = pair
     if len(keys) > 0:
         one, other = two_of(len(hosted), keys[e % len(keys)], world.state.envs[e].decision)
-        fewer = row[first + hosted[other]] < row[first + hosted[one]]
-        best = hosted[other] if fewer else hosted[one]
+        chosen = hosted[other] if worths[hosted[other]] > worths[hosted[one]] else hosted[one]
+        # Of two that are down neither.
+        best = chosen if worths[chosen] > -MOST_LOG else best
     return int(best)
 
 

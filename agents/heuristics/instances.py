@@ -25,7 +25,8 @@ from llmroute_env.dynamics.features import MOST_LOG
 class LeastOf:
     """The (GPU, model) pair of which a feature is least; ties to the first.
 
-    Features of service models with tokens; others publish that they have none in use.
+    Features of service models with tokens; others publish that they have none in use. Where
+    machines fail, a GPU that is believed to be down has more than any other.
     """
 
     action = "gpu-model"
@@ -33,9 +34,12 @@ class LeastOf:
 
     def __init__(self, name: str, config: EnvConfig) -> None:
         self.name = name
-        self.observation = read_in(config, (self.feature,))
-        self.first = replace(config.layout, names=self.observation).first(self.feature)
+        health = ("gpu_up",) if config.failures is not None else ()
+        self.observation = read_in(config, (self.feature, *health))
+        layout = replace(config.layout, names=self.observation)
+        self.first, self.up = layout.first(self.feature), layout.first("gpu_up")
         self.hosted = hosted_pairs(config)
+        self.gpu = self.hosted // len(config.models)
         self.keys = np.zeros(0, np.uint64)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
@@ -55,6 +59,8 @@ class LeastOf:
     def loads(self, observations: Observations) -> NDArray[np.float32]:
         """The feature of the pairs that are hosted, shape (E, hosted)."""
         loads: NDArray[np.float32] = observations[:, self.first + self.hosted]
+        if self.up >= 0:
+            loads = np.where(observations[:, self.up + self.gpu] > 0, loads, np.float32(MOST_LOG))
         return loads
 
     def act(self, observations: Observations) -> Actions:
@@ -94,5 +100,8 @@ class PowerOfTwo(LeastOf):
         self.decision += 1
         rows, loads = np.arange(len(observations)), self.loads(observations)
         fewer = loads[rows, other] < loads[rows, first]
-        actions: Actions = self.hosted[np.where(fewer, other, first)]
+        chosen = np.where(fewer, other, first)
+        # Of two that are down neither.
+        chosen = np.where(loads[rows, chosen] < MOST_LOG, chosen, loads.argmin(axis=1))
+        actions: Actions = self.hosted[chosen]
         return actions

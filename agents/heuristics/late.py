@@ -1,8 +1,9 @@
-"""Heuristics for a world that is seen late: what a good engineer would write for it.
+"""Heuristics for a world that breaks and is seen late: what a good engineer would write for it.
 
 What a router has sent since it last heard of a GPU it knows, and what has not come back it can
 count. Routers in production do both (RouteBalance's dead reckoning, arXiv 2606.17949; in-flight
-counts beside scraped ones in inference-sim).
+counts beside scraped ones in inference-sim). Where something has just failed they send nothing more
+until they have heard of it again: the circuit breaker of Nygard, Release It! (2007).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from llmroute_env.specs import require
 class ReckonedFeasible(LargestFeasible):
     """`largest-feasible`, which adds what it has sent since to signals that are late."""
 
-    reckons = True
+    reckons = breaks_circuits = True
 
 
 class ReckonedPair(PricedPair):
     """`steep-pair`, which adds what it has sent since to signals that are late."""
 
-    reckons = True
+    reckons = breaks_circuits = True
 
     def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
         super().__init__(name, config, price, STEEP)
@@ -37,13 +38,19 @@ class LeastLocal(LeastOf):
     feature = "gpu_in_flight"
 
 
+class CircuitBreaker(LeastLocal):
+    """`least-local`, on the GPUs where nothing has failed since they were heard of."""
+
+    breaks_circuits = True
+
+
 class Admission(LargestFeasible):
     """`largest-feasible`, which turns away whom no model is predicted to serve with such a slack.
 
     It adds what it has sent since to signals that are late. The model is chosen with MARGIN.
     """
 
-    reckons = True
+    reckons = breaks_circuits = True
 
     def __init__(self, name: str, config: EnvConfig, threshold: float = 0.0) -> None:
         require(config.reject, f"{name} reject", config.reject, "True: it turns requests away")

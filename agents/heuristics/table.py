@@ -13,7 +13,13 @@ from agents.columns import column
 from agents.compiled.rules import STEEP
 from agents.heuristics import models as heuristics
 from agents.heuristics.instances import LeastKV, LeastRequests, LeastTTFT, PowerOfTwo
-from agents.heuristics.late import Admission, LeastLocal, ReckonedFeasible, ReckonedPair
+from agents.heuristics.late import (
+    Admission,
+    CircuitBreaker,
+    LeastLocal,
+    ReckonedFeasible,
+    ReckonedPair,
+)
 from agents.heuristics.lookahead import Hindsight, Rollout
 from agents.heuristics.models import Heuristic, Setting
 from agents.heuristics.pairs import PricedPair
@@ -74,6 +80,7 @@ CONTROLS: dict[str, Callable[..., Agent]] = {
     "least-ttft": LeastTTFT,
     "power-of-two": PowerOfTwo,
     "least-local": LeastLocal,
+    "circuit-breaker": CircuitBreaker,
     "reckoned-feasible": ReckonedFeasible,
     "reckoned-pair": ReckonedPair,
     "admission": Admission,

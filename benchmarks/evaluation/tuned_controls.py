@@ -49,12 +49,16 @@ class Tuned:
 def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tuned:
     """Find the best setting of `control` on the validation split of `config`.
 
+    Episodes last `window_s`, or less; where signals are late or machines fail as long as those of
+    `config`, as both take their time.
+
     Raises:
         ConfigError: a control without settings.
     """
     known = [BEST_SINGLE, *controls.TUNABLE]
     require(control in known, "control", control, ", ".join(known))
-    window_s = min(window_s, config.window_s)
+    takes_time = config.signals.are_late or config.failures is not None
+    window_s = config.window_s if takes_time else min(window_s, config.window_s)
     config = replace(config, split="validation", window_s=window_s)
     settings: tuple[str | float, ...] = config.model_names
     if control != BEST_SINGLE:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.evaluation.row_files import read_rows
-from benchmarks.report import added, bound, classes, costs, figures, headline, learned, tables
+from benchmarks.report import (
+    added,
+    bound,
+    classes,
+    costs,
+    figures,
+    headline,
+    learned,
+    tables,
+    world,
+)
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Section, to_html, to_markdown
 from benchmarks.report.paper import summary
@@ -15,7 +25,10 @@ from llmroute_env.recording.files import write_atomically
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN_OVER_TIME = 3
 """Entries whose course over time is drawn."""
-IN_NUMBERS = {"per-gpu", "static-stable", "wrong-weights", "learned"}
+IN_NUMBERS = {
+    *("per-gpu", "static-stable", "wrong-weights", "learned"),
+    *("signals-shift", "crash-shift", *(varied.tag for varied in world.COSTS)),
+}
 """Tags of entries that chapters sum up; by themselves they would only be in the way."""
 
 
@@ -44,6 +57,7 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
         *headline.sections(results),
         *summary.sections(results),
         *classes.sections(results),
+        *world.sections(results),
         *learned.sections(results),
         *added.sections(results),
         *bound.sections(directory),

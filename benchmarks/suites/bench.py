@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.heuristics.models import HEURISTICS
-from agents.heuristics.table import CONTROLS
+from agents.heuristics.table import CONTROLS, TUNABLE
 from agents.loading import is_heuristic, run_of, shipped
 from agents.settings.presets import SETTINGS
 from benchmarks.evaluation.row_files import ROWS, SUITE
-from benchmarks.evaluation.tuned_controls import FOLLOWED
+from benchmarks.evaluation.tuned_controls import BEST_SINGLE, FOLLOWED
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
@@ -205,7 +205,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         return [], []
     if agent in suite.main_only and not entry.tags & {"main", "static"}:
         return [], []
-    if agent in TUNED or agent in FOLLOWED:
+    if agent in (BEST_SINGLE, *TUNABLE, *FOLLOWED):
         control = FOLLOWED.get(agent, agent)
         source = ENTRIES[entry.tuned_on] if entry.tuned_on else entry
         window_s = source.tuning_window_s or suite.tuning_window_s

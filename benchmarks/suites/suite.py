@@ -32,6 +32,9 @@ TUNED = (
 LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 
+NOT_OF_PAPER = ("testing", "unseen", "learned", "world")
+"""Tags of entries that are no matter of the paper's."""
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -159,11 +162,21 @@ SUITES = {
         Suite(
             "paper",
             "the results of arXiv 2401.07886, in the paper's setting and in ours",
-            entries=tuple(id for id in ENTRIES if id not in tagged("testing", "unseen", "learned")),
+            entries=tuple(id for id in ENTRIES if id not in tagged(*NOT_OF_PAPER)),
             agents=(*UNTUNED, *TUNED, "rollout", *LEARNED),
             seed=1000,
             main_only=("ddqn-pairs",),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
+        ),
+        Suite(
+            "world",
+            "signals that are late, machines that fail, mixed GPUs: what each costs, and whom",
+            entries=tagged("world"),
+            agents=(),
+            seeds=1,
+            episodes=16,
+            seed=1000,
+            tuning_episodes=8,
         ),
     )
 }

@@ -61,6 +61,7 @@ RULES = np.dtype(
         ("noise", "f8"),
         ("lost", "f8"),
         ("reckons", "b1"),
+        ("breaks_circuits", "b1"),
     ],
     align=True,
 )

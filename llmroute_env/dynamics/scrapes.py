@@ -176,7 +176,9 @@ def arrive(world: World, e: int, gpu: int) -> None:
 
 @if_exact(nothing_at)
 def believe_down(world: World, e: int, gpu: int, at_s: float) -> None:
-    """Something has failed on `gpu`: a router knows better only when it has been scraped since."""
+    """Something has failed on `gpu`: its circuit is broken until it has been scraped since."""
+    if not world.cluster.rules[0].breaks_circuits:
+        return
     catch_up(world, e, gpu, at_s)
     for row in (view_of(world, e), on_the_way(world, e)):
         world.state.gpus[row, gpu].is_up = 0

@@ -103,4 +103,5 @@ def fixed_rules(config: EnvConfig) -> dict[str, float]:
         "noise": signals.noise,
         "lost": signals.lost,
         "reckons": signals.dead_reckoning,
+        "breaks_circuits": signals.circuit_breaker,
     }

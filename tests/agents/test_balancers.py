@@ -14,11 +14,13 @@ from agents.compiled.rollouts import Trial, try_pairs
 from agents.heuristics.table import make
 from benchmarks.evaluation.runner import Evaluation, evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
+from llmroute_env.failure_specs import ExponentialTimes, Failures
+from llmroute_env.signal_specs import Signals
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import RequestClass
 from tests.env.small_engines import small_engines
 
-NAMES = ("least-requests", "least-kv", "least-ttft", "power-of-two")
+NAMES = ("least-requests", "least-kv", "least-ttft", "power-of-two", "circuit-breaker")
 STATIC = configure("overload", window_s=1.0)
 MIXED = replace(STATIC, pools=(Pool(2), Pool(1, models=("opt-125m",))), reject=True)
 ENGINES = small_engines(load=2.0, window_s=6.0)
@@ -30,6 +32,12 @@ TWINS = replace(
     reject=True,
     classes=(RequestClass("calm"), RequestClass("hasty", weight=2.0)),
 )
+FAILING = replace(
+    TWINS,
+    queue_capacity=64,
+    failures=Failures(ExponentialTimes(1.0), ExponentialTimes(1.0), tries=2),
+    signals=Signals(1.0, noise=0.1),
+)
 
 
 class Stepwise:
@@ -38,6 +46,7 @@ class Stepwise:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.name, self.observation, self.action = agent.name, agent.observation, agent.action
+        self.breaks_circuits = getattr(agent, "breaks_circuits", False)
 
     def begin(self, envs: int, rng: np.random.Generator) -> None:
         self.agent.begin(envs, rng)
@@ -58,7 +67,7 @@ def compiled_of(name: str, config: EnvConfig) -> tuple[CompiledPolicy, EnvConfig
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("config", [STATIC, MIXED, ENGINES, TWINS])
+@pytest.mark.parametrize("config", [STATIC, MIXED, ENGINES, TWINS, FAILING])
 def test_compiled_decisions_are_the_python_ones(config: EnvConfig, name: str) -> None:
     agent = make(name, config)
     assert isinstance(agent, RunsCompiled)
@@ -71,6 +80,9 @@ def test_compiled_decisions_are_the_python_ones(config: EnvConfig, name: str) ->
             assert len(np.unique(ours.completions["gpu"])) > 1
     if config is TWINS:
         assert found.values("rejected").sum() > 0
+    if config is FAILING:
+        assert found.values("lost").sum() > 0
+        assert found.values("retried").sum() > found.values("lost").sum()
 
 
 def test_two_choices_repeat_with_their_seed_and_differ_with_another() -> None:

@@ -10,6 +10,7 @@ from agents.heuristics.table import make
 from agents.heuristics.tuning import heuristic_scores, run_episodes
 from benchmarks.evaluation.runner import evaluate
 from llmroute_env import ConfigError
+from llmroute_env.failure_specs import Failures, Outage
 from llmroute_env.scenarios import configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.simulation.simulation import Simulation
@@ -77,3 +78,24 @@ def test_admission_turns_away_whom_it_cannot_serve():
     assert all_of_them.values("rejected").tolist() == all_of_them.values("requests").tolist()
     with pytest.raises(ConfigError, match="admission reject: got False; accepted: True"):
         make("admission", EXACT)
+
+
+def of_requests(name, config, what):
+    found = evaluate(make(name, config), config, 4, 0)
+    return found.values(what).sum() / found.values("requests").sum()
+
+
+@pytest.mark.parametrize("gpu", [0, 2])
+def test_a_dead_worker_that_fails_fast_draws_all_to_it_and_a_circuit_breaker_cures_it(gpu):
+    """Whoever has failed is in nobody's way: the dead worker has always the fewest requests."""
+    dead = Failures(outages=(Outage(gpu, 1.0, 99.0),), tries=2)
+    config = replace(LATE, failures=dead, signals=Signals(20.0))
+    assert of_requests("least-local", replace(config, failures=None), "deadline_met") > 0
+    assert of_requests("least-local", config, "lost") > 0.5
+    # One request is enough to know, and it is sent again.
+    assert of_requests("circuit-breaker", config, "lost") == 0
+    assert of_requests("circuit-breaker", config, "retried") < 0.01
+    # With health checks that come in time nobody needs one.
+    known = replace(config, signals=Signals(0.001))
+    assert of_requests("least-local", known, "lost") < 0.01
+    assert of_requests("power-of-two", known, "lost") < 0.01

@@ -17,9 +17,10 @@ from benchmarks.report.figures import over_time
 from benchmarks.report.learned import gains
 from benchmarks.report.page import Table
 from benchmarks.report.paper import windows
-from benchmarks.report.paper.claims import MATRICES, same_rates, worst_transfer
+from benchmarks.report.paper.claims import MATRICES, same_rates
 from benchmarks.report.paper.summary import results_table
 from benchmarks.report.report import FIGURES
+from benchmarks.report.shifts import worst_transfer
 from benchmarks.report.text import load_text
 from benchmarks.suites.measure_looseness import MeasureLooseness
 

@@ -281,19 +281,20 @@ def test_dispatchers_leave_out_what_is_down(dispatcher):
     assert (records["outcome"] == LOST).sum() == 0
 
 
-def test_late_signals_tell_of_it_late_unless_something_fails():
+def test_late_signals_tell_of_it_late_unless_a_circuit_breaks():
     once = Failures(outages=(Outage(0, 0.5, 1.5),), tries=2)
     config = replace(
         OVERLOAD,
         observation=("gpu_up",),
         failures=once,
-        signals=Signals(scrape_interval_s=0.25),
         pools=(replace(OVERLOAD.pools[0], gpus=2),),
         action="gpu-model",
     )
     # All go to the GPU that fails, or to the other one: then nothing is there that could fail.
-    for action, tells_at_once in ((0, True), (3, False)):
-        rows = []
+    for action, breaks in ((0, True), (0, False), (3, True)):
+        tells_at_once, rows = action == 0 and breaks, []
+        signals = Signals(scrape_interval_s=0.25, circuit_breaker=breaks)
+        config = replace(config, signals=signals)
 
         def note(simulation, rows=rows):
             up = simulation.outputs.observations[0]
@@ -309,7 +310,7 @@ def test_late_signals_tell_of_it_late_unless_something_fails():
         assert not up[(now_s > 0.75 + 1e-9) & (now_s < 1.5)].any()
         assert not up[now_s >= 1.5][0]
         assert up[now_s > 1.75 + 1e-9].all()
-        assert (records["outcome"] == RETRIED).any() == tells_at_once
+        assert (records["outcome"] == RETRIED).any() == (action == 0)
 
 
 def test_where_all_are_down_sends_fail_at_the_first_until_they_are_lost():

@@ -56,6 +56,7 @@ REFUSED = {
     "all lost": ({"scrape_interval_s": 1.0, "lost": 1.0}, "lost: got 1.0; accepted: a share"),
     "noise of what is exact": ({"noise": 0.1}, "noise: got 0.1; accepted: nothing of it"),
     "reckoning on what is exact": ({"dead_reckoning": True}, "dead_reckoning: got True"),
+    "breakers of what is exact": ({"circuit_breaker": True}, "circuit_breaker: got True"),
     "a text": ({"scrape_interval_s": "1"}, "scrape_interval_s: got '1'"),
 }
 

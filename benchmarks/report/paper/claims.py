@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks.report.data import AVAILABLE, SCORE, Results, ratio
 from benchmarks.report.page import Part, Table
 from benchmarks.report.paper import windows
 from benchmarks.report.paper.windows import LARGEST
+from benchmarks.report.shifts import Cells, matrix
 from benchmarks.report.text import load_text, number
 from benchmarks.suites.entries.every import ARRIVALS, MIXES
 
@@ -19,7 +19,6 @@ LEVELS = (AVAILABLE, 0.95, 0.9)
 WITH_SHEDDING = ("availability", "availability-8gpu")
 """Tags of the entries of constant rate, on four and on eight GPUs."""
 
-Cells = Mapping[tuple[str, str], str]
 MATRICES: dict[str, Cells] = {
     "task mixes": {(a, b): f"mix-{a}-to-{b}" for a in MIXES for b in MIXES},
     "arrivals": {
@@ -111,48 +110,12 @@ def per_gpu(results: Results) -> list[Part]:
 
 def matrices(results: Results) -> list[Part]:
     """(d) robustness: trained here, tested there."""
-    found = []
+    found: list[Part] = []
     for what, cells in MATRICES.items():
         if set(cells.values()) <= set(results.entries):
             agents = [agent for agent in (results.headline, "largest-feasible") if agent]
-            found += [matrix(results, what, cells, agent) for agent in agents]
-    return list(found)
-
-
-def worst_transfer(results: Results, cells: Cells, agent: str) -> float | None:
-    """Least of: utility of peak trained elsewhere, minus that trained on the test's own kind."""
-    scores = {
-        pair: results.cells[entry, agent].mean("utility_of_peak")
-        for pair, entry in cells.items()
-        if (entry, agent) in results.cells
-    }
-    own = {test: score for (train, test), score in scores.items() if train == test}
-    losses = [score - own[test] for (_, test), score in scores.items() if test in own]
-    return min(losses) if len(losses) > len(own) else None
-
-
-def matrix(results: Results, what: str, entries: Cells, agent: str) -> Table:
-    """Utility of peak by what a router was trained, or tuned, and tested on."""
-    names = list(dict.fromkeys(train for train, _ in entries))
-    rows = [
-        (
-            train,
-            *(
-                number(results.cells[entries[train, test], agent].mean("utility_of_peak"))
-                if (entries[train, test], agent) in results.cells
-                else "-"
-                for test in names
-            ),
-        )
-        for train in names
-    ]
-    return Table(
-        f"(d) Robustness to other {what}: {agent}",
-        ("trained or tuned on", *(f"on {name}" for name in names)),
-        tuple(rows),
-        "Utility of peak. Read columns: the same episodes. At worst "
-        f"{number(worst_transfer(results, entries, agent))} against the diagonal.",
-    )
+            found += [matrix(results, f"(d) Robustness to other {what}", cells, a) for a in agents]
+    return found
 
 
 def deadlines(results: Results) -> list[Part]:

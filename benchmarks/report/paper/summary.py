@@ -13,7 +13,6 @@ from benchmarks.report.paper.claims import (
     MATRICES,
     WITH_SHEDDING,
     same_rates,
-    worst_transfer,
 )
 from benchmarks.report.paper.static import chapter, gpus
 from benchmarks.report.paper.static.gpus import span
@@ -28,6 +27,7 @@ from benchmarks.report.paper.static.grid import (
 )
 from benchmarks.report.paper.static.words import TAG
 from benchmarks.report.paper.windows import LARGEST, UNPREDICTABLE
+from benchmarks.report.shifts import worst_transfer
 from benchmarks.report.text import load_text, times
 from benchmarks.suites.entries.static import LENGTHS_S, LOADS
 

@@ -1,0 +1,107 @@
+"""Entries of a world that breaks and is seen late: scenarios, shifts, and what each thing costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from agents.heuristics.table import tunable_in
+from benchmarks.suites.entries.entry import Entry
+from llmroute_env.config import EnvConfig
+from llmroute_env.failure_specs import ExponentialTimes
+from llmroute_env.scenarios import SCENARIOS, configure
+from llmroute_env.signal_specs import Signals
+from llmroute_env.specs import Pool
+from llmroute_env.world_scenarios import CRASH, OF_FAILURES
+
+BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
+LEARNED = ("ddqn", "ddqn-pairs")
+"""Those that learn from what a router sees: rollouts branch from what is."""
+
+COMPARED = ("steep-pair", "reckoned-pair", "largest-feasible", "reckoned-feasible", *BALANCERS)
+SHIFTED = ("steep-pair", "reckoned-pair", "reckoned-feasible", "ddqn")
+
+INTERVALS_S = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
+UP_S = (600.0, 240.0, 60.0, 30.0, 15.0)
+SLOW_GPUS = range(5)
+"""Of four: L40S in place of A100."""
+
+SHIFT_INTERVALS_S = (0.0, 0.1, 1.0, 10.0)
+SHIFT_UP_S = (240.0, 60.0, 15.0)
+
+BASES = {"": "stale-1s", "tokens-": "tokens-stale-1s"}
+"""What is varied, by what its ids begin with."""
+
+
+def world_entries() -> list[Entry]:
+    """All of them."""
+    return [*_scenarios(), *_shifts(), *_costs()]
+
+
+def routers(config: EnvConfig) -> tuple[str, ...]:
+    """Whom the scenarios compare: each model alone, rules with and without a setting, learners."""
+    fixed = ("random", *config.model_names, *BALANCERS)
+    return (*fixed, "best-single", *tunable_in(config), *LEARNED)
+
+
+def _scenarios() -> Iterator[Entry]:
+    for name, scenario in SCENARIOS.items():
+        if "world" in scenario.tags:
+            tags = frozenset({"world", "world-scenario"})
+            yield Entry(name, name, tags, only=routers(scenario.config))
+
+
+def _shifts() -> Iterator[Entry]:
+    """Routers that meet signals as late, and machines that fail as often, as others learn with."""
+    for train in SHIFT_INTERVALS_S:
+        for test in SHIFT_INTERVALS_S:
+            yield _shift("signals", train, test, "stale-1s", {"signals": signals(test)})
+    for train in SHIFT_UP_S:
+        for test in SHIFT_UP_S:
+            yield _shift("crash", train, test, "crash", {"failures": crash(test)})
+
+
+def _shift(kind: str, train: float, test: float, scenario: str, fields: dict[str, Any]) -> Entry:
+    source = f"{kind}-{train:g}-to-{train:g}"
+    tags = frozenset({"world", f"{kind}-shift"})
+    entry = Entry(f"{kind}-{train:g}-to-{test:g}", scenario, tags, fields)
+    if train != test:
+        entry = replace(entry, trained_on=source, tuned_on=source)
+    return replace(entry, only=SHIFTED, bounded=False)
+
+
+def signals(interval_s: float) -> Signals:
+    """Scrapes so often, each a twentieth of that late."""
+    return Signals(interval_s, interval_s / 20)
+
+
+def crash(up_s: float) -> Any:
+    """Machines that are up for so long in the mean."""
+    return replace(CRASH, up=ExponentialTimes(up_s))
+
+
+def _costs() -> Iterator[Entry]:
+    for prefix, scenario in BASES.items():
+        usual = configure(scenario)
+        sees = {"observation": (*usual.observation, *OF_FAILURES)}
+        for interval_s in INTERVALS_S:
+            fields = {"signals": signals(interval_s)}
+            yield _cost(f"{prefix}cost-signals-{interval_s:g}", scenario, fields)
+        for up_s in UP_S:
+            fields = {"failures": crash(up_s), **sees}
+            yield _cost(f"{prefix}cost-crash-{up_s:g}", scenario, fields)
+    for slow in SLOW_GPUS:
+        kinds = (("a100-80gb", 4 - slow), ("l40s-48gb", slow))
+        pools = tuple(Pool(count, (), kind) for kind, count in kinds if count)
+        fields = {"profile": "opt-mixed", "pools": pools, "signals": Signals()}
+        yield _cost(f"cost-slow-{slow}", "stale-1s", fields)
+
+
+def _cost(id: str, scenario: str, fields: dict[str, Any]) -> Entry:
+    """One value of what is varied, for a minute, without learning."""
+    late = fields.get("signals", configure(scenario).signals).are_late
+    only = COMPARED if late else tuple(a for a in COMPARED if not a.startswith("reckoned-"))
+    fields = {**fields, "window_s": 60.0}
+    tags = frozenset({"world", id.rpartition("-")[0]})
+    return Entry(id, scenario, tags, fields, only=("best-single", *only), bounded=False)
