@@ -85,10 +85,19 @@ class Rollout(LooksAhead):
         self.base = compiled_policies.largest_feasible(config, margin)
 
     def attach(self, simulation: Simulation) -> None:
-        """Keep the simulation, and prepare what this router looks ahead with."""
-        signals = simulation.config.signals
+        """Keep the simulation, and prepare what this router looks ahead with.
+
+        Raises:
+            ConfigError: signals are late, or requests can come back.
+        """
+        config = simulation.config
         accepted = "exact ones: this router begins from the state itself"
-        require(not signals.are_late, f"{self.name} signals", signals, accepted)
+        require(not config.signals.are_late, f"{self.name} signals", config.signals, accepted)
+        # What becomes of requests is kept by their numbers, which in its futures are others.
+        accepted = "None: in the futures of this router no request comes back"
+        for field in ("defer", "failures"):
+            found = getattr(config, field)
+            require(found is None, f"{self.name} {field}", found, accepted)
         super().attach(simulation)
         self.past = Past(replace(simulation.config, split="train"))
 
@@ -108,8 +117,6 @@ class Rollout(LooksAhead):
         # The pending request is the first of the sampled tape.
         env["first"], env["end"] = -env["request"], len(tape.arrival_s)
         env["tape_start_s"], env["stretch"] = 0.0, 1.0
-        # Requests of the true tape do not come back in another, and nobody knows what will fail.
-        env["away"], env["change_s"] = 0, np.inf
         world = self.spare.world._replace(tape=tape)
         try_actions(Trial(self.base, world, 1, HORIZON_S), 0, values)
         return values
@@ -128,6 +135,7 @@ class Hindsight(LooksAhead):
 
     def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
         require(not config.reject, f"{name} reject", True, "False: it tries pairs alone")
+        require(config.defer is None, f"{name} defer", config.defer, "None: it tries pairs alone")
         super().__init__(name, replace(config, action="model"))
         self.price = price
 

@@ -22,7 +22,9 @@ def q_network(
     outputs = config.actions
     if config.action == "gpu-model":
         # One row of inputs per GPU, one output for each of its models: none is of no GPU.
-        require(not config.reject, "reject", True, "False for networks over (GPU, model) pairs")
+        only = "for networks over (GPU, model) pairs"
+        require(not config.reject, "reject", True, f"False {only}")
+        require(config.defer is None, "defer", config.defer, f"None {only}")
         inputs, outputs = gpu_inputs(config.layout), len(config.models)
     return QNetwork(inputs, hidden, outputs, dueling, seed)
 

@@ -63,8 +63,10 @@ class Plan:
             accepted = "no value: the algorithm's settings and the training have their own"
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), accepted)
         over_pairs = self.resolved_settings.reads_gpus_alike
-        if over_pairs and any(config.reject for config in self.configs("train")):
-            raise ConfigError(f"reject: got True; accepted: False by {self.algorithm}, over pairs")
+        for config in self.configs("train") if over_pairs else ():
+            only = f"by {self.algorithm}, over pairs"
+            require(not config.reject, "reject", True, f"False {only}")
+            require(config.defer is None, "defer", config.defer, f"None {only}")
         least = self.resolved_settings.least_decisions(self.configs("train"))
         accepted = f"at least {least:,}, in which there is something to learn from"
         require(self.budget >= least, "decisions", self.budget, accepted)

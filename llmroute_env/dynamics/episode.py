@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.failing import begin_among_machines, pass_failures
 from llmroute_env.dynamics.machines import begin_machines, copy_machines
-from llmroute_env.dynamics.returns import call_back, next_return_s
+from llmroute_env.dynamics.returns import begin_fate, call_back, next_return_s
 from llmroute_env.dynamics.routing import advance, submit
 from llmroute_env.dynamics.scrapes import begin_scrapes, copy_view, look
 from llmroute_env.dynamics.service.border import copy_requests, empty
@@ -109,6 +109,8 @@ def present(world: World, e: int, number: int, is_new: bool) -> None:
     env.deadline_s, env.grace_s = terms.deadline_s, terms.grace_s
     env.waited_s = 0.0 if is_new else env.now_s - arrival_s(world, e, number)
     env.arrived += is_new
+    if is_new and rules.come_back:
+        begin_fate(world, e, number)
     # The request itself counts, once: a router that meets the first one of a burst sees it.
     counted = 1.0 if is_new else 0.0
     fast_s, slow_s = rules.fast_window_s, rules.slow_window_s
@@ -126,20 +128,10 @@ def begin_episode(world: World, e: int) -> None:
     begin_machines(world, e)
     begin_scrapes(world, e)
     cut_window(world, e)
-    clear_fates(world, e)
     s.envs[e].now_s = arrival_s(world, e, 0)
     begin_among_machines(world, e)
     present(world, e, 0, True)
     look(world, e)
-
-
-@compiled
-def clear_fates(world: World, e: int) -> None:
-    """No request of the window has come back."""
-    s = world.state
-    if world.cluster.rules[0].come_back:
-        for number in range(s.envs[e].end - s.envs[e].first):
-            s.fates[e, number].defers, s.fates[e, number].tries = 0, 0
 
 
 @compiled

@@ -15,6 +15,13 @@ NOWHERE = -1
 
 
 @compiled
+def begin_fate(world: World, e: int, number: int) -> None:
+    """Request `number` arrives: it has not come back, whatever the env was used for before."""
+    fate = world.state.fates[e, number]
+    fate.defers, fate.tries = 0, 0
+
+
+@compiled
 def decision_of(world: World, e: int, number: int) -> int:
     """The last decision about request `number`."""
     if not world.cluster.rules[0].come_back:

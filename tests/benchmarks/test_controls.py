@@ -12,10 +12,13 @@ from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.dynamics.observation import slack
+from llmroute_env.failure_specs import ExponentialTimes, Failures
 from llmroute_env.simulation.episodes import episode_seeds
 from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import Defer
 
 CONFIG = configure("stable", load=2.0, window_s=1.0)
+FAILURES = Failures(ExponentialTimes(0.6), ExponentialTimes(0.3))
 
 
 def observation(slacks: tuple[float, ...], task: int) -> np.ndarray:
@@ -92,6 +95,20 @@ def test_rollout_says_that_it_needs_the_state():
     agent = load("rollout", CONFIG)
     with pytest.raises(ConfigError, match="rollout simulation: got None; accepted: attached"):
         agent.begin(1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"defer": Defer(0.1, 1)}, r"rollout defer: got Defer\(.*; accepted: None: in the futures"),
+        ({"failures": FAILURES}, r"rollout failures: got Failures\(.*; accepted: None: in the"),
+    ],
+    ids=["defer", "failures"],
+)
+def test_rollout_refuses_where_requests_come_back(fields, said: str):
+    config = configure("overload", split="test", window_s=0.1, **fields)
+    with pytest.raises(ConfigError, match=said):
+        evaluate(load("rollout", config), config, 1, seed=0)
 
 
 def test_rollout_sees_what_the_heuristic_cannot():

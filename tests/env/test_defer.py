@@ -6,11 +6,14 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agents.heuristics import table
 from agents.heuristics.models import make
+from agents.routers.build import q_network
 from agents.runs.plan import Plan
 from agents.training.training import train
 from benchmarks.evaluation.runner import evaluate
 from llmroute_env.dynamics.actions import NOBODY
+from llmroute_env.dynamics.features import GPU_FEATURES
 from llmroute_env.dynamics.state import DEFERRED, OUTCOMES, REJECTED
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
@@ -154,6 +157,16 @@ def test_learners_take_it_as_an_action(tmp_path, algorithm):
     fields = {"window_s": 2.0, "defer": Defer(WAIT_S, 2), "reject": True}
     plan = Plan(tmp_path / "run", "overload", fields, algorithm=algorithm, decisions=2048)
     train(plan, shows_progress=False)
+
+
+def test_who_tries_pairs_alone_refuses_it(tmp_path):
+    refused = r"defer: got Defer\(.*; accepted: None"
+    with pytest.raises(ConfigError, match=f"{refused} by rollout-pi, over pairs"):
+        Plan(tmp_path / "run", "overload", {"defer": Defer(WAIT_S, 2)}, algorithm="rollout-pi")
+    with pytest.raises(ConfigError, match=f"{refused} for networks over"):
+        q_network(replace(CONFIG, observation=GPU_FEATURES, action="gpu-model"), (8,))
+    with pytest.raises(ConfigError, match=f"hindsight {refused}: it tries pairs alone"):
+        table.make("hindsight", CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agents.compiled.policies import largest_feasible
+from agents.compiled.rollouts import Trial, try_actions
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.state import COMES_BACK, LOST, OUTCOMES, RETRIED
 from llmroute_env.failure_specs import (
@@ -122,6 +124,20 @@ def test_in_every_scenario_each_request_comes_to_one_end_and_arrives_as_ever(sce
     env = Simulation(replace(config, failures=None))
     env.begin(np.array([3], np.uint64))
     assert env.state.envs["rng"][0] == simulation.state.envs["rng"][0]
+
+
+def test_what_is_tried_in_a_copy_leaves_nothing_behind_for_what_is_tried_next():
+    config = failing(OVERLOAD, tries=2)
+    simulation = Simulation(config, 2, logs_completions=False)
+    simulation.begin(np.array([3, 4], np.uint64))
+    trial = Trial(largest_feasible(config, 0.2), simulation.world, 1, 1.0)
+    fresh, again = np.zeros(simulation.actions), np.zeros(simulation.actions)
+    try_actions(trial, 0, fresh)
+    # Another has retried and lost requests there that are still to come here.
+    for _ in range(3):
+        try_actions(trial, 0, again)
+        np.testing.assert_array_equal(again, fresh)
+    assert simulation.state.envs["retried"][1] > 0
 
 
 def check_books(simulation):
