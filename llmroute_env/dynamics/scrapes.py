@@ -48,7 +48,6 @@ def begin_scrapes(world: World, e: int) -> None:
         for row in (view_of(world, e), on_the_way(world, e)):
             copy_shown(world, e, row, gpu)
             s.gpus[row, gpu].scraped_s = first_s - rules.scrape_s
-            s.gpus[row, gpu].reckoned_s, s.gpus[row, gpu].sent_tokens = 0.0, 0
             show(world, e, row, gpu)
         s.contests[e, ARRIVAL, gpu].key = first_s + rules.delay_s
     for m in range(rules.models):
@@ -122,11 +121,9 @@ def take(world: World, e: int, gpu: int, at: int) -> None:
     """What `gpu` is now is what its scrape at tick `at` found."""
     row = on_the_way(world, e)
     copy_shown(world, e, row, gpu)
-    world.state.gpus[row, gpu].scraped_s, world.state.gpus[row, gpu].sent_tokens = at / PER_S, 0
+    world.state.gpus[row, gpu].scraped_s = at / PER_S
     if world.cluster.rules[0].noise > 0.0:
         add_noise(world, e, gpu, at)
-    seen = world.state.gpus[row, gpu]
-    seen.reckoned_s = seen.drain_s
     show(world, e, row, gpu)
 
 
@@ -198,19 +195,14 @@ def note_sent(world: World, e: int, gpu: int, model: int) -> None:
 @compiled
 def add_sent(world: World, e: int, row: int, gpu: int, model: int) -> None:
     """One more request for `model` was sent since what `row` has of `gpu` was so."""
-    s, reckons = world.state, world.cluster.rules[0].reckons
+    s = world.state
     seen, queue = s.gpus[row, gpu], s.queues[row, gpu, model]
-    waiting = queue.waiting + (0 if reckons else queue.sent)
-    added_s = reckon(world, e, row, gpu, model, waiting)
-    seen.reckoned_s = max(seen.reckoned_s, s.envs[e].now_s) + added_s
     queue.sent += 1
-    if len(world.tape.prompt_tokens) > 0:
-        number = s.envs[e].first + s.envs[e].request
-        seen.sent_tokens += world.tape.prompt_tokens[number]
-    if reckons:
+    if world.cluster.rules[0].reckons:
+        added_s = reckon(world, e, row, gpu, model)
+        seen.drain_s = max(seen.drain_s, s.envs[e].now_s) + added_s
         queue.waiting += 1
         seen.waiting += 1
-        seen.drain_s = seen.reckoned_s
 
 
 @if_exact(nothing_between)

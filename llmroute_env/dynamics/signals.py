@@ -189,37 +189,6 @@ def sent(world: World, e: int, gpu: int, model: int) -> int:
     return int(world.state.queues[view_of(world, e), gpu, model].sent)
 
 
-def no_tokens(world: World, e: int, gpu: int) -> int:
-    """What was sent is there."""
-    return 0
-
-
-@if_exact(no_tokens)
-def sent_prompt_tokens(world: World, e: int, gpu: int) -> int:
-    """Tokens of the prompts that the router has sent to `gpu` since what is seen of it was so."""
-    return int(world.state.gpus[view_of(world, e), gpu].sent_tokens)
-
-
-@compiled
-def reckoned_waiting(world: World, e: int, gpu: int, model: int) -> int:
-    """Requests that wait for `model` on `gpu`, and all that were sent since that was seen."""
-    reckons = world.cluster.rules[0].reckons
-    more = 0 if reckons else sent(world, e, gpu, model)
-    return waiting(world, e, gpu, model) + more
-
-
-def exact_backlog_s(world: World, e: int, gpu: int) -> float:
-    """What was sent is there."""
-    return backlog_s(world, e, gpu)
-
-
-@if_exact(exact_backlog_s)
-def reckoned_backlog_s(world: World, e: int, gpu: int) -> float:
-    """`backlog_s` with the work of all that was sent since, as it was predicted then."""
-    s = world.state
-    return float(max(s.gpus[view_of(world, e), gpu].reckoned_s - s.envs[e].now_s, 0.0))
-
-
 class Seen(NamedTuple):
     """The signals of one env as arrays, for whoever is not compiled: G GPUs, M models."""
 

@@ -86,14 +86,9 @@ HEALTH = [
     ("is_up", "i4"),
 ]
 
-# Where signals are late. Of a row that routers see (State): when this was so, and the drain time
-# with all that was sent since. Of the others: the stream of the GPU's scrapes.
-LATENESS = [
-    ("scraped_s", "f8"),
-    ("reckoned_s", "f8"),
-    ("sent_tokens", "i8"),  # of the prompts of what was sent since
-    ("stream", "u8"),
-]
+# Where signals are late. Of a row that routers see (State): when this was so. Of the others: the
+# stream of the GPU's scrapes.
+LATENESS = [("scraped_s", "f8"), ("stream", "u8")]
 
 
 def gpu_record(fails: bool, is_late: bool) -> np.dtype[Any]:

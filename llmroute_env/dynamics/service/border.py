@@ -174,12 +174,12 @@ def show(world: World, source: int, target: int, gpu: int) -> None:
 
 
 @question
-def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
-    """Seconds of work that the pending request, which `gpu` has just taken, adds to what `row` has.
+def reckon(world: World, e: int, row: int, gpu: int, model: int) -> float:
+    """Add the pending request, which `gpu` has just taken, to what `row` has of the service's own.
 
-    As the router counts, `waiting` wait for the model there, all that were sent since included.
+    It is counted among those that wait there afterwards. Returns seconds of work that it adds.
     """
-    added_s: float = world.cluster.service.reckon(world, e, row, gpu, model, waiting)
+    added_s: float = world.cluster.service.reckon(world, e, row, gpu, model)
     return added_s
 
 

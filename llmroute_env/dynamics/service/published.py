@@ -42,6 +42,6 @@ def show(world: World, source: int, target: int, gpu: int) -> None:
 
 
 @compiled
-def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
+def reckon(world: World, e: int, row: int, gpu: int, model: int) -> float:
     """What one more request was said to add to the queue, however many have been sent since."""
     return float(world.state.queues[row, gpu, model].added_s)

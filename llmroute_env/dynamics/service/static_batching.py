@@ -249,14 +249,12 @@ def show(world: World, source: int, target: int, gpu: int) -> None:
 
 
 @compiled
-def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
-    """The work that one request more takes; if it is counted, the next one adds another."""
-    cluster = world.cluster
+def reckon(world: World, e: int, row: int, gpu: int, model: int) -> float:
+    """The work that one request more takes; the next one adds another."""
+    cluster, queue = world.cluster, world.state.queues[row, gpu, model]
     pool = cluster.pool_of[gpu]
-    if cluster.rules[0].reckons:
-        added_s = marginal_work_s(cluster, pool, model, waiting + 1)
-        world.state.queues[row, gpu, model].added_s = added_s
-    return marginal_work_s(cluster, pool, model, waiting)
+    queue.added_s = marginal_work_s(cluster, pool, model, queue.waiting + 1)
+    return marginal_work_s(cluster, pool, model, queue.waiting)
 
 
 @compiled

@@ -79,8 +79,7 @@ def add_noise(world: World, e: int, row: int, gpu: int, at: int) -> None:
 
 
 @compiled
-def reckon(world: World, e: int, row: int, gpu: int, model: int, waiting: int) -> float:
-    """The work that the pending request is predicted to take; if it counts, its prompt waits."""
-    if world.cluster.rules[0].reckons:
-        world.state.service.instances[row, gpu].waiting_tokens += prompt_of_pending(world, e)
+def reckon(world: World, e: int, row: int, gpu: int, model: int) -> float:
+    """The work that the pending request is predicted to take; its prompt waits."""
+    world.state.service.instances[row, gpu].waiting_tokens += prompt_of_pending(world, e)
     return float(work_of_pending(world, e, gpu)) * PER_FINE_S
