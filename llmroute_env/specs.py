@@ -17,7 +17,7 @@ from llmroute_env.errors import ConfigError as ConfigError
 from llmroute_env.errors import require as require
 from traces.typed import check_fields
 
-TICK_S = 2.0**-30
+TICK_S, TICKS_PER_S = 2.0**-30, 2.0**30
 """Resolution of the clock. Sums of multiples of it are exact in float64 below 48 days."""
 
 

@@ -13,7 +13,13 @@ import numpy as np
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import update_load
-from llmroute_env.dynamics.periods import begin_list, draw_first_rest, draw_length, draw_of
+from llmroute_env.dynamics.periods import (
+    begin_list,
+    draw_first_rest,
+    draw_length,
+    draw_of,
+    in_ticks,
+)
 from llmroute_env.dynamics.scrapes import before_change
 from llmroute_env.dynamics.service.border import evict, expect_event
 from llmroute_env.dynamics.service.counts import change_running, change_waiting
@@ -61,8 +67,7 @@ def begin_machines(world: World, e: int) -> None:
             begin_down(world, e, k, draw_first_rest(world, e, k, 1) + warm_up_s)
         else:
             # It warms up already.
-            left_s = np.rint((up_s + down_s + warm_up_s - place_s) * 2.0**30) * 2.0**-30
-            begin_down(world, e, k, max(left_s, 2.0**-30))
+            begin_down(world, e, k, in_ticks(up_s + down_s + warm_up_s - place_s))
     find_next_change(world, e)
 
 

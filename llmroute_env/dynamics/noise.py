@@ -13,12 +13,10 @@ import numpy as np
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.streams import bits, normal, share
 from llmroute_env.dynamics.world import World
+from llmroute_env.specs import TICKS_PER_S
 
 APART = np.uint64(0x5C4A9E5C4A9E5C4B)
 """What the stream of an env differs by from that of its scrapes."""
-
-PER_S = 2.0**30
-"""Ticks."""
 
 MOST_COUNTED = 2.0**30
 """As a count comes out of noise."""
@@ -27,14 +25,14 @@ MOST_COUNTED = 2.0**30
 @compiled
 def first_after(world: World, e: int, gpu: int) -> int:
     """When the first scrape of `gpu` in the episode is due, in ticks."""
-    interval = world.cluster.rules[0].scrape_s * PER_S
+    interval = world.cluster.rules[0].scrape_s * TICKS_PER_S
     return int(share(bits(world.state.gpus[e, gpu].stream, 1)) * interval)
 
 
 @compiled
 def of_scrape(world: World, e: int, gpu: int, at: int) -> np.uint64:
     """The stream of what becomes of the scrape of `gpu` at tick `at`, the k-th from 0 on."""
-    k = at // int(world.cluster.rules[0].scrape_s * PER_S)
+    k = at // int(world.cluster.rules[0].scrape_s * TICKS_PER_S)
     return bits(world.state.gpus[e, gpu].stream, k + 2)
 
 
@@ -61,4 +59,4 @@ def noisy_count(count: int, by: float) -> int:
 @compiled
 def noisy_until(at_s: float, until_s: float, by: float) -> float:
     """The end of what is left at `at_s`, as it comes out of noise, in whole ticks."""
-    return at_s + float(np.rint(max(until_s - at_s, 0.0) * by * PER_S)) / PER_S
+    return at_s + float(np.rint(max(until_s - at_s, 0.0) * by * TICKS_PER_S)) / TICKS_PER_S

@@ -12,6 +12,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.streams import GAMMA, mixed, normal, share
 from llmroute_env.dynamics.world import World
 from llmroute_env.failure_specs import EXPONENTIAL, LISTED, LOGNORMAL, REPLAYED
+from llmroute_env.specs import TICK_S, TICKS_PER_S
 
 
 class Law(NamedTuple):
@@ -91,7 +92,7 @@ def draw_free(world: World, e: int, k: int, way: int, shift: float) -> float:
 @compiled
 def in_ticks(seconds: float) -> float:
     """A length in whole ticks, at least one."""
-    return float(max(np.rint(seconds * 2.0**30) * 2.0**-30, 2.0**-30))
+    return float(max(np.rint(seconds * TICKS_PER_S) * TICK_S, TICK_S))
 
 
 @compiled

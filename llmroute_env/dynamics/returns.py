@@ -9,6 +9,7 @@ import math
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.world import World
+from llmroute_env.specs import TICK_S
 
 NOWHERE = -1
 """In place of a GPU and a model: the request that comes back was put off, and has not failed."""
@@ -75,7 +76,7 @@ def left_of(world: World, e: int, allowed_s: float) -> float:
     All of it, unless it has come back; at least a tick.
     """
     waited_s = world.state.envs[e].waited_s
-    return float(max(allowed_s - waited_s, 2.0**-30) if waited_s > 0.0 else allowed_s)
+    return float(max(allowed_s - waited_s, TICK_S) if waited_s > 0.0 else allowed_s)
 
 
 @compiled

@@ -13,7 +13,6 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import update_load
 from llmroute_env.dynamics.noise import (
     APART,
-    PER_S,
     arrives,
     factor,
     first_after,
@@ -24,6 +23,7 @@ from llmroute_env.dynamics.service.border import reckon, show
 from llmroute_env.dynamics.streams import bits
 from llmroute_env.dynamics.tournament import ARRIVAL, fill_tree, set_key, winner
 from llmroute_env.dynamics.world import World, if_exact, view_of
+from llmroute_env.specs import TICKS_PER_S
 
 
 def nothing(world: World, e: int) -> None:
@@ -44,7 +44,7 @@ def begin_scrapes(world: World, e: int) -> None:
     rules, s = world.cluster.rules[0], world.state
     for gpu in range(rules.gpus):
         s.gpus[e, gpu].stream = bits(s.envs[e].rng ^ APART, gpu + 1)
-        first_s = first_after(world, e, gpu) / PER_S
+        first_s = first_after(world, e, gpu) / TICKS_PER_S
         for row in (view_of(world, e), on_the_way(world, e)):
             copy_shown(world, e, row, gpu)
             s.gpus[row, gpu].scraped_s = first_s - rules.scrape_s
@@ -83,11 +83,11 @@ def catch_up(world: World, e: int, gpu: int, at_s: float) -> None:
     """Take what scrapes of `gpu` before `at_s` have seen, and let arrive what does before then."""
     rules, s = world.cluster.rules[0], world.state
     seen, coming = s.gpus[view_of(world, e), gpu], s.gpus[on_the_way(world, e), gpu]
-    interval, delay = int(rules.scrape_s * PER_S), int(rules.delay_s * PER_S)
-    now = int(at_s * PER_S)
-    if seen.scraped_s < coming.scraped_s and int(coming.scraped_s * PER_S) + delay < now:
+    interval, delay = int(rules.scrape_s * TICKS_PER_S), int(rules.delay_s * TICKS_PER_S)
+    now = int(at_s * TICKS_PER_S)
+    if seen.scraped_s < coming.scraped_s and int(coming.scraped_s * TICKS_PER_S) + delay < now:
         arrive(world, e, gpu)
-    known = int(max(seen.scraped_s, coming.scraped_s) * PER_S)
+    known = int(max(seen.scraped_s, coming.scraped_s) * TICKS_PER_S)
     last = known + (now - 1 - known) // interval * interval
     found = last_that_arrives(world, e, gpu, known, last)
     if found > known and found + delay >= now:
@@ -102,7 +102,7 @@ def catch_up(world: World, e: int, gpu: int, at_s: float) -> None:
             arrive(world, e, gpu)
     next_s = coming.scraped_s
     if coming.scraped_s <= seen.scraped_s:
-        next_s = (last + interval) / PER_S
+        next_s = (last + interval) / TICKS_PER_S
     if s.contests[e, ARRIVAL, gpu].key != next_s + rules.delay_s:
         set_key(s.contests, e, ARRIVAL, 0, rules.gpus, gpu, next_s + rules.delay_s)
 
@@ -112,7 +112,7 @@ def last_that_arrives(world: World, e: int, gpu: int, after: int, last: int) -> 
     """The last scrape after tick `after`, up to `last`, that is not lost; `after` if none is."""
     at = last
     while at > after and not arrives(world, e, gpu, at):
-        at -= int(world.cluster.rules[0].scrape_s * PER_S)
+        at -= int(world.cluster.rules[0].scrape_s * TICKS_PER_S)
     return max(at, after)
 
 
@@ -121,7 +121,7 @@ def take(world: World, e: int, gpu: int, at: int) -> None:
     """What `gpu` is now is what its scrape at tick `at` found."""
     row = on_the_way(world, e)
     copy_shown(world, e, row, gpu)
-    world.state.gpus[row, gpu].scraped_s = at / PER_S
+    world.state.gpus[row, gpu].scraped_s = at / TICKS_PER_S
     if world.cluster.rules[0].noise > 0.0:
         add_noise(world, e, gpu, at)
     show(world, e, row, gpu)
@@ -141,7 +141,7 @@ def add_noise(world: World, e: int, gpu: int, at: int) -> None:
     """Multiply what is counted and timed in the scrape of `gpu` at tick `at`."""
     s, row = world.state, on_the_way(world, e)
     seen = s.gpus[row, gpu]
-    at_s = at / PER_S
+    at_s = at / TICKS_PER_S
     if seen.running > 0:
         seen.finish_s = noisy_until(at_s, seen.finish_s, factor(world, e, gpu, at, 0))
     seen.drain_s = noisy_until(at_s, seen.drain_s, factor(world, e, gpu, at, 1))

@@ -8,8 +8,7 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.world import World
-
-TICKS_PER_S = 2.0**30
+from llmroute_env.specs import TICKS_PER_S
 
 
 @compiled

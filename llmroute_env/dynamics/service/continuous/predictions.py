@@ -19,6 +19,7 @@ from llmroute_env.dynamics.service.continuous.step_times import (
 )
 from llmroute_env.dynamics.service.continuous.steps import length_of_leap, steps_within
 from llmroute_env.dynamics.world import World, if_exact, view_of
+from llmroute_env.specs import TICKS_PER_S
 
 PER_FINE_S = 2.0**-40
 
@@ -78,7 +79,7 @@ def free_blocks(world: World, e: int, gpu: int, done: int) -> int:
 @compiled
 def now(world: World, e: int) -> int:
     """The clock of an env, in fine ticks."""
-    return int(world.state.envs[e].now_s * 2.0**30) << FINE_BITS
+    return int(world.state.envs[e].now_s * TICKS_PER_S) << FINE_BITS
 
 
 @compiled

@@ -39,12 +39,13 @@ from llmroute_env.dynamics.service.continuous.steps import (
 from llmroute_env.dynamics.service.counts import change_running, change_waiting
 from llmroute_env.dynamics.tournament import EVENT
 from llmroute_env.dynamics.world import World
+from llmroute_env.specs import TICKS_PER_S
 
 
 @compiled
 def moment(seconds: float) -> int:
     """A moment of the world in fine ticks; NEVER for infinity."""
-    return int(seconds * 2.0**30) << FINE_BITS if seconds < 2.0**22 else NEVER
+    return int(seconds * TICKS_PER_S) << FINE_BITS if seconds < 2.0**22 else NEVER
 
 
 @compiled

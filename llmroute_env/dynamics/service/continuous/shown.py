@@ -21,8 +21,7 @@ from llmroute_env.dynamics.service.continuous.predictions import (
 )
 from llmroute_env.dynamics.service.continuous.steps import length_of_leap, seen_s
 from llmroute_env.dynamics.world import World
-
-PER_S = 2.0**30
+from llmroute_env.specs import TICKS_PER_S
 
 
 @compiled
@@ -31,7 +30,7 @@ def show(world: World, source: int, target: int, gpu: int) -> None:
     own, rules = world.state.service, world.cluster.rules[0]
     own.instances[target, gpu] = own.instances[source, gpu]
     if source < rules.view_rows:
-        at = int(world.state.gpus[target, gpu].scraped_s * PER_S)
+        at = int(world.state.gpus[target, gpu].scraped_s * TICKS_PER_S)
         scrape(world, source, target, gpu, at)
         if rules.noise > 0.0:
             add_noise(world, source, target, gpu, at)

@@ -47,6 +47,7 @@ from llmroute_env.dynamics.service.continuous.step_times import (
 )
 from llmroute_env.dynamics.service.counts import change_running, change_waiting
 from llmroute_env.dynamics.world import World
+from llmroute_env.specs import TICK_S
 
 
 @compiled
@@ -243,7 +244,7 @@ def admit_head(world: World, e: int, gpu: int, model: int, budget: int, computed
 @compiled
 def seen_s(at: int) -> float:
     """What the world is told of a moment: the first tick at or after it, in seconds."""
-    return float((at + 1023) >> 10) * 2.0**-30
+    return float((at + 1023) >> 10) * TICK_S
 
 
 @compiled
