@@ -119,12 +119,14 @@ def run_batch(
     simulation = Simulation(config, len(seeds), DISABLED)
     simulation.begin(seeds)
     windows_s = tape_windows_s(simulation).tolist()
+    if isinstance(agent, SeesState):
+        agent.attach(simulation)
+    agent.begin(len(seeds), np.random.default_rng(seeds))
     overruled = None
     if isinstance(agent, RunsCompiled):
-        agent.begin(len(seeds), np.random.default_rng(seeds))
         completions, overruled = run_compiled(agent, simulation)
     else:
-        completions = run_stepwise(agent, simulation, seeds)
+        completions = run_stepwise(agent, simulation)
     for e in range(len(seeds)):
         own = completions[completions["env"] == e]
         own = own[~np.isin(own["outcome"], COMES_BACK)]
@@ -139,7 +141,7 @@ def run_batch(
 def run_compiled(
     agent: RunsCompiled, simulation: Simulation
 ) -> tuple[Records, NDArray[np.int64] | None]:
-    """The episodes that have begun, run by compiled code: many times as fast.
+    """The episodes that have begun, of a router that has too, by compiled code: many times as fast.
 
     Returns their completions, and of a guarded router the decisions in which each overruled it.
     """
@@ -152,11 +154,8 @@ def run_compiled(
     return ended, overruled if policy.kind == GUARDED else None
 
 
-def run_stepwise(agent: Agent, simulation: Simulation, seeds: NDArray[np.uint64]) -> Records:
-    """The completions of the episodes that have begun, run decision by decision in Python."""
-    if isinstance(agent, SeesState):
-        agent.attach(simulation)
-    agent.begin(len(seeds), np.random.default_rng(seeds))
+def run_stepwise(agent: Agent, simulation: Simulation) -> Records:
+    """The completions of the same, run decision by decision in Python."""
     parts: list[bytes] = []
     while not simulation.outputs.terminated.all():
         simulation.step(agent.act(simulation.outputs.observations))

@@ -156,7 +156,8 @@ def test_whole_episodes_run_compiled_as_decision_by_decision(name: str):
     fast, slow = (Simulation(for_agent(config, agent), len(seeds)) for _ in range(2))
     for simulation in (fast, slow):
         simulation.begin(seeds)
-    (mine, _), theirs = run_compiled(agent, fast), run_stepwise(agent, slow, seeds)
+    agent.begin(len(seeds), np.random.default_rng(0))
+    (mine, _), theirs = run_compiled(agent, fast), run_stepwise(agent, slow)
     for e in range(len(seeds)):
         np.testing.assert_array_equal(mine[mine["env"] == e], theirs[theirs["env"] == e])
     np.testing.assert_array_equal(fast.state.envs["utility"], slow.state.envs["utility"])

@@ -108,8 +108,9 @@ def test_a_learned_router_reads_the_class_and_runs_compiled(trained: Path):
     fast, slow = (Simulation(for_agent(CONFIG, agent), len(SEEDS)) for _ in range(2))
     for simulation in (fast, slow):
         simulation.begin(SEEDS)
+    agent.begin(len(SEEDS), np.random.default_rng(0))
     run_compiled(agent, fast)
-    run_stepwise(agent, slow, SEEDS)
+    run_stepwise(agent, slow)
     np.testing.assert_array_equal(fast.state.envs["utility"], slow.state.envs["utility"])
 
 
