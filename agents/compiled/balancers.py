@@ -13,7 +13,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import seems_up
 from llmroute_env.dynamics.features import FEATURE_NAMES, MOST_LOG
 from llmroute_env.dynamics.observation import encode_load
-from llmroute_env.dynamics.streams import mixed, share
+from llmroute_env.dynamics.streams import bits, share
 from llmroute_env.dynamics.world import World
 from llmroute_env.specs import require
 
@@ -81,11 +81,10 @@ def less_loaded(
 def two_of(count: int, key: np.uint64, decision: int) -> tuple[int, int]:
     """Two different numbers below `count` at random; if it is 1, the same.
 
-    The stream of `key` has two for every decision (SplitMix64, as episode.draw).
+    The stream of `key` has two for every decision.
     """
-    gamma = np.uint64(0x9E3779B97F4A7C15)
-    at = key + np.uint64(2 * decision + 1) * gamma
-    one, further = int(share(mixed(at)) * count), int(share(mixed(at + gamma)) * max(count - 1, 1))
+    one = int(share(bits(key, 2 * decision + 1)) * count)
+    further = int(share(bits(key, 2 * decision + 2)) * max(count - 1, 1))
     return one, (one + 1 + further) % count
 
 

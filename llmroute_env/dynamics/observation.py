@@ -144,10 +144,9 @@ def encode(world: World, e: int, row: NDArray[np.float32]) -> None:
         encode_prospects(world, e, row, at[GPU_SLACK], of_gpus)
     elif at[GPU_SLACK] >= 0:
         encode_slacks(world, e, row)
-    if at[GPU_HELD] >= 0:
-        encode_held(world, e, row)
-    if at[GPU_IN_FLIGHT] >= 0:
-        encode_in_flight(world, e, row)
+    for feature in (GPU_HELD, GPU_IN_FLIGHT):
+        if at[feature] >= 0:
+            encode_held(world, e, row, feature)
     if at[GPU_WORK] >= 0:
         encode_work(world, e, row)
     if at[GPU_BACKLOG] >= 0:
@@ -183,12 +182,13 @@ def encode_for_pairs(world: World, e: int, row: NDArray[np.float32]) -> None:
 
 @compiled
 def encode_load(world: World, e: int, row: NDArray[np.float32], feature: int) -> None:
-    """Write only one feature of GPU_HELD, GPU_KV and GPU_TTFT, which the observation has."""
+    """Write only what balancers compare: GPU_HELD, GPU_IN_FLIGHT, GPU_KV or GPU_TTFT.
+
+    The observation has it.
+    """
     column = world.cluster.layout[feature]
-    if feature == GPU_HELD:
-        encode_held(world, e, row)
-    elif feature == GPU_IN_FLIGHT:
-        encode_in_flight(world, e, row)
+    if feature in (GPU_HELD, GPU_IN_FLIGHT):
+        encode_held(world, e, row, feature)
     elif feature == GPU_KV:
         encode_prospects(world, e, row, -1, (-1, -1, column, -1))
     else:
@@ -344,24 +344,14 @@ def encode_health(world: World, e: int, row: NDArray[np.float32]) -> None:
 
 
 @compiled
-def encode_held(world: World, e: int, row: NDArray[np.float32]) -> None:
-    """Write how many requests every (GPU, model) has."""
+def encode_held(world: World, e: int, row: NDArray[np.float32], feature: int) -> None:
+    """Write how many requests every (GPU, model) has, or for GPU_IN_FLIGHT of the router's own."""
     rules = world.cluster.rules[0]
-    column = world.cluster.layout[GPU_HELD]
+    column = world.cluster.layout[feature]
     for gpu in range(rules.gpus):
         for m in range(rules.models):
-            row[column] = min(math.log1p(float(held(world, e, gpu, m))), MOST_LOG)
-            column += 1
-
-
-@compiled
-def encode_in_flight(world: World, e: int, row: NDArray[np.float32]) -> None:
-    """Write how many requests are on their way at every (GPU, model)."""
-    rules = world.cluster.rules[0]
-    column = world.cluster.layout[GPU_IN_FLIGHT]
-    for gpu in range(rules.gpus):
-        for m in range(rules.models):
-            row[column] = min(math.log1p(float(in_flight(world, e, gpu, m))), MOST_LOG)
+            count = held(world, e, gpu, m) if feature == GPU_HELD else in_flight(world, e, gpu, m)
+            row[column] = min(math.log1p(float(count)), MOST_LOG)
             column += 1
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.state import IN_TIME, LATE
+from llmroute_env.dynamics.state import IN_TIME, LATE, REJECTED
 from llmroute_env.dynamics.world import World
 
 HARD, LINEAR, EXPONENTIAL = range(3)
@@ -79,12 +79,12 @@ def credit_rejected(world: World, e: int, utility: float) -> None:
     env = world.state.envs[e]
     env.step_rejected += utility
     if world.cluster.rules[0].classes > 1:
-        world.state.classes[e, env.user_class].utility += utility
+        credit_class(world, e, env.user_class, REJECTED, utility)
 
 
 @compiled
 def credit_class(world: World, e: int, user_class: int, outcome: int, utility: float) -> None:
-    """Count an answer for the class of its user."""
+    """Count what a request of a class of users came to."""
     users = world.state.classes[e, user_class]
     users.in_time += outcome == IN_TIME
     users.utility += utility

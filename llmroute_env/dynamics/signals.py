@@ -160,14 +160,19 @@ def tries(world: World, e: int) -> int:
 @compiled
 def held(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that run or wait for `model` on `gpu`."""
-    queue = world.state.queues[view_of(world, e), gpu, model]
-    return int(queue.waiting + queue.running)
+    return requests_at(world, view_of(world, e), gpu, model)
 
 
 @compiled
 def in_flight(world: World, e: int, gpu: int, model: int) -> int:
     """Requests that the router has sent to (gpu, model) and that have not come back: it counts."""
-    queue = world.state.queues[e, gpu, model]
+    return requests_at(world, e, gpu, model)
+
+
+@compiled
+def requests_at(world: World, row: int, gpu: int, model: int) -> int:
+    """Requests that run or wait for `model` on `gpu` by a row of the state."""
+    queue = world.state.queues[row, gpu, model]
     return int(queue.waiting + queue.running)
 
 

@@ -288,6 +288,11 @@ class Log(NamedTuple):
     origins: Records  # (K,) ORIGIN, likewise; length 0 where no request comes back
 
 
+def rows_of(envs: int, is_late: bool) -> int:
+    """How many rows there are of what GPUs tell: see State."""
+    return envs * (3 if is_late else 1)
+
+
 class Shape(NamedTuple):
     """How much there is of everything; `is_late` of signals, `coming_back` of requests."""
 
@@ -302,7 +307,7 @@ class Shape(NamedTuple):
     @property
     def rows(self) -> int:
         """Of what GPUs tell: see State."""
-        return self.envs * (3 if self.is_late else 1)
+        return rows_of(self.envs, self.is_late)
 
 
 def allocate(shape: Shape, service: NamedTuple) -> State:

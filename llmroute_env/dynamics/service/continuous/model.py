@@ -23,7 +23,7 @@ from llmroute_env.dynamics.service.continuous.arrays import (
 )
 from llmroute_env.dynamics.service.continuous.sizing import limits_of, sustained
 from llmroute_env.dynamics.service.continuous.tables import engine_tables
-from llmroute_env.dynamics.state import Records, State
+from llmroute_env.dynamics.state import Records, State, rows_of
 from llmroute_env.dynamics.world import World
 from llmroute_env.specs import ModelSpec, Pool, require
 
@@ -142,9 +142,9 @@ class ContinuousBatching(EngineTables):
         gpus = config.gpus
         most = max(limits_of(config, pool).most_running for pool in config.pools)
         slots = gpus * (most + config.queue_capacity)
+        rows = rows_of(envs, config.signals.are_late)
         return EngineArrays(
-            # Rows as those of the GPUs (State).
-            instances=np.zeros((envs * (3 if config.signals.are_late else 1), gpus), INSTANCE),
+            instances=np.zeros((rows, gpus), INSTANCE),
             residues=np.zeros((envs, gpus, BLOCK), np.int32),
             slots=np.zeros((envs, slots), SLOT),
             heaps=np.zeros((envs, 2 * slots), ENTRY),
