@@ -207,7 +207,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             "elapsed_s": out.elapsed_s.item(),
             "utility_in_time": out.utility_in_time.item(),
             "utility_late": out.utility_late.item(),
-            "utility_of_peak": self.simulation.share_of_peak.item(),
+            "utility_of_peak": out.utility_of_peak.item(),
         }
         if self._tells_completions:
             found["completions"] = self.simulation.ended()

@@ -197,7 +197,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
             "elapsed_s": self._returned(out.elapsed_s),
             "utility_in_time": self._returned(out.utility_in_time),
             "utility_late": self._returned(out.utility_late),
-            "utility_of_peak": self.simulation.share_of_peak,
+            "utility_of_peak": self._returned(out.utility_of_peak),
         }
         if self._tells_completions:
             infos["completions"] = self._completions()

@@ -45,6 +45,12 @@ def worth(cluster: Cluster, request: Any, model: int, lateness_s: float) -> tupl
 
 
 @compiled
+def share_of_peak(utility: float, peak: float) -> float:
+    """Utility as a share of its peak; 0 where that is 0. Of arrays: simulation.summary."""
+    return float(utility / peak) if peak > 0.0 else 0.0
+
+
+@compiled
 def expect(world: World, e: int) -> None:
     """Count what the pending request would earn from the largest model in time."""
     cluster, s = world.cluster, world.state

@@ -11,6 +11,7 @@ from llmroute_env.dynamics.actions import most_actions
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.episode import begin_episode, step_env
 from llmroute_env.dynamics.observation import encode
+from llmroute_env.dynamics.reward import share_of_peak
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.world import World
 
@@ -26,6 +27,7 @@ class Outputs(NamedTuple):
     utility_in_time: NDArray[np.float64]  # (E,)
     utility_late: NDArray[np.float64]  # (E,)
     utility_rejected: NDArray[np.float64]  # (E,)
+    utility_of_peak: NDArray[np.float64]  # (E,) of the episode so far
     elapsed_s: NDArray[np.float64]  # (E,) between the previous decision and this one, or the end
     terminated: NDArray[np.bool_]  # (E,)
     truncated: NDArray[np.bool_]  # (E,)
@@ -43,6 +45,7 @@ def allocate_outputs(envs: int, columns: int, s: State) -> Outputs:
         utility_in_time=np.zeros(envs),
         utility_late=np.zeros(envs),
         utility_rejected=np.zeros(envs),
+        utility_of_peak=np.zeros(envs),
         elapsed_s=np.zeros(envs),
         terminated=np.zeros(envs, np.bool_),
         truncated=np.zeros(envs, np.bool_),
@@ -62,7 +65,15 @@ def reset_envs(world: World, out: Outputs, chosen: NDArray[np.bool_]) -> None:
             begin_episode(world, e)
             clear_step(out, e)
             out.terminated[e], out.truncated[e] = False, False
-            encode(world, e, out.observations[e])
+            show_env(world, e, out)
+
+
+@compiled
+def show_env(world: World, e: int, out: Outputs) -> None:
+    """Write where env `e` is: its observation, and its score so far."""
+    env = world.state.envs[e]
+    out.utility_of_peak[e] = share_of_peak(env.utility, env.peak_utility)
+    encode(world, e, out.observations[e])
 
 
 @compiled
@@ -73,11 +84,10 @@ def clear_step(out: Outputs, e: int) -> None:
 
 
 @compiled
-def encode_envs(world: World, out: Outputs) -> None:
-    """Write the observations of all envs."""
-    s = world.state
-    for e in range(len(s.envs)):
-        encode(world, e, out.observations[e])
+def show_envs(world: World, out: Outputs) -> None:
+    """Write where all envs are."""
+    for e in range(len(world.state.envs)):
+        show_env(world, e, out)
 
 
 @compiled
@@ -125,7 +135,7 @@ def step_envs(
             begin_episode(world, e)
         elif s.envs[e].over:
             keep_final(world, e, out)
-        encode(world, e, out.observations[e])
+        show_env(world, e, out)
     return last
 
 
@@ -148,4 +158,4 @@ def restart(world: World, e: int, out: Outputs) -> None:
     if cluster.rules[0].autoreset == NEXT_STEP:
         begin_episode(world, e)
         out.terminated[e], out.truncated[e] = False, False
-        encode(world, e, out.observations[e])
+        show_env(world, e, out)

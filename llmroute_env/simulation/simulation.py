@@ -37,8 +37,8 @@ from llmroute_env.dynamics.state import (
 from llmroute_env.dynamics.stepping import (
     DISABLED,
     allocate_outputs,
-    encode_envs,
     reset_envs,
+    show_envs,
     step_envs,
 )
 from llmroute_env.dynamics.world import World, are_late
@@ -338,14 +338,14 @@ class Simulation:
         return take(self.world, self.world_crc32)
 
     def restore(self, snapshot: State) -> None:
-        """Go back to `snapshot` and encode its observations.
+        """Go back to `snapshot` and show where its envs are.
 
         Raises:
             ConfigError: the snapshot is of another shape, its queues do not fit in here, or it is
                 of an env with other requests, latencies, deadlines or accuracies.
         """
         put_back(self.world, snapshot, self.world_crc32)
-        encode_envs(self.world, self.outputs)
+        show_envs(self.world, self.outputs)
         self._clear_logs()
 
     @cached_property

@@ -54,6 +54,26 @@ def test_vector_env_equals_single_envs_step_by_step(scenario: str):
     assert ended >= ENVS
 
 
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_the_score_so_far_is_that_of_the_counters(mode: str):
+    envs = LLMRouteVectorEnv(ENVS, "overload", autoreset_mode=mode, window_s=0.2)
+    simulation = envs.simulation
+    envs.reset(seed=3)
+    assert simulation.outputs.utility_of_peak.tolist() == [0.0] * ENVS
+    seen, saved = [], envs.snapshot()
+    for step in range(400):
+        if mode == "Disabled" and simulation.state.envs["over"].any():
+            envs.reset(options={"reset_mask": simulation.state.envs["over"]})
+        if step == 20:
+            saved = envs.snapshot()
+        score = envs.step(np.array([scripted(step, e) for e in range(ENVS)]))[-1]["utility_of_peak"]
+        assert score.tolist() == simulation.share_of_peak.tolist()
+        seen.append(score)
+    assert np.unique(seen).size > 200
+    envs.restore(saved)
+    assert simulation.outputs.utility_of_peak.tolist() == simulation.share_of_peak.tolist()
+
+
 def assert_same_completions(of_all: np.ndarray, e: int, of_one: list) -> None:
     mine = of_all[of_all["env"] == e].tolist()
     assert [record[1:] for record in mine] == [completion[1:] for completion in of_one]
