@@ -12,6 +12,7 @@ import numpy as np
 from agents.base import Agent, for_agent
 from agents.heuristics.lookahead import SeesState
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.episode import next_decision_s
 from llmroute_env.recording.recording import begun
 from llmroute_env.simulation.simulation import Simulation
 
@@ -44,16 +45,10 @@ class Episode:
     @property
     def next_s(self) -> float:
         """When the next decision is; after the last the end is at once, and then nothing: inf."""
-        state, tape = self.simulation.state, self.simulation.tape
-        env = state.envs[0]
-        back_s = float(state.returns[0, 0]["at_s"]) if env["away"] > 0 else math.inf
-        following = env["first"] + env["arrived"]
-        if following >= env["end"] and env["away"] == 0:
-            return math.inf if env["over"] else float(env["now_s"])
-        if following >= env["end"]:
-            return back_s
-        arrival_s = float((tape.arrival_s[following] - env["tape_start_s"]) * env["stretch"])
-        return min(arrival_s, back_s)
+        simulation = self.simulation
+        following_s, env = next_decision_s(simulation.world, 0), simulation.state.envs[0]
+        is_last = math.isinf(following_s) and not env["over"]
+        return float(env["now_s"]) if is_last else following_s
 
 
 def begin(agent: Agent, config: EnvConfig, seed: int) -> Simulation:

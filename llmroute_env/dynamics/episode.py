@@ -16,7 +16,7 @@ from llmroute_env.dynamics.scrapes import begin_scrapes, copy_view, look
 from llmroute_env.dynamics.service.border import copy_requests, empty
 from llmroute_env.dynamics.streams import GAMMA, mixed, share
 from llmroute_env.dynamics.tournament import EVENT, LOAD, fill_tree
-from llmroute_env.dynamics.window import arrival_s
+from llmroute_env.dynamics.window import arrival_s, next_arrival_s
 from llmroute_env.dynamics.world import World
 
 
@@ -135,6 +135,12 @@ def begin_episode(world: World, e: int) -> None:
 
 
 @compiled
+def next_decision_s(world: World, e: int) -> float:
+    """When the next request arrives or comes back; inf if none does."""
+    return min(next_arrival_s(world, e), next_return_s(world, e))
+
+
+@compiled
 def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     """Route the pending request and run to the next decision; returns (terminated, truncated)."""
     cluster, s = world.cluster, world.state
@@ -143,12 +149,9 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
     submit(world, e, action)
     last_s = pass_failures(world, e)
-    number = env.arrived
-    until_s = arrival_s(world, e, number) if env.first + number < env.end else math.inf
-    is_new = True
-    if rules.come_back and next_return_s(world, e) <= until_s:
-        # Of what comes at the same moment first what has waited.
-        until_s, is_new = next_return_s(world, e), env.away == 0
+    new_s, back_s = next_arrival_s(world, e), next_return_s(world, e)
+    # Of what comes at the same moment first what has waited.
+    until_s, is_new = min(new_s, back_s), new_s < back_s
     # After the last request everything in flight is served to its end.
     last = until_s == math.inf
     last_s = max(last_s, advance(world, e, until_s))
@@ -160,7 +163,7 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
         env.task, env.user_class = -1, -1
     else:
         env.decision += 1
-        present(world, e, number if is_new else call_back(world, e), is_new)
+        present(world, e, env.arrived if is_new else call_back(world, e), is_new)
     look(world, e)
     truncated = not last and rules.max_requests > 0 and env.decision >= rules.max_requests
     env.over = last or truncated

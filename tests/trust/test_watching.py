@@ -17,6 +17,7 @@ from benchmarks.watching.video import Video
 from llmroute_env import LLMRouteEnv
 from llmroute_env.rendering.renderer import Renderer
 from llmroute_env.scenarios import configure
+from llmroute_env.specs import Defer
 
 AGENT = "largest-feasible"
 
@@ -38,6 +39,20 @@ def test_moments_are_the_last_decisions_up_to_them():
         assert state == (before if i else state)
         assert state["now_s"] <= max(i / 20, 0.01)
     assert i == 20
+
+
+@pytest.mark.parametrize("fields", [{}, {"defer": Defer(0.05, 1)}], ids=["once", "again"])
+def test_the_next_decision_is_when_the_clock_will_be(fields: dict[str, Defer]):
+    watched = episode(np.inf, window_s=0.5, **fields)
+    simulation, expected_s, now_s = watched.simulation, [], []
+    while not simulation.state.envs["over"][0]:
+        expected_s.append(watched.next_s)
+        simulation.step(np.array([simulation.actions - 1]))
+        now_s.append(float(simulation.state.envs["now_s"][0]))
+    # After the last decision the end is at once, however long what is in flight takes.
+    assert expected_s[:-1] == now_s[:-1]
+    assert expected_s[-1] == now_s[-2]
+    assert watched.next_s == np.inf
 
 
 def test_the_episode_is_that_of_the_env():
