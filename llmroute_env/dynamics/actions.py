@@ -29,27 +29,9 @@ def masks(cluster: Cluster, kind: str) -> NDArray[np.bool_]:
     """Which actions of a kind lead to a GPU that hosts the model, or to none; shape (actions,)."""
     hosted: NDArray[np.bool_] = (cluster.batch_limit > 0)[cluster.pool_of]
     found = hosted.ravel() if kind == "gpu-model" else np.logical_or.reduce(hosted)
-    return np.concatenate([found, np.ones(routeless(cluster), np.bool_)])
-
-
-def routeless(cluster: Cluster) -> int:
-    """How many actions lead to no GPU."""
     rules = cluster.rules[0]
-    return int(rules["reject"]) + int(rules["defer_s"] > 0.0)
-
-
-def open_actions(cluster: Cluster, kind: str, up: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which actions of a kind lead to a GPU of those that are `up`, (E, G), or to none.
-
-    All, where otherwise none would that routes; shape (E, actions).
-    """
-    hosted = up[:, :, None] & (cluster.batch_limit > 0)[cluster.pool_of]
-    found: NDArray[np.bool_] = (
-        hosted.reshape(len(up), -1) if kind == "gpu-model" else np.logical_or.reduce(hosted, axis=1)
-    )
-    found |= ~np.logical_or.reduce(found, axis=1)[:, None]
-    more = np.ones((len(up), routeless(cluster)), np.bool_)
-    return np.concatenate([found, more], axis=1)
+    routeless = int(rules["reject"]) + int(rules["defer_s"] > 0.0)
+    return np.concatenate([found, np.ones(routeless, np.bool_)])
 
 
 @compiled

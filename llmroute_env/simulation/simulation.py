@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.actions import masks, open_actions
+from llmroute_env.dynamics.actions import masks
 from llmroute_env.dynamics.compiled import entry_point
+from llmroute_env.dynamics.masks import mask_envs
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.dynamics.state import (
     COMPLETION,
@@ -41,7 +42,7 @@ from llmroute_env.dynamics.stepping import (
     show_envs,
     step_envs,
 )
-from llmroute_env.dynamics.world import World, are_late
+from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.snapshots import crc32_of, put_back, take
 from llmroute_env.simulation.summary import share_of_peak, summary
 from llmroute_env.simulation.tables import build_cluster
@@ -67,22 +68,6 @@ def as_actions(actions: object, envs: int) -> NDArray[np.int64]:
     valid = given.shape == (envs,) and given.dtype.kind in "iu"
     require(valid, "actions", given, f"integers of shape {(envs,)}")
     return np.ascontiguousarray(given, np.int64)
-
-
-def may_be_deferred(s: State, most: int) -> NDArray[np.bool_]:
-    """Whose pending request can be put off once more, shape (E,)."""
-    every = np.arange(len(s.envs))
-    again = s.fates["defers"][every, s.envs["request"]] < most
-    allowed: NDArray[np.bool_] = again & ~s.envs["over"]
-    return allowed
-
-
-def seem_up(s: State) -> NDArray[np.bool_]:
-    """Which GPUs routers believe to be up, shape (E, G)."""
-    # The rows that routers see, as view_of says.
-    first = len(s.envs) if are_late(s.gpus.dtype) else 0
-    found: NDArray[np.bool_] = s.gpus["is_up"][first : first + len(s.envs)] != 0
-    return found
 
 
 @dataclass
@@ -182,12 +167,9 @@ class Simulation:
 
         Where machines fail, to one that is believed to be up, if that leaves any.
         """
-        envs = len(self.state.envs)
-        found = np.tile(self.hosted_actions(), (envs, 1))
-        if self.config.failures is not None:
-            found &= open_actions(self.cluster, self.config.action, seem_up(self.state))
-        if self.config.defer is not None:
-            found[:, -1] = may_be_deferred(self.state, self.config.defer.most)
+        found = np.tile(self.hosted_actions(), (len(self.state.envs), 1))
+        if self.config.comes_back:
+            mask_envs(self.world, found)
         return found
 
     def seed(self, chosen: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:

@@ -90,12 +90,11 @@ def test_a_dead_worker_that_fails_fast_draws_all_to_it_and_a_circuit_breaker_cur
     """Whoever has failed is in nobody's way: the dead worker has always the fewest requests."""
     dead = Failures(outages=(Outage(gpu, 1.0, 99.0),), tries=2)
     config = replace(LATE, failures=dead, signals=Signals(20.0))
-    assert of_requests("least-local", replace(config, failures=None), "deadline_met") > 0
     assert of_requests("least-local", config, "lost") > 0.5
-    # One request is enough to know, and it is sent again.
+    # What it held, and one more, are enough to know, and are sent again.
     assert of_requests("circuit-breaker", config, "lost") == 0
-    assert of_requests("circuit-breaker", config, "retried") < 0.01
+    assert of_requests("circuit-breaker", config, "retried") < 0.02
+    assert mean("circuit-breaker", config) > mean("least-local", config) + 0.3
     # With health checks that come in time nobody needs one.
     known = replace(config, signals=Signals(0.001))
-    assert of_requests("least-local", known, "lost") < 0.01
-    assert of_requests("power-of-two", known, "lost") < 0.01
+    assert of_requests("least-local", known, "lost") < 0.02

@@ -22,7 +22,7 @@ from llmroute_env.scenarios import SCENARIOS, configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.simulation.outages import outages
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import ConfigError, Defer
+from llmroute_env.specs import ConfigError, Defer, Pool
 
 LISTED = ReplayedTimes(tuple(0.25 * (1 + k % 7) for k in range(20)))
 RECIPES = {
@@ -282,6 +282,24 @@ def test_what_a_router_sees_of_it():
 
     play(config, [3], each=check)
     assert min(seen.values()) > 0, seen
+
+
+def test_the_mask_leaves_out_models_that_nothing_up_hosts_and_what_is_put_off_too_often():
+    pools = (Pool(1), Pool(1, models=("opt-125m",)))
+    config = replace(failing(OVERLOAD), pools=pools, defer=Defer(0.05, 1), reject=True)
+    seen = set()
+
+    def check(simulation):
+        s, masks = simulation.state, simulation.action_masks()
+        for e, mask in enumerate(masks.tolist()):
+            of_all, of_one = (s.gpus[e]["is_up"] != 0).tolist()
+            routes = [True, of_all, of_all] if of_all or of_one else [True, True, True]
+            again = s.fates[e, s.envs["request"][e]]["defers"] == 0 and not s.envs["over"][e]
+            assert mask == [*routes, True, again]
+            seen.add((of_all, of_one, bool(again)))
+
+    play(config, [3, 4], each=check)
+    assert len(seen) == 8
 
 
 @pytest.mark.parametrize("dispatcher", ["least-work", "shortest-queue", "round-robin"])

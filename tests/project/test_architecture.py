@@ -83,6 +83,7 @@ FLOORS = {
         "cluster streams tournament",
         "actions world",
         "dispatch noise periods returns reward window",
+        "masks",
         "service",
         "scrapes",
         "machines signals",
