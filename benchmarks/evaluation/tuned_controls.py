@@ -49,16 +49,14 @@ class Tuned:
 def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tuned:
     """Find the best setting of `control` on the validation split of `config`.
 
-    Episodes last `window_s`, or less; where signals are late or machines fail as long as those of
-    `config`, as both take their time.
+    Episodes last as `tuning_window_s` says.
 
     Raises:
         ConfigError: a control without settings.
     """
     known = [BEST_SINGLE, *controls.TUNABLE]
     require(control in known, "control", control, ", ".join(known))
-    takes_time = config.signals.are_late or config.failures is not None
-    window_s = config.window_s if takes_time else min(window_s, config.window_s)
+    window_s = tuning_window_s(config, window_s)
     config = replace(config, split="validation", window_s=window_s)
     settings: tuple[str | float, ...] = config.model_names
     if control != BEST_SINGLE:
@@ -66,6 +64,15 @@ def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tun
     scores = tuple((value, score(control, value, config, episodes)) for value in settings)
     best = max(scores, key=lambda pair: pair[1])
     return Tuned(control, best[0], scores, episodes, window_s)
+
+
+def tuning_window_s(config: EnvConfig, usual_s: float) -> float:
+    """How long the episodes are on which a control is tuned: `usual_s`, or less.
+
+    Where signals are late or machines fail they are those of `config`: both take their time.
+    """
+    takes_time = config.signals.are_late or config.failures is not None
+    return config.window_s if takes_time else min(usual_s, config.window_s)
 
 
 def score(control: str, setting: str | float, config: EnvConfig, episodes: int) -> float:

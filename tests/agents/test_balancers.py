@@ -33,10 +33,9 @@ TWINS = replace(
     classes=(RequestClass("calm"), RequestClass("hasty", weight=2.0)),
 )
 FAILING = replace(
-    TWINS,
-    queue_capacity=64,
-    failures=Failures(ExponentialTimes(1.0), ExponentialTimes(1.0), tries=2),
-    signals=Signals(1.0, noise=0.1),
+    MIXED,
+    failures=Failures(ExponentialTimes(0.5), ExponentialTimes(0.5), tries=2),
+    signals=Signals(0.5, noise=0.1),
 )
 
 

@@ -15,7 +15,7 @@ from benchmarks.evaluation import settings
 from benchmarks.evaluation.metrics import windows_near_peak
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.evaluation.settings import EPISODES, WINDOW_S, choose, fingerprint, shipped
-from benchmarks.evaluation.tuned_controls import FOLLOWED, tune
+from benchmarks.evaluation.tuned_controls import FOLLOWED, tune, tuning_window_s
 from llmroute_env import SCENARIOS, ConfigError, configure
 
 FEW = ("--scenario", "stable", "--set", "window_s=2", "load=2", "--episodes", "3", "--json")
@@ -32,7 +32,8 @@ def test_every_scenario_has_a_setting_of_every_heuristic(name: str) -> None:
     assert key in shipped(), "a scenario changed: run `python -m benchmarks.shipping.tuned`"
     for control in tunable_in(SCENARIOS[name].config):
         found = shipped()[key][control]
-        assert (found["episodes_each"], found["window_s"]) == (EPISODES, WINDOW_S)
+        window_s = tuning_window_s(SCENARIOS[name].config, WINDOW_S)
+        assert (found["episodes_each"], found["window_s"]) == (EPISODES, window_s)
         best = max(found["scores"], key=lambda pair: pair[1])
         assert [found["setting"], found["validation_score"]] == best
         assert [value for value, _ in found["scores"]] == list(
