@@ -134,11 +134,11 @@ def decide(policy: CompiledPolicy, world: World, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
     if policy.kind == LARGEST_FEASIBLE:
         return feasible_now(policy, world, e)
-    if policy.kind == BALANCER:
-        row = policy.network.observation
-        return less_loaded(policy.balancing, world, e, row, policy.worths)
     if policy.kind == PRICED_PAIR:
         encode_for_pairs(world, e, policy.network.observation)
+    elif policy.kind == BALANCER:
+        row = policy.network.observation
+        return less_loaded(policy.balancing, world, e, row, policy.worths)
     else:
         encode(world, e, policy.network.observation)
     return decide_observed(policy)

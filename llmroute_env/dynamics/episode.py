@@ -149,9 +149,10 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
     env.step_in_time, env.step_late, env.step_rejected = 0.0, 0.0, 0.0
     submit(world, e, action)
     last_s = pass_failures(world, e)
-    new_s, back_s = next_arrival_s(world, e), next_return_s(world, e)
+    until_s, is_new = next_arrival_s(world, e), True
     # Of what comes at the same moment first what has waited.
-    until_s, is_new = min(new_s, back_s), new_s < back_s
+    if env.away > 0 and next_return_s(world, e) <= until_s:
+        until_s, is_new = next_return_s(world, e), False
     # After the last request everything in flight is served to its end.
     last = until_s == math.inf
     last_s = max(last_s, advance(world, e, until_s))
