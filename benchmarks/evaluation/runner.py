@@ -141,7 +141,7 @@ def run_batch(
 def run_compiled(
     agent: RunsCompiled, simulation: Simulation
 ) -> tuple[Records, NDArray[np.int64] | None]:
-    """The episodes that have begun, of a router that has too, by compiled code: many times as fast.
+    """Run the episodes by compiled code, many times as fast; they and the router have begun.
 
     Returns their completions, and of a guarded router the decisions in which each overruled it.
     """
@@ -155,7 +155,7 @@ def run_compiled(
 
 
 def run_stepwise(agent: Agent, simulation: Simulation) -> Records:
-    """The completions of the same, run decision by decision in Python."""
+    """Run the episodes decision by decision in Python, likewise; their completions."""
     parts: list[bytes] = []
     while not simulation.outputs.terminated.all():
         simulation.step(agent.act(simulation.outputs.observations))
