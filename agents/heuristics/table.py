@@ -16,6 +16,7 @@ from agents.heuristics.instances import LeastKV, LeastRequests, LeastTTFT, Power
 from agents.heuristics.late import (
     Admission,
     CircuitBreaker,
+    ConcurrencyLimit,
     LeastLocal,
     ReckonedFeasible,
     ReckonedPair,
@@ -69,6 +70,10 @@ PRICES = (0.0, 0.003, 0.006, 0.009, 0.012, 0.016, 0.02, 0.025, 0.03, 0.04, 0.06)
 
 ENGINE_PRICES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
 
+HELD_S = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+
+ENGINE_HELD_S = (0.5, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
+
 CONTROLS: dict[str, Callable[..., Agent]] = {
     "route-balance": RouteBalance,
     "rollout": Rollout,
@@ -81,6 +86,7 @@ CONTROLS: dict[str, Callable[..., Agent]] = {
     "power-of-two": PowerOfTwo,
     "least-local": LeastLocal,
     "circuit-breaker": CircuitBreaker,
+    "concurrency-limit": ConcurrencyLimit,
     "reckoned-feasible": ReckonedFeasible,
     "reckoned-pair": ReckonedPair,
     "admission": Admission,
@@ -97,16 +103,21 @@ TUNABLE = heuristics.TUNABLE | {
     "steep-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
     "reckoned-feasible": heuristics.TUNABLE["largest-feasible"],
     "reckoned-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
+    "concurrency-limit": Setting("held_s", 0.2, HELD_S, ENGINE_HELD_S),
     "admission": Setting("threshold", 0.0, THRESHOLDS, THRESHOLDS),
 }
+
+
+COUNTING = ("reckoned-feasible", "reckoned-pair", "concurrency-limit")
+"""Those that make up for signals that are late."""
 
 
 def tunable_in(config: EnvConfig) -> tuple[str, ...]:
     """The names of TUNABLE that have a setting of their own in the environment of `config`.
 
-    With exact signals who reckons is who does not.
+    With exact signals who reckons is who does not, and nobody has to count.
     """
-    absent = set() if config.signals.are_late else {"reckoned-feasible", "reckoned-pair"}
+    absent = set() if config.signals.are_late else set(COUNTING)
     absent |= set() if config.reject else {"admission"}
     return tuple(name for name in TUNABLE if name not in absent)
 

@@ -98,3 +98,38 @@ def test_a_dead_worker_that_fails_fast_draws_all_to_it_and_a_circuit_breaker_cur
     # With health checks that come in time nobody needs one.
     known = replace(config, signals=Signals(0.001))
     assert of_requests("least-local", known, "lost") < 0.02
+
+
+def test_a_concurrency_limit_fills_the_largest_model_first_and_needs_no_signal():
+    assert mean("concurrency-limit", LATE) == mean("concurrency-limit", EXACT)
+    assert mean("concurrency-limit", LATE) > mean("least-local", LATE) + 0.1
+    router = make("concurrency-limit", LATE, 0.1)
+    limits = 0.1 * EXACT.sustained_per_s(EXACT.models[2]) / 4
+    held = np.zeros((4, 3))
+    row = np.log1p(held).astype(np.float32).reshape(1, -1)
+    assert router.act(row).tolist() == [2]
+    held[:, 2] = np.ceil(limits), 4, np.ceil(limits), 4
+    assert np.floor(limits) > 4
+    row = np.log1p(held).astype(np.float32).reshape(1, -1)
+    assert router.act(row).tolist() == [3 + 2]
+    held[:, 2] = np.ceil(limits)
+    row = np.log1p(held).astype(np.float32).reshape(1, -1)
+    assert router.act(row).tolist() == [1]
+    with pytest.raises(ConfigError, match=r"held_s: got 0\.0; accepted: > 0"):
+        make("concurrency-limit", LATE, 0.0)
+
+
+def test_a_concurrency_limit_is_for_every_kind_of_gpu_its_own():
+    config = configure("everything", window_s=5.0)
+    router = make("concurrency-limit", config, 1.0)
+    by_pool = router.limits[[0, 1, 3], 2]
+    assert by_pool[0] > by_pool[1] > by_pool[2] > 0
+    for gpu, pool in ((0, 0), (2, 1), (4, 2)):
+        alone = replace(config, pools=(config.pools[pool],))
+        per_s = alone.sustained_per_s(alone.models[2]) / config.pools[pool].gpus
+        assert router.limits[gpu, 2] == per_s
+    layout = replace(config.layout, names=router.observation)
+    down = np.zeros((1, layout.width), np.float32)
+    up = layout.first("gpu_up")
+    down[0, up + 1 : up + 5] = 1.0
+    assert router.act(down)[0] // 3 != 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from agents.heuristics.table import tunable_in
+from agents.heuristics.table import COUNTING, tunable_in
 from benchmarks.suites.entries.entry import Entry
 from llmroute_env.config import EnvConfig
 from llmroute_env.failure_specs import ExponentialTimes
@@ -19,8 +19,8 @@ BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
 LEARNED = ("ddqn", "ddqn-pairs")
 """Those that learn from what a router sees: rollouts branch from what is."""
 
-COMPARED = ("steep-pair", "reckoned-pair", "largest-feasible", "reckoned-feasible", *BALANCERS)
-SHIFTED = ("steep-pair", "reckoned-pair", "reckoned-feasible", "ddqn")
+COMPARED = ("steep-pair", "largest-feasible", *COUNTING, *BALANCERS)
+SHIFTED = ("steep-pair", *COUNTING, "ddqn")
 
 INTERVALS_S = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
 UP_S = (600.0, 240.0, 60.0, 30.0, 15.0)
@@ -91,17 +91,24 @@ def _costs() -> Iterator[Entry]:
         for up_s in UP_S:
             fields = {"failures": crash(up_s), **sees}
             yield _cost(f"{prefix}cost-crash-{up_s:g}", scenario, fields)
-    for slow in SLOW_GPUS:
-        kinds = (("a100-80gb", 4 - slow), ("l40s-48gb", slow))
-        pools = tuple(Pool(count, (), kind) for kind, count in kinds if count)
-        fields = {"profile": "opt-mixed", "pools": pools, "signals": Signals()}
-        yield _cost(f"cost-slow-{slow}", "stale-1s", fields)
+    rates = [configure("stale-1s", **with_slow(slow)).load_1_per_s for slow in SLOW_GPUS]
+    for slow, load_1_per_s in zip(SLOW_GPUS, rates, strict=True):
+        # A load is relative to what the GPUs can do: that of the arrivals stays.
+        load = configure("stale-1s").load * rates[0] / load_1_per_s
+        yield _cost(f"cost-slow-{slow}", "stale-1s", with_slow(slow) | {"load": load})
+
+
+def with_slow(gpus: int) -> dict[str, Any]:
+    """Fields of four GPUs of which so many are slow, seen exactly."""
+    kinds = (("a100-80gb", 4 - gpus), ("l40s-48gb", gpus))
+    pools = tuple(Pool(count, (), kind) for kind, count in kinds if count)
+    return {"profile": "opt-mixed", "pools": pools, "signals": Signals()}
 
 
 def _cost(id: str, scenario: str, fields: dict[str, Any]) -> Entry:
     """One value of what is varied, for a minute, without learning."""
     late = fields.get("signals", configure(scenario).signals).are_late
-    only = COMPARED if late else tuple(a for a in COMPARED if not a.startswith("reckoned-"))
+    only = COMPARED if late else tuple(a for a in COMPARED if a not in COUNTING)
     fields = {**fields, "window_s": 60.0}
     tags = frozenset({"world", id.rpartition("-")[0]})
     return Entry(id, scenario, tags, fields, only=("best-single", *only), bounded=False)
