@@ -17,7 +17,7 @@ from benchmarks.bounds.instance import (
     lateness_levels,
 )
 from benchmarks.bounds.program import Columns, Room, maximum
-from benchmarks.bounds.shares import least_batch_s, least_shares_s
+from benchmarks.bounds.shares import least_batch_s, least_s_of, least_shares_s
 
 MOST_SLOTS = 4000
 """Slots of an episode: beyond, they grow longer, and the bound a little looser."""
@@ -34,11 +34,14 @@ class BatchWays:
         """The bound on a grid that begins by the first arrival."""
         instance = self.instance
         if math.isinf(instance.expiry_s):
-            return float(instance.utility.max(axis=1)[instance.kind].sum())
+            best = np.maximum(instance.utility.max(axis=1), instance.given_up)
+            return float(best[instance.kind].sum())
         grid, found = make_grid(instance, edges_s), levels(instance, self.steps)
-        capacity_s = np.outer(instance.cluster.pools["gpus"], np.diff(edges_s))
+        gpus, least_s = instance.cluster.pools["gpus"], least_s_of(instance.cluster)
+        capacity_s = instance.up.capacity_s(gpus, least_s, edges_s)
         room = Room(capacity_s, len(found), grid.count.ravel())
-        return maximum(make_columns(instance, grid, found), room)
+        given_up = instance.given_up * len(instance.kind)
+        return given_up + maximum(make_columns(instance, grid, found), room)
 
     def even_edges_s(self, slots_per_deadline: int) -> Floats:
         """From the first arrival to the last expiry; a slot is a share of the shortest deadline."""
@@ -128,14 +131,14 @@ def make_columns(instance: Instance, grid: Grid, levels: list[Level]) -> Columns
 def _columns(
     instance: Instance, grid: Grid, where: tuple[int, int], curve: int, level: Level
 ) -> tuple[NDArray[Any], ...]:
-    within_s = level.within_s
-    cluster, (pool, model) = instance.cluster, where
-    batch_s = least_batch_s(cluster, pool, model)
-    shares_s = least_shares_s(instance.arrival_s, batch_s, within_s, instance.expiry_s)
+    arrival_s, (pool, model) = instance.arrival_s, where
+    batch_s = least_batch_s(instance.cluster, pool, model)
+    within_s = instance.up.longest_s(pool, arrival_s, np.full(len(arrival_s), level.within_s))
+    shares_s = least_shares_s(arrival_s, batch_s, within_s, instance.expiry_s)
     share_s = np.minimum.reduceat(shares_s, grid.first)
-    value = level.kept * instance.utility[:, model] * level.kinds
+    value = level.kept * instance.utility[:, model] * level.kinds - instance.given_up
     slot, kind = np.nonzero((grid.count > 0) & np.isfinite(share_s)[:, None] & (value > 0))
     group = slot * len(value) + kind
-    due = grid.due(within_s)[slot]
+    due = grid.due(level.within_s)[slot]
     curves = np.full(len(slot), curve)
     return group, curves, grid.slots[slot], due, share_s[slot], value[kind]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bounds.instance import Instance
+from benchmarks.bounds.instance import Floats, Instance, Integers
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.reward import decay
 from llmroute_env.simulation.simulation import Simulation
@@ -23,7 +26,7 @@ def best_routing(config: EnvConfig, seed: int) -> float:
     """The utility of the best of all action sequences for the episode of `seed`.
 
     Every sequence runs through the simulator: one env each, all in the same episode, SIDE_BY_SIDE
-    at a time.
+    at a time. Those that leave requests to decide on once more go on, with every action.
 
     Raises:
         ConfigError: more than MOST_SEQUENCES sequences.
@@ -31,12 +34,35 @@ def best_routing(config: EnvConfig, seed: int) -> float:
     requests = _requests(config, seed)
     # A queue that can hold them all behaves like a longer one, and is quicker to clear.
     config = dataclasses.replace(config, queue_capacity=min(config.queue_capacity, requests))
-    sequences = config.actions**requests
-    accepted = f"at most {MOST_SEQUENCES} action sequences"
-    require(sequences <= MOST_SEQUENCES, "requests", requests, accepted)
-    simulation = Simulation(config, min(sequences, SIDE_BY_SIDE), logs_completions=False)
-    starts = range(0, sequences, SIDE_BY_SIDE)
-    return max(_best_of(simulation, seed, start, requests) for start in starts)
+    tried, accepted = config.actions**requests, f"at most {MOST_SEQUENCES} action sequences"
+    require(tried <= MOST_SEQUENCES, "requests", requests, accepted)
+    together = min(tried, SIDE_BY_SIDE)
+    simulation = Simulation(config, together, logs_completions=False)
+    every, best = np.arange(config.actions), -math.inf
+    for first in _sequences(config.actions, requests):
+        waiting = [first]
+        while waiting:
+            sequences = waiting.pop()
+            utility, over = _play(simulation, seed, sequences)
+            best = max(best, float(utility[over].max(initial=-math.inf)))
+            longer = _continued(sequences[~over], every)
+            tried += len(longer)
+            require(tried <= MOST_SEQUENCES, "requests", requests, accepted)
+            waiting += [longer[i : i + together] for i in range(0, len(longer), together)]
+    return best
+
+
+def _sequences(actions: int, length: int) -> Iterator[Integers]:
+    """All of them, shape (n, length) at a time: the digits of numbers in base `actions`."""
+    for start in range(0, actions**length, SIDE_BY_SIDE):
+        numbers = np.arange(start, min(start + SIDE_BY_SIDE, actions**length))
+        yield numbers[:, None] // actions ** np.arange(length) % actions
+
+
+def _continued(sequences: Integers, every: Integers) -> Integers:
+    """Each followed by every action."""
+    again = np.repeat(sequences, len(every), axis=0)
+    return np.column_stack([again, np.tile(every, len(sequences))])
 
 
 def _requests(config: EnvConfig, seed: int) -> int:
@@ -50,37 +76,59 @@ def _begin(simulation: Simulation, seed: int) -> None:
     simulation.begin(np.full(len(simulation.state.envs), seed, np.uint64))
 
 
-def _best_of(simulation: Simulation, seed: int, start: int, requests: int) -> float:
-    """Env e runs sequence number start + e: its digits, in base `actions`, are the actions."""
+def _play(
+    simulation: Simulation, seed: int, sequences: Integers
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Utility after each sequence of actions, and whether the episode is over then."""
     _begin(simulation, seed)
-    numbers = start + np.arange(len(simulation.state.envs))
-    for position in range(requests):
-        simulation.step(numbers // simulation.actions**position % simulation.actions)
-    return float(simulation.state.envs["utility"].max())
+    envs = simulation.state.envs
+    # Envs beyond the last sequence run it too.
+    chosen = np.minimum(np.arange(len(envs)), len(sequences) - 1)
+    for actions in sequences.T:
+        simulation.step(actions[chosen])
+    return envs["utility"][: len(sequences)], envs["over"][: len(sequences)].astype(np.bool_)
 
 
 def best_schedule(instance: Instance) -> float:
     """The utility of the best free schedule: batches of any requests, on any GPU, at any time.
 
-    A batch need not wait longer than for its requests and its GPU, as utility never rises with
-    time; so orders of batches per GPU are all there is to try. For up to six requests or so.
+    A batch need not wait longer than for its requests and for its GPU to be free and to stay up, as
+    utility never rises with time; so orders of batches per GPU are all there is to try. Who is in
+    none is turned away. For up to six requests or so.
     """
-    cluster = instance.cluster
-    pool_of = [int(pool) for pool in cluster.pool_of]
+    gpus = _gpus_of(instance)
 
     @cache
     def best(remaining: tuple[int, ...], free_s: tuple[float, ...]) -> float:
-        most = 0.0
-        for gpu, pool in enumerate(pool_of):
-            for model, batch in _batches(instance, pool, remaining):
-                finish_s, utility = _run(instance, pool, model, batch, free_s[gpu])
+        most = instance.given_up * len(remaining)
+        for number, gpu in enumerate(gpus):
+            for model, batch in _batches(instance, gpu.pool, remaining):
+                finish_s, utility = _run(instance, gpu, model, batch, free_s[number])
                 if utility > 0:
                     rest = tuple(r for r in remaining if r not in batch)
-                    after = (*free_s[:gpu], finish_s, *free_s[gpu + 1 :])
+                    after = (*free_s[:number], finish_s, *free_s[number + 1 :])
                     most = max(most, utility + best(rest, after))
         return most
 
-    return best(tuple(range(len(instance.arrival_s))), (0.0,) * len(pool_of))
+    return best(tuple(range(len(instance.arrival_s))), (0.0,) * len(gpus))
+
+
+class _Gpu(NamedTuple):
+    """A GPU: its pool, and when it is up."""
+
+    pool: int
+    runs: Floats
+
+    def start_s(self, from_s: float, length_s: float) -> float:
+        """When it first is up for so long, from a moment on."""
+        begins_s = np.maximum(self.runs[:, 0], from_s)
+        long = begins_s + length_s <= self.runs[:, 1]
+        return float(begins_s[long].min(initial=math.inf))
+
+
+def _gpus_of(instance: Instance) -> list[_Gpu]:
+    sizes = enumerate(instance.cluster.pools["gpus"])
+    return [_Gpu(p, instance.up.of_gpu(p, number)) for p, size in sizes for number in range(size)]
 
 
 def _batches(
@@ -96,12 +144,13 @@ def _batches(
 
 
 def _run(
-    instance: Instance, pool: int, model: int, batch: tuple[int, ...], free_s: float
+    instance: Instance, gpu: _Gpu, model: int, batch: tuple[int, ...], free_s: float
 ) -> tuple[float, float]:
     """(finish, utility) of a batch on a GPU that is free from `free_s` on."""
     cluster, kinds = instance.cluster, instance.kind[list(batch)]
-    start_s = max(free_s, float(instance.arrival_s[max(batch)]))
-    finish_s = start_s + float(cluster.service.batch_s[pool, model, len(batch)])
+    length_s = float(cluster.service.batch_s[gpu.pool, model, len(batch)])
+    ready_s = max(free_s, float(instance.arrival_s[max(batch)]))
+    finish_s = gpu.start_s(ready_s, length_s) + length_s
     terms = instance.terms[kinds]
     late_s: NDArray[np.float64] = finish_s - instance.arrival_s[list(batch)] - terms["deadline_s"]
     kept = [

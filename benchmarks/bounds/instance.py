@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bounds.up_times import ALWAYS, MOST_S, UpTimes
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.reward import HARD, decay
 from llmroute_env.dynamics.state import Records
@@ -19,13 +20,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Instance:
-    """What a clairvoyant knows: the cluster, and of every request when it comes and its kind."""
+    """What a clairvoyant knows: the cluster, when it is up, when requests come, of which kind."""
 
     cluster: Cluster
     arrival_s: Floats  # (N,) sorted, whole ticks
     kind: Integers  # (N,) class of the user x number of tasks + task
     prompt_tokens: Integers  # (N,), or (0,) where the service reads no lengths
     output_tokens: Integers  # likewise
+    up: UpTimes = ALWAYS
 
     @property
     def utility(self) -> Floats:
@@ -42,6 +44,23 @@ class Instance:
     def expiry_s(self) -> float:
         """How long after its arrival a request of any kind can earn anything."""
         return float((self.terms["deadline_s"] + self.terms["grace_s"]).max())
+
+    @property
+    def given_up(self) -> float:
+        """What a request earns whose router turns it away, or at least nothing."""
+        return max(float(self.cluster.rules[0]["reject_utility"]), 0.0)
+
+    @property
+    def last_due_s(self) -> float:
+        """When the last answer is due that is ever due, at most MOST_S after the last arrival."""
+        terms, grace_s = self.terms, self.terms["grace_s"]
+        after_s = [terms["deadline_s"] + grace_s, terms["patience_s"], terms["ttft_s"] + grace_s]
+        if len(self.output_tokens):
+            most_tokens = float(self.output_tokens.max())
+            after_s.append(after_s[-1] + terms["tpot_s"] * most_tokens + grace_s)
+        due_s = np.concatenate(after_s)
+        longest_s = float(due_s[np.isfinite(due_s)].max(initial=0.0))
+        return float(self.arrival_s[-1]) + min(longest_s, MOST_S)
 
     def only(self, chosen: NDArray[Any]) -> Instance:
         """The same without the other requests."""

@@ -19,21 +19,28 @@ def least_batch_s(cluster: Cluster, pool: int, model: int) -> Floats:
     return shortest
 
 
-def least_shares_s(arrival_s: Floats, batch_s: Floats, within_s: float, expiry_s: float) -> Floats:
+def least_s_of(cluster: Cluster) -> Floats:
+    """The shortest time of any batch, by pool."""
+    hosted = cluster.batch_limit > 0
+    shortest: Floats = np.where(hosted, cluster.service.batch_s[:, :, 1], math.inf).min(axis=1)
+    return shortest
+
+
+def least_shares_s(arrival_s: Floats, batch_s: Floats, within_s: Floats, expiry_s: float) -> Floats:
     """Per request min T(b) / b over the batches it could earn in, inf if there is none, shape (N,).
 
     Args:
         arrival_s: sorted, shape (N,).
         batch_s: T(1), T(2), ..., never falling (least_batch_s).
-        within_s: this request must finish so soon after its arrival.
+        within_s: so long a batch may take that each is part of, shape (N,).
         expiry_s: the others of the batch that earn must finish so soon after theirs.
     """
-    shares = np.full(len(arrival_s), math.inf)
+    shares, longest_s = np.full(len(arrival_s), math.inf), float(within_s.max())
     for size in range(1, min(len(batch_s), len(arrival_s)) + 1):
         duration_s = batch_s[size - 1]
-        if duration_s > within_s:
+        if duration_s > longest_s:
             break
-        together = near(arrival_s, size, expiry_s - duration_s)
+        together = near(arrival_s, size, expiry_s - duration_s) & (duration_s <= within_s)
         np.minimum(shares, np.where(together, duration_s / size, math.inf), out=shares)
     return shares
 

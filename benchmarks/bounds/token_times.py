@@ -45,6 +45,11 @@ class Host:
     floors: Floors
     latency: Work
 
+    @property
+    def least_s(self) -> Floats:
+        """For how long an instance has to be up to answer them alone, in ticks of the world."""
+        return (self.latency.first_s + self.latency.rest_s) * ROUNDED - 2 * TICK_S
+
     def due(self, level: Level) -> Due:
         """When answers at a level are due."""
         late_s, rest = level.late_s[self.kind], self.floors.demand.answer - 1

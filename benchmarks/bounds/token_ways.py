@@ -12,7 +12,7 @@ equal or greater value:
 2. Whoever shares a step and earns has come before it and is not yet due, and at most S run. So
    B + q is at most A, the most requests that can be there at a moment of the request's own time,
    or S: what a request is charged is at least that with A in place of B + q, or the least of
-   E(B) / B over B <= A.
+   E(B) / B over B <= A. To earn is here to earn more than by being turned away.
 3. To its first token a request of p tokens takes ceil(p / N) pieces or more, and p tokens. Their
    attention is at least c (token + pair (x + c / 2)) for c tokens after x others, of which the sum
    is p (token + pair p / 2), however the prompt is cut. Each of the o' - 1 tokens after it, the
@@ -25,7 +25,9 @@ equal or greater value:
    l <= a + patience_s and l - f <= (o' - 1) tpot_s + v, and so a time when it is done at the
    earliest, and when at the latest, with its prompt and with the rest. Where that is no time,
    it cannot be so early. These are the two pieces of work of a way to answer it.
-5. Requests that are rejected, aborted or too late are charged nothing; nothing is asked of blocks
+5. Where machines fail, an answer is that of one stay at one instance that is up all the while: a
+   request that is sent again begins anew, and its first token is that of its last stay.
+6. Requests that are rejected, aborted or too late are charged nothing; nothing is asked of blocks
    beyond K <= 16 C, of queues, or of the order in which requests are admitted.
 """
 
@@ -119,11 +121,12 @@ class TokenWays:
     def maximum(self, edges_s: Floats) -> float:
         """The bound on a grid that begins by the first arrival."""
         answers, requests = self.answers, len(self.instance.kind)
+        given_up = self.instance.given_up * requests
         pieces = answers.pieces
         if len(pieces) == 0:
             best = np.zeros(requests)
             np.maximum.at(best, answers.request, answers.value)
-            return float(best.sum())
+            return given_up + float(best.sum())
         gpus = self.instance.cluster.pools["gpus"]
         units_s = pieces.units_s(len(gpus))
         columns = Columns(
@@ -135,8 +138,10 @@ class TokenWays:
             due=np.searchsorted(edges_s, pieces.due_s, "left") - 1,
             share_s=pieces.work_s / units_s[pieces.pool],
         )
-        capacity_s = np.outer(gpus / units_s, np.diff(edges_s))
-        return maximum(columns, Room(capacity_s, 2 * CURVES, np.ones(requests, np.int64)))
+        least_s = np.array([host.least_s.min(initial=math.inf) for host in self.hosts])
+        capacity_s = self.instance.up.capacity_s(gpus / units_s, least_s, edges_s)
+        room = Room(capacity_s, 2 * CURVES, np.ones(requests, np.int64))
+        return given_up + maximum(columns, room)
 
     def even_edges_s(self, slots_per_deadline: int) -> Floats:
         """From the first arrival to the last end; a slot is a share of the usual time."""
@@ -157,9 +162,14 @@ class TokenWays:
         return edges_s
 
     @cached_property
+    def hosts(self) -> list[Host]:
+        """Every pool."""
+        return hosts_of(self.instance)
+
+    @cached_property
     def answers(self) -> Answers:
         """Every way that can earn anything."""
-        hosts, levels = hosts_of(self.instance), levels_of(self.instance, self.steps)
+        hosts, levels = self.hosts, levels_of(self.instance, self.steps)
         together = self.together(hosts, levels)
         works = [host.floors.work(together[host.who]) for host in hosts]
         return joined(
@@ -183,8 +193,10 @@ class TokenWays:
     def answers_of(self, host: Host, level: Level, work: Work) -> Answers:
         """By one host, at one level."""
         due, value = host.due(level), self.value(host, level)
-        chosen = np.flatnonzero((due.last_s >= 0) & (value > 0))
-        arrival_s, way = self.instance.arrival_s[host.who[chosen]], np.arange(len(chosen))
+        arrival_s = self.instance.arrival_s[host.who]
+        run_s = self.instance.up.longest_s(host.pool, arrival_s, due.last_s)
+        chosen = np.flatnonzero((due.last_s >= 0) & (value > 0) & (host.least_s <= run_s))
+        arrival_s, way = arrival_s[chosen], np.arange(len(chosen))
         done_s = arrival_s + np.maximum(host.latency.first_s[chosen] * ROUNDED - TICK_S, 0.0)
         pieces = Pieces(
             way=np.concatenate([way, way]),
@@ -197,10 +209,10 @@ class TokenWays:
         return Answers(host.who[chosen], value[chosen], pieces)
 
     def value(self, host: Host, level: Level) -> Floats:
-        """What the answers earn of those whom the host can hold."""
+        """What the answers earn, of those whom the host can hold, above what else they would."""
         kind = self.instance.kind[host.who]
         found: Floats = level.kept[kind] * self.instance.utility[kind, host.model]
-        return found
+        return found - self.instance.given_up
 
 
 def joined(parts: list[Answers]) -> Answers:

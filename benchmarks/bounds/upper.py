@@ -22,15 +22,31 @@ value:
 3. An answer that finishes within the deadline, or up to lateness l_k but after l_(k-1), earns at
    most utility x decay(l_(k-1)) and was due at l_k: one level per step of lateness. Each deadline
    that classes of users have brings levels of its own.
+4. Machines that fail. What is lost or sent again earns nothing by the try that failed, which is
+   charged nothing; an answer counts once, with its first arrival. Its batch, or with continuous
+   batching all of its steps, ran on one GPU within one run of time between two outages (warm-up
+   included), which no router changes and a clairvoyant knows. So in place of G (t - s) a pool does
+   at most what its GPUs are up from s to t, in runs that are not shorter than its quickest answer;
+   and where no run of the pool meets a request's window for as long as a batch takes, or its answer
+   alone, it is not answered so (up_times.py). What ends as its machine fails is done.
+5. `reject_utility` u. A request earns that, or nothing, unless it is answered. With v = max(u, 0)
+   the utility of a run is at most v for each request, and for those whose answer is worth more
+   than v the difference. So a way is worth what it earns above v, and is none if that is nothing;
+   v times the number of requests is added. No router has to reject: u < 0 changes nothing.
+6. `defer`. A request that was put off joins a batch later, with the arrival and the deadline that
+   it had: such a run is one of those above. Once too often, it is rejected for 0.
 
 The maximum itself is certified by weak duality (program.certified_maximum), so that the
 solver's tolerances cannot make it too low. The bound holds for any dispatcher, for (GPU, model)
-actions, and whatever the rules on shedding, batching and queue capacity.
+actions, whatever the rules on shedding, batching and queue capacity, and however late or wrong
+signals and notices are: nothing above asks what routers know. Pools have times, limits and outages
+of their own, so that kinds of GPUs may be mixed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +55,7 @@ from numpy.typing import NDArray
 from benchmarks.bounds.batch_ways import BatchWays
 from benchmarks.bounds.instance import Floats, Instance
 from benchmarks.bounds.token_ways import TokenWays
+from benchmarks.bounds.up_times import up_times
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.service.continuous.model import ContinuousBatching
 from llmroute_env.dynamics.service.models import StaticBatching
@@ -121,18 +138,22 @@ def episodes(config: EnvConfig, seeds: NDArray[np.uint64]) -> list[Instance]:
     """The requests of the episode of each seed."""
     simulation = Simulation(config, len(seeds), logs_completions=False)
     simulation.begin(seeds)
-    return [episode_of(simulation, env) for env in simulation.state.envs]
+    found = [episode_of(simulation, env) for env in simulation.state.envs]
+    return [
+        replace(own, up=up_times(config, int(seed), own.last_due_s))
+        for own, seed in zip(found, seeds, strict=True)
+    ]
 
 
 def episode_of(simulation: Simulation, env: np.void) -> Instance:
-    """The requests of the episode that an env is in."""
+    """The requests of the episode that an env is in, as if nothing failed."""
     tape, window = simulation.tape, slice(env["first"], env["end"])
     since_start_s = (tape.arrival_s[window] - env["tape_start_s"]) * env["stretch"]
     arrival_s = np.rint(since_start_s / TICK_S) * TICK_S
     tasks = simulation.cluster.utility.shape[1]
     kind = tape.user_class[window].astype(np.int64) * tasks + tape.task[window]
-    tokens = [t[window].astype(np.int64) for t in (tape.prompt_tokens, tape.output_tokens)]
-    return Instance(simulation.cluster, arrival_s, kind, *tokens)
+    prompt, output = (t[window].astype(np.int64) for t in (tape.prompt_tokens, tape.output_tokens))
+    return Instance(simulation.cluster, arrival_s, kind, prompt, output)
 
 
 def ways_of(instance: Instance, steps: int = LATENESS_STEPS) -> Ways:

@@ -59,9 +59,12 @@ def test_soft_deadline_values_later_windows_less():
 def test_share_counts_only_requests_that_can_share():
     arrival_s, batch_s = np.array([0.0, 0.04, 0.2, 5.0]), np.array([1.0, 1.2, 1.23])
     # A batch of two leaves 0.05 s between its arrivals, one of three 0.02 s.
-    shares = least_shares_s(arrival_s, batch_s, 1.25, 1.25)
+    shares = least_shares_s(arrival_s, batch_s, np.full(4, 1.25), 1.25)
     assert shares.tolist() == [0.6, 0.6, 1.0, 1.0]
-    assert least_shares_s(arrival_s, batch_s, 0.9, 1.25).tolist() == [np.inf] * 4
+    assert least_shares_s(arrival_s, batch_s, np.full(4, 0.9), 1.25).tolist() == [np.inf] * 4
+    # The second must not be part of a batch that takes so long; alone, nobody can.
+    short_s = np.array([1.25, 1.1, 1.25, 0.9])
+    assert least_shares_s(arrival_s, batch_s, short_s, 1.25).tolist() == [0.6, 1.0, 1.0, np.inf]
     assert near(arrival_s, 3, 0.2).tolist() == [True, True, True, False]
 
 
