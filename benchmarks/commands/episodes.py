@@ -208,6 +208,7 @@ class Timeline:
         """Play the episode and write its timeline."""
         from llmroute_env.recording.files import check_writable
         from llmroute_env.recording.recording import stream_of
+        from llmroute_env.recording.sights import sights_of
         from llmroute_env.recording.timeline import timeline, write_timeline
         from llmroute_env.simulation.outages import outages
 
@@ -216,7 +217,8 @@ class Timeline:
         title = f"{self.agent} on {problem}, seed {self.episode.seed}"
         end_s = float(recording.completions["finish_s"].max())
         down = outages(config, stream_of(self.episode.seed), end_s)
-        trace = timeline(recording.completions, config, title, recording.tokens, down)
+        sights = sights_of(config, self.episode.seed, recording.actions)
+        trace = timeline(recording.completions, config, title, recording.tokens, down, sights)
         write_timeline(trace, self.out)
         slices = sum(event["ph"] == "X" for event in trace["traceEvents"])
         of = "slices" if len(recording.tokens) > 0 else "batches"

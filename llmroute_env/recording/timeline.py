@@ -31,6 +31,7 @@ from llmroute_env.dynamics.state import (
     Records,
 )
 from llmroute_env.recording.request_slices import FIRST_INSTANCE, request_slices
+from llmroute_env.recording.sights import Sights
 from llmroute_env.simulation.outages import Interval
 from llmroute_env.specs import require
 
@@ -48,6 +49,7 @@ def timeline(
     title: str = "LLMRoute",
     tokens: Records | None = None,
     outages: Sequence[Sequence[Interval]] = (),
+    sights: Sights | None = None,
 ) -> dict[str, Any]:
     """The requests that ended in one episode as a trace.
 
@@ -58,6 +60,7 @@ def timeline(
         tokens: TOKENS of the same requests, of a service that has them: then every request has
             slices of its own, in place of batches.
         outages: of every machine, where they fail: what simulation.outages lists.
+        sights: what routers saw, where signals are late: what recording.sights collects.
 
     Returns:
         Plain data for `json.dump`, or `write_timeline`. Requests still in flight are not in it.
@@ -85,6 +88,8 @@ def timeline(
         *_missed(completions, _shown(config, has_tokens)),
         *_outages(outages, config, tracks),
         *_failed(completions, tracks),
+        *(_seen(sights) if sights else ()),
+        *(_scrapes(sights, config, tracks) if sights else ()),
     ]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
@@ -230,6 +235,36 @@ def _failed(completions: Records, tracks: Sequence[tuple[int, int]]) -> Iterable
             "ts": at_us,
             "args": args,
         }
+
+
+def _seen(sights: Sights) -> Iterable[Event]:
+    """On every GPU how many wait, and how many the router sees wait, whenever that changes."""
+    for gpu in range(sights.seen.shape[1]):
+        for name, counts in (("waiting", sights.waiting), ("seen waiting", sights.seen)):
+            change = np.diff(counts[:, gpu], prepend=0)
+            for at_us, (count,) in _last_of_each(sights.at_s, change[:, None]):
+                yield _counter(f"GPU {gpu} {name}", at_us, {"requests": count})
+
+
+def _scrapes(
+    sights: Sights, config: EnvConfig, tracks: Sequence[tuple[int, int]]
+) -> Iterable[Event]:
+    """A mark on its GPU where a scrape arrives of which a decision was the first to know."""
+    for gpu, (process, thread) in enumerate(tracks):
+        scraped_s = np.unique(sights.scraped_s[1:, gpu])
+        scraped_s = scraped_s[scraped_s > sights.scraped_s[0, gpu]]
+        arrive_us = microseconds(scraped_s + config.signals.delay_s).tolist()
+        for of_s, at_us in zip(scraped_s.tolist(), arrive_us, strict=True):
+            yield {
+                "ph": "i",
+                "s": "t",
+                "cat": "scrape",
+                "name": "scrape",
+                "pid": process,
+                "tid": thread,
+                "ts": at_us,
+                "args": {"of, s": of_s},
+            }
 
 
 def _last_of_each(

@@ -24,6 +24,8 @@ INK: Color = (34, 34, 34)
 SOFT_INK: Color = (98, 98, 98)
 RULE: Color = (217, 217, 217)
 EMPTY: Color = (242, 242, 242)
+SEEN: Color = (196, 0, 60)
+"""What routers see, where that is not what is."""
 
 _SMALL: Color = (178, 212, 237)
 _LARGE: Color = (8, 48, 107)
@@ -86,6 +88,11 @@ class Canvas:
         left, top, right, bottom = (round(value) for value in box)
         if right > left and bottom > top:
             self._draw.rectangle((left, top, right - 1, bottom - 1), fill, outline)
+
+    def frame(self, box: Box, color: Color) -> None:
+        """A rectangle that hides nothing but its edge; a line where it is thinner."""
+        left, top, right, bottom = (round(value) for value in box)
+        self._draw.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), None, color)
 
     def line(self, points: list[tuple[float, float]], color: Color, width: int = 1) -> None:
         """A line through `points`."""

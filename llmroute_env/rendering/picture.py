@@ -11,6 +11,7 @@ from llmroute_env.rendering.canvas import (
     INK,
     PAPER,
     RULE,
+    SEEN,
     SLACK_LEVELS,
     SOFT_INK,
     WIDTH,
@@ -25,8 +26,11 @@ from llmroute_env.rendering.scene import (
     Queue,
     Row,
     Scene,
+    age,
+    believed,
     common_prefix,
     describe,
+    is_mistaken,
 )
 
 MARGIN = 24
@@ -116,6 +120,9 @@ def _legends(canvas: Canvas, config: EnvConfig) -> None:
     step = (MAIN_RIGHT - 330) / len(SLACK_LEVELS)
     for i, (_, name, color) in enumerate(SLACK_LEVELS):
         _swatch(canvas, 330 + i * step, LEGEND_TOP + 48, color, name)
+    if config.signals.are_late:
+        text = "Red: what the router sees, how old that is, and in frames what it is mistaken about"
+        canvas.text((MARGIN, LEGEND_TOP + 70), text, 13, SEEN)
 
 
 def _swatch(
@@ -160,7 +167,7 @@ def _clock(canvas: Canvas, scene: Scene) -> None:
 def _row(canvas: Canvas, table: Table, index: int, row: Row) -> None:
     middle = table.middle(index)
     top, bottom = middle - table.half_bar, middle + table.half_bar
-    canvas.text((MARGIN, middle), row.name.replace(" to ", "-"), 14)
+    _name(canvas, row, middle)
     canvas.box((BATCH_LEFT, top, BATCH_RIGHT, bottom), RULE if row.down == row.gpus else EMPTY)
     if row.down == row.gpus:
         canvas.text((BATCH_LEFT + 10, middle), "down", 13, INK)
@@ -170,8 +177,21 @@ def _row(canvas: Canvas, table: Table, index: int, row: Row) -> None:
         _batch(canvas, table, row.batches[0], top, bottom)
     else:
         canvas.text((BATCH_LEFT + 10, middle), "idle", 13, SOFT_INK)
+    if is_mistaken(row):
+        canvas.frame((BATCH_LEFT - 2, top - 2, BATCH_RIGHT + 2, bottom + 2), SEEN)
     for i, queue in enumerate(row.queues):
-        _queue(canvas, queue, table.left(i), table.column_width, (top, bottom))
+        seen = None if row.belief is None else row.belief.waiting[i]
+        _queue(canvas, queue, table.left(i), table.column_width, (top, bottom), seen)
+
+
+def _name(canvas: Canvas, row: Row, middle: float) -> None:
+    name = row.name.replace(" to ", "-")
+    if row.belief is None:
+        canvas.text((MARGIN, middle), name, 14)
+        return
+    canvas.text((MARGIN, middle - 7), name, 14)
+    words = f"{believed(row)}, {age(row.belief.age_s)}"
+    canvas.text((MARGIN, middle + 7), fit(words, BATCH_LEFT - MARGIN - 4, 12), 12, SEEN)
 
 
 def _batch(canvas: Canvas, table: Table, batch: Batch, top: float, bottom: float) -> None:
@@ -208,7 +228,12 @@ def _busy(canvas: Canvas, table: Table, row: Row, top: float, bottom: float) -> 
 
 
 def _queue(
-    canvas: Canvas, queue: Queue, left: float, width: float, span: tuple[float, float]
+    canvas: Canvas,
+    queue: Queue,
+    left: float,
+    width: float,
+    span: tuple[float, float],
+    seen: int | None,
 ) -> None:
     top, bottom = span
     middle = (top + bottom) / 2
@@ -223,8 +248,28 @@ def _queue(
         x = left + i * cell
         canvas.box((x, top, x + cell - 1, middle), task_color(int(queue.tasks[i])))
         canvas.box((x, middle, x + cell - 1, bottom), slack_color(float(queue.slack[i])))
-    if queue.waiting > 0:
+    if seen is not None:
+        _seen(canvas, queue.waiting, seen, (left, right, cell), span)
+    elif queue.waiting > 0:
         canvas.text((right + 4, middle), f"{queue.waiting:,}", 13)
+
+
+def _seen(
+    canvas: Canvas,
+    waiting: int,
+    seen: int,
+    across: tuple[float, float, int],
+    span: tuple[float, float],
+) -> None:
+    """How many wait and, in a frame as long as they were cells, how many are seen to."""
+    (left, right, cell), (top, bottom) = across, span
+    middle = (top + bottom) / 2
+    if waiting > 0:
+        canvas.text((right + 4, middle - 6), f"{waiting:,}", 12)
+    if seen > 0 or waiting > 0:
+        canvas.text((right + 4, middle + 6), f"{seen:,}", 12, SEEN)
+        end = min(left + seen * cell, right)
+        canvas.frame((left - 2, top - 2, end + 1, bottom + 2), SEEN)
 
 
 def _arrivals(canvas: Canvas, scene: Scene) -> None:

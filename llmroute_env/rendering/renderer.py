@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from llmroute_env.rendering.scene import (
     Row,
     Scene,
+    age,
+    believed,
     capture,
     describe,
 )
@@ -132,7 +134,7 @@ def text(scene: Scene, simulation: Simulation) -> str:
         + ", ".join(f"{name} {100 * share:.1f} %" for name, share in scene.outcomes.items()),
         "",
         f"{'':16}{'running batch':36}" + "".join(columns),
-        *(_line(row) for row in scene.rows),
+        *(line for row in scene.rows for line in _lines(row)),
         f"{'':16}{'share of the requests routed':36}" + "".join(shares),
     ]
     return "\n".join(lines)
@@ -143,6 +145,18 @@ def _clock(scene: Scene) -> str:
         return f"{scene.now_s:.3f} s, episode over after {scene.requests:,} requests"
     which = f"request {scene.request:,} of {scene.requests:,} ({scene.pending})"
     return f"{scene.now_s:.3f} s, {which} pending"
+
+
+def _lines(row: Row) -> list[str]:
+    """A row as it is, and where signals are late as it is seen."""
+    if row.belief is None:
+        return [_line(row)]
+    words = f"seen {believed(row)}, {age(row.belief.age_s)} ago"
+    counts = [
+        f"seen {waiting:,}" if queue.hosted else ""
+        for queue, waiting in zip(row.queues, row.belief.waiting, strict=True)
+    ]
+    return [_line(row), f"{'':16}{words:36}{''.join(f'{count:>16}' for count in counts)}".rstrip()]
 
 
 def _line(row: Row) -> str:

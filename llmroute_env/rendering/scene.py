@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.signals import Seen, seen
 from llmroute_env.dynamics.state import COMES_BACK, OUTCOMES, State
+from llmroute_env.dynamics.world import can_fail
 from llmroute_env.simulation.simulation import Simulation
 
 MOST_ROWS = 16
@@ -46,14 +47,28 @@ class Queue(NamedTuple):
     slack: NDArray[np.float64]  # (cells,) time left as a share of the deadline; below 0 past it
 
 
+class Belief(NamedTuple):
+    """What a router sees of a row, where signals are late."""
+
+    waiting: tuple[int, ...]  # by column
+    running: int  # requests
+    busy: int  # GPUs
+    down: int  # GPUs
+    age_s: float  # of the oldest
+
+
 class Row(NamedTuple):
-    """One GPU, or several neighbours in a large cluster, of which some may be `down`."""
+    """One GPU, or several neighbours in a large cluster, of which some may be `down`.
+
+    `belief` is None where a router sees what is.
+    """
 
     name: str
     gpus: int
     batches: tuple[Batch, ...]
     queues: tuple[Queue, ...]
     down: int = 0
+    belief: Belief | None = None
 
 
 class Column(NamedTuple):
@@ -165,8 +180,25 @@ def _rows(simulation: Simulation, e: int) -> tuple[Row, ...]:
         batches = _batches(simulation.config, now, run, len(columns[0]))
         queues = tuple(_queue(simulation, e, now, run, models) for models in columns)
         down = int((~now.up[run[0] : run[-1] + 1]).sum())
-        rows.append(Row(name, len(run), batches, queues, down))
+        belief = _belief(simulation, e, run, columns)
+        rows.append(Row(name, len(run), batches, queues, down, belief))
     return tuple(rows)
+
+
+def _belief(simulation: Simulation, e: int, gpus: range, columns: list[range]) -> Belief | None:
+    if not simulation.config.signals.are_late:
+        return None
+    s, own = simulation.state, slice(gpus.start, gpus.stop)
+    view = e + int(simulation.cluster.rules[0]["view_rows"])
+    seen, queues = s.gpus[view, own], s.queues[view, own]["waiting"]
+    down = seen["is_up"] == 0 if can_fail(s.gpus.dtype) else np.zeros(len(gpus), np.bool_)
+    return Belief(
+        waiting=tuple(int(queues[:, models].sum()) for models in columns),
+        running=int(seen["running"].sum()),
+        busy=int((seen["running"] > 0).sum()),
+        down=int(down.sum()),
+        age_s=float((s.envs[e]["now_s"] - seen["scraped_s"]).max()),
+    )
 
 
 def _batches(config: EnvConfig, now: Seen, gpus: range, models: int) -> tuple[Batch, ...]:
@@ -263,3 +295,29 @@ def describe(config: EnvConfig) -> str:
     if math.isinf(deadline.deadline_s):
         kind = "no deadline"
     return f"{gpus}, {models}, {kind}, dispatcher {config.dispatcher}"
+
+
+def believed(row: Row) -> str:
+    """What a router sees a row do, in few words."""
+    belief = row.belief
+    assert belief is not None
+    if row.gpus > 1:
+        return f"{belief.busy} busy" + (f", {belief.down} down" if belief.down else "")
+    if belief.down:
+        return "down"
+    return f"{belief.running} run" if belief.running else "idle"
+
+
+def is_mistaken(row: Row) -> bool:
+    """Whether a router takes one GPU to be idle that is busy, or down that is up, or inversely."""
+    if row.belief is None or row.gpus > 1:
+        return False
+    is_wrong = (row.belief.down > 0) != (row.down > 0)
+    return is_wrong or (row.belief.running > 0) != bool(row.batches)
+
+
+def age(seconds: float) -> str:
+    """How old signals are, in two digits or so."""
+    if seconds < 0.0995:
+        return f"{1e3 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
