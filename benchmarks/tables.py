@@ -24,6 +24,8 @@ COLUMNS = (
     "p50 / p99\nms",
     "share of\nmodels, %",
 )
+OF_FAILURES = ("lost", "retries")
+"""Columns more where machines fail, after what was dropped."""
 WIDEST = 10_000
 """Columns of text where the output is no terminal, which has a width: as many as it takes."""
 
@@ -47,11 +49,30 @@ def show(rows: Sequence[Row], title: str | None = None) -> None:
         "in brackets the 95 % interval of what other arrivals of this kind would come to;\n"
         "goodput: requests in time per second; windows: seconds with at least 99 % of peak;\n"
         "dropped: rejected by a full queue, or shed because hopelessly late;\n"
-        f"models: {models}"
+        f"{words_of_failures(rows)}models: {models}"
     )
     print(textwrap.fill(environment_words(rows[0]), console.width))
     for line in guard_words(rows):
         print(line)
+
+
+def can_lose(rows: Sequence[Row]) -> bool:
+    """Whether requests can be lost, as where machines fail."""
+    return "lost" in rows[0]
+
+
+def words_of_failures(rows: Sequence[Row]) -> str:
+    """What OF_FAILURES are; nothing where machines do not fail."""
+    if not can_lose(rows):
+        return ""
+    return "lost: failed with machines, and not sent again; retries: those sent again, in all;\n"
+
+
+def columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of a table of `rows`, but for the router."""
+    after = COLUMNS.index("dropped") + 1
+    more = OF_FAILURES if can_lose(rows) else ()
+    return (*COLUMNS[:after], *more, *COLUMNS[after:])
 
 
 def environment_words(row: Row) -> str:
@@ -80,7 +101,7 @@ def table(rows: Sequence[Row], title: str | None) -> Table:
     """Reports as a table: a row for each."""
     found = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     found.add_column("router", no_wrap=True)
-    for name in COLUMNS:
+    for name in columns(rows):
         found.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         found.add_row(row["agent"], *cells(row))
@@ -89,7 +110,7 @@ def table(rows: Sequence[Row], title: str | None) -> Table:
 
 def blocks(rows: Sequence[Row], title: str | None) -> str:
     """Reports one under the other, a line for each figure."""
-    names = [name.replace("\n", " ") for name in COLUMNS]
+    names = [name.replace("\n", " ") for name in columns(rows)]
     lines = [] if title is None else [title]
     for row in rows:
         lines.append(row["agent"])
@@ -98,13 +119,15 @@ def blocks(rows: Sequence[Row], title: str | None) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One report as the texts of COLUMNS."""
+    """One report as the texts of `columns`."""
+    of_failures = (percent(row["lost"]), f"{row['retried']:,}") if can_lose([row]) else ()
     return (
         Interval.from_json(row["utility_of_peak"]).text(),
         percent(row["deadline_met"]),
         f"{row['goodput_per_s']:.1f}",
         percent(row["windows_at_least"]["0.99"]),
-        percent(row["rejected"] + row["shed"] + row.get("lost", 0.0)),
+        percent(row["rejected"] + row["shed"]),
+        *of_failures,
         f"{milliseconds(row['p50_s'])} / {milliseconds(row['p99_s'])}",
         " / ".join(f"{100 * share:.0f}" for share in row["share"].values()),
     )

@@ -138,6 +138,10 @@ def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:
         "in_training/goodput_per_s": sum(s["goodput_per_s"] for s in summaries) / count,
         "in_training/rejected": sum(s["rejected"] / s["requests"] for s in summaries) / count,
     }
+    if "lost" in summaries[0]:
+        for name in ("lost", "retried"):
+            shares = [s[name] / s["requests"] for s in summaries]
+            means[f"in_training/{name}"] = sum(shares) / count
     for name in summaries[0].get("classes", ()):
         for figure in ("utility_of_peak", "deadline_met"):
             values = [s["classes"][name][figure] for s in summaries]

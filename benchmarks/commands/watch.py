@@ -112,10 +112,13 @@ class Watch:
 def in_words(summary: dict[str, Any]) -> str:
     """What an episode has come to, in one line."""
     requests = max(summary["requests"], 1)
-    dropped = (summary["rejected"] + summary["shed"] + summary.get("lost", 0)) / requests
+    dropped = (summary["rejected"] + summary["shed"]) / requests
+    lost = ""
+    if "lost" in summary:
+        lost = f", {100 * summary['lost'] / requests:.1f} % lost, {summary['retried']:,} retries"
     flight = f", {summary['in_flight']:,} in flight" if summary["in_flight"] else ""
     return (
         f"{summary['duration_s']:.3f} s, {summary['requests']:,} requests, "
         f"{summary['utility_of_peak']:.4f} of peak, {100 * summary['deadline_met']:.1f} % in time, "
-        f"{100 * dropped:.1f} % dropped{flight}"
+        f"{100 * dropped:.1f} % dropped{lost}{flight}"
     )

@@ -76,7 +76,7 @@ def figures(episode: EpisodeResult, evaluation: Evaluation, bound: float | None)
         "p99_s": p99_s,
     }
     if "lost" in summary:
-        found["lost"] = summary["lost"] / requests
+        found["lost"], found["retried"] = summary["lost"] / requests, summary["retried"]
     if "classes" in summary:
         found["classes"] = summary["classes"]
     return found

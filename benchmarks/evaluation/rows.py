@@ -66,7 +66,7 @@ class Figures(TypedDict):
     """What an episode came to.
 
     Rows of older versions do not tell `tape_window_s`, where on the tape the episode is,
-    `goodput_per_s` and `guard`; `lost` there is where machines fail.
+    `goodput_per_s` and `guard`; `lost` and `retried`, a count, there are where machines fail.
     """
 
     tape_window_s: NotRequired[tuple[float, float]]
@@ -85,6 +85,7 @@ class Figures(TypedDict):
     rejected: float
     shed: float
     lost: NotRequired[float]
+    retried: NotRequired[int]
     share: dict[str, float]
     windows_at_least: dict[str, dict[str, int]]
     p50_s: float | None
@@ -137,6 +138,8 @@ Number = Literal[
     "late",
     "rejected",
     "shed",
+    "lost",
+    "retried",
     "p50_s",
     "p99_s",
 ]

@@ -187,7 +187,7 @@ def summarise(evaluation: Evaluation, scenario: str) -> dict[str, Any]:
         ),
         "rejected": float(evaluation.values("rejected").sum() / requests),
         "shed": float(evaluation.values("shed").sum() / requests),
-        **({"lost": lost_share(evaluation)} if evaluation.config.failures is not None else {}),
+        **of_failures(evaluation, requests),
         "share": _mean_share(evaluation),
         "windows_at_least": windows[f"{WINDOW_S:g}"],
         "windows": windows,
@@ -210,10 +210,12 @@ def environment_of(config: EnvConfig) -> dict[str, Any]:
     }
 
 
-def lost_share(evaluation: Evaluation) -> float:
-    """Share of the requests that were lost with machines."""
-    lost, requests = evaluation.values("lost").sum(), evaluation.values("requests").sum()
-    return float(lost / requests)
+def of_failures(evaluation: Evaluation, requests: int) -> dict[str, float | int]:
+    """Share of the requests that were lost with machines, and how many were sent again."""
+    if evaluation.config.failures is None:
+        return {}
+    lost, retried = (evaluation.values(name).sum() for name in ("lost", "retried"))
+    return {"lost": float(lost / requests), "retried": int(retried)}
 
 
 def guard_summary(evaluation: Evaluation, requests: int) -> dict[str, Any]:

@@ -35,6 +35,22 @@ COLUMNS = (
 )
 
 
+OF_FAILURES = ("lost", "retries per 1000 requests")
+"""Columns more where machines fail, after what was dropped."""
+
+
+def can_lose(results: Results, entry: str) -> bool:
+    """Whether requests of an entry can be lost, as where machines fail."""
+    return "lost" in results.cells[entry, results.agents(entry)[0]].first
+
+
+def columns(results: Results, entry: str) -> tuple[str, ...]:
+    """Of the table of an entry."""
+    after = COLUMNS.index("dropped") + 1
+    more = OF_FAILURES if can_lose(results, entry) else ()
+    return (*COLUMNS[:after], *more, *COLUMNS[after:])
+
+
 def entry_table(results: Results, entry: str) -> Table:
     """Every router on one entry, best first."""
     agents = results.agents(entry)
@@ -45,7 +61,7 @@ def entry_table(results: Results, entry: str) -> Table:
     models = ", ".join(first["share"])
     return Table(
         f"{entry}{trained}",
-        COLUMNS,
+        columns(results, entry),
         tuple((label(results, entry, a), *entry_row(results, entry, a, best)) for a in agents),
         f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}. "
         f"{OF_INTERVALS} {results.episodes_text(entry)}",
@@ -53,7 +69,7 @@ def entry_table(results: Results, entry: str) -> Table:
 
 
 def entry_row(results: Results, entry: str, agent: str, best: str | None) -> tuple[str, ...]:
-    """The cells of COLUMNS for one router, but for its name."""
+    """The cells of `columns` for one router, but for its name."""
     cell = results.cells[entry, agent]
     setting = cell.first["setting"]
     gain = "" if best in (None, agent) else interval_text(results.gain(entry, agent, str(best)), 4)
@@ -65,10 +81,17 @@ def entry_row(results: Results, entry: str, agent: str, best: str | None) -> tup
         f"{cell.goodput_per_s():.1f}",
         " / ".join(f"{100 * cell.windows(t):.1f}" for t in (0.96, 0.98, 0.99)),
         percent(cell.of_requests("rejected") + cell.of_requests("shed")),
+        *(of_failures(cell) if can_lose(results, entry) else ()),
         f"{latency(cell, 'p50_s')} / {latency(cell, 'p99_s')}",
         " / ".join(f"{100 * share:.0f}" for share in cell.share().values()),
         "" if setting is None else f"{setting}",
     )
+
+
+def of_failures(cell: RouterRows) -> tuple[str, str]:
+    """The cells of OF_FAILURES."""
+    retries = cell.values("retried").sum() / cell.values("requests").sum()
+    return percent(cell.of_requests("lost")), f"{1e3 * retries:.1f}"
 
 
 def latency(cell: RouterRows, name: Literal["p50_s", "p99_s"]) -> str:

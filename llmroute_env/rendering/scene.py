@@ -312,8 +312,9 @@ def is_mistaken(row: Row) -> bool:
     """Whether a router takes one GPU to be idle that is busy, or down that is up, or inversely."""
     if row.belief is None or row.gpus > 1:
         return False
-    is_wrong = (row.belief.down > 0) != (row.down > 0)
-    return is_wrong or (row.belief.running > 0) != bool(row.batches)
+    if row.belief.down or row.down:
+        return row.belief.down != row.down
+    return (row.belief.running > 0) != bool(row.batches)
 
 
 def age(seconds: float) -> str:

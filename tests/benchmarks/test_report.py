@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.evaluation import intervals
 from benchmarks.evaluation.row_files import read_rows
+from benchmarks.report import tables
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown
 from benchmarks.report.report import all_sections, on_curves, write_report
@@ -257,3 +258,18 @@ def test_a_browser_shows_it(reported: Path, tmp_path: Path):
     assert picture.stat().st_size > 30_000, done.stderr
     assert done.stdout.count("<svg") >= 4
     assert json.dumps("testing-stable")[1:-1] in done.stdout
+
+
+def test_tables_say_what_failing_machines_cost_and_else_nothing(finished: Path):
+    results = Results(read_rows(finished))
+    entry = results.entries[0]
+    plain = tables.entry_table(results, entry)
+    assert plain.head == tables.COLUMNS
+    rows = [row | {"lost": 0.125, "retried": row["requests"] // 10} for row in results.rows]
+    found = tables.entry_table(Results(rows), entry)
+    lost = found.head.index("lost")
+    assert found.head[lost - 1 : lost + 2] == ("dropped", "lost", "retries per 1000 requests")
+    for told, before in zip(found.rows, plain.rows, strict=True):
+        assert told[lost] == "12.5 %"
+        assert 95 < float(told[lost + 1]) <= 100
+        assert (*told[:lost], *told[lost + 2 :]) == before

@@ -7,9 +7,12 @@ import pytest
 
 from agents.heuristics.models import make
 from agents.runs.plan import Plan
+from agents.training.monitor import episode_means
 from agents.training.training import train
+from benchmarks.commands.watch import in_words
+from benchmarks.evaluation.episode_rows import figures
 from benchmarks.evaluation.runner import evaluate, summarise
-from benchmarks.tables import COLUMNS, cells
+from benchmarks.tables import COLUMNS, cells, columns, percent, show
 from llmroute_env.dynamics.state import LOST, RETRIED
 from llmroute_env.failure_specs import ExponentialTimes, Failures, LognormalTimes, Outage
 from llmroute_env.recording.recording import play, stream_of
@@ -68,10 +71,40 @@ def test_evaluations_say_how_much_was_lost():
     config = replace(CONFIG, failures=Failures(*TIMES, tries=1))
     told = summarise(evaluate(make("opt-1.3b", config), config, 2, 5), "overload")
     assert 0 < told["lost"] < 1
-    dropped = cells(told)[COLUMNS.index("dropped")]
-    assert float(dropped.split()[0]) == pytest.approx(
-        100 * (told["lost"] + told["rejected"] + told["shed"]), abs=0.06
-    )
+    named = dict(zip(columns([told]), cells(told), strict=True))
+    assert named["dropped"] == percent(told["rejected"] + told["shed"])
+    assert (named["lost"], named["retries"]) == (percent(told["lost"]), "0")
+
+
+def test_evaluations_count_retries(capsys):
+    evaluation = evaluate(make("opt-1.3b", CONFIG), CONFIG, 2, 5)
+    told = summarise(evaluation, "overload")
+    outcomes = np.concatenate([episode.completions["outcome"] for episode in evaluation.episodes])
+    assert told["retried"] == (outcomes == RETRIED).sum() > 0
+    assert told["lost"] == (outcomes == LOST).sum() / told["requests"]
+    rows = [figures(episode, evaluation, None) for episode in evaluation.episodes]
+    assert sum(row["retried"] for row in rows) == told["retried"]
+    show([told])
+    out = capsys.readouterr().out
+    assert f"{told['retried']:,}" in out
+    assert "retries: those sent again" in out
+    summaries = [episode.summary for episode in evaluation.episodes]
+    assert f"{summaries[0]['retried']:,} retries" in in_words(summaries[0])
+    mean = np.mean([s["retried"] / s["requests"] for s in summaries])
+    assert episode_means(summaries)["in_training/retried"] == pytest.approx(mean)
+
+
+def test_nothing_is_said_of_failures_where_nothing_fails(capsys):
+    config = replace(CONFIG, failures=None)
+    evaluation = evaluate(make("opt-1.3b", config), config, 2, 5)
+    told = summarise(evaluation, "overload")
+    show([told])
+    summary = evaluation.episodes[0].summary
+    figures_of_one = figures(evaluation.episodes[0], evaluation, None)
+    for said in (capsys.readouterr().out, in_words(summary), *told, *figures_of_one):
+        assert not any(word in said for word in ("lost", "retried", "retries"))
+    assert columns([told]) == COLUMNS
+    assert not {"in_training/lost", "in_training/retried"} & set(episode_means([summary]))
 
 
 @pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
