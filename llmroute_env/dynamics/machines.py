@@ -58,7 +58,11 @@ def begin_machines(world: World, e: int) -> None:
         up_s, down_s, warm_up_s = rules.up_mean_s, rules.down_mean_s, rules.warm_up_s
         if rules.up_kind == LISTED:
             begin_list(world, e, k)
-            begin_up(world, e, k, 0.0, draw_length(world, e, k, 0))
+            length_s = draw_length(world, e, k, 0)
+            if length_s > 0.0:
+                begin_up(world, e, k, 0.0, length_s)
+            else:
+                begin_down(world, e, k, draw_length(world, e, k, 1) + warm_up_s)
             continue
         place_s = draw_of(world, e, k) * (up_s + down_s + warm_up_s)
         if place_s < up_s:

@@ -11,6 +11,7 @@ from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.state import LOST, RETRIED
 from llmroute_env.failure_specs import Failures, Outage
 from llmroute_env.signal_specs import Signals
+from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Defer, Pool
 from tests.env.failing_episodes import OVERLOAD, failing, play
 
@@ -114,6 +115,14 @@ def test_late_signals_tell_of_it_late_unless_a_circuit_breaks():
         assert not up[now_s >= 1.5][0]
         assert up[now_s > 1.75 + 1e-9].all()
         assert (records["outcome"] == RETRIED).any() == (action == 0)
+
+
+def test_a_machine_that_is_down_from_the_start_is_believed_to_be_before_the_first_scrape():
+    down = Failures(outages=(Outage(1, 0.0, 50.0),))
+    config = replace(OVERLOAD, observation=("gpu_up",), failures=down, signals=Signals(100.0))
+    simulation = Simulation(config)
+    simulation.begin(np.zeros(1, np.uint64))
+    assert simulation.outputs.observations[0].tolist() == [1, 0, 1, 1]
 
 
 def test_where_all_are_down_sends_fail_at_the_first_until_they_are_lost():
