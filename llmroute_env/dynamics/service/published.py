@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.returns import left_of
 from llmroute_env.dynamics.world import World, view_of
 
 
@@ -24,7 +25,8 @@ def tightest(world: World, e: int, gpu: int, model: int) -> tuple[float, float]:
     """All work that is there and then the request's own, until what is left of its deadline."""
     env = world.state.envs[e]
     backlog_s = max(world.state.gpus[view_of(world, e), gpu].drain_s - env.now_s, 0.0)
-    return backlog_s + added_work_s(world, e, gpu, model), env.deadline_s - env.waited_s
+    due_s = left_of(world, e, env.deadline_s)
+    return backlog_s + added_work_s(world, e, gpu, model), due_s
 
 
 @compiled
