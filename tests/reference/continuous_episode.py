@@ -59,7 +59,7 @@ class Episode(Service):
     instance = Engine
 
     def __post_init__(self) -> None:
-        super().__init__(self.watching.case)
+        self.begin()
         watching = self.watching
         for engine in self.instances:
             engine.full = full(engine.pool, watching.means, watching.due)
@@ -70,6 +70,9 @@ class Episode(Service):
         self.all = Totals()
         self.by_class = [Totals() for _ in range(watching.classes)]
         self.routed_to = [0] * self.models
+
+    def begin(self) -> None:
+        Service.__init__(self, self.watching.case)
 
     def play(self) -> None:
         requests, since = self.case.requests, None
@@ -84,9 +87,9 @@ class Episode(Service):
         self.over = True
         self.observe()
 
-    def count_arrival(self, elapsed: int) -> None:
+    def count_arrival(self, elapsed: int, is_new: bool = True) -> None:
         self.rates = [
-            rate * math.exp(-(elapsed / TICKS_PER_S) / tau_s) + 1.0 / tau_s
+            rate * math.exp(-(elapsed / TICKS_PER_S) / tau_s) + is_new / tau_s
             for rate, tau_s in zip(self.rates, RATE_WINDOWS_S, strict=True)
         ]
 
@@ -112,7 +115,9 @@ class Episode(Service):
     def dispatch(self, model: int) -> int:
         """The instance that the dispatcher would choose."""
         count = len(self.instances)
-        hosts = [n for n in range(count) if self.hosts(n, model)]
+        hosts = [n for n in range(count) if self.serves(n, model)]
+        if not hosts:
+            return next(n for n in range(count) if self.hosts(n, model))
         if self.watching.dispatcher == "round-robin":
             return min(hosts, key=lambda n: (n - self.cursor) % count)
         if self.watching.dispatcher == "shortest-queue":
@@ -169,6 +174,14 @@ class Episode(Service):
     def hosts(self, place: int, model: int) -> bool:
         return self.case.instances[place].model == model
 
+    def serves(self, place: int, model: int) -> bool:
+        """Whether it hosts the model, as far as is known."""
+        return self.hosts(place, model) and self.seems_up(place)
+
+    def seems_up(self, place: int) -> bool:
+        """Nothing fails."""
+        return True
+
     def held(self, place: int) -> int:
         return self.runs(place) + self.waits(place)
 
@@ -178,9 +191,13 @@ class Episode(Service):
     def waits(self, place: int) -> int:
         return len(self.instances[place].waiting)
 
+    @property
+    def outcomes(self) -> list[str]:
+        return [fate.outcome for fates in self.fates for fate in fates]
+
     def summary(self, load: float) -> dict[str, object]:
         """What info["summary"] holds at the end of an episode that has drained."""
-        outcomes = [fate.outcome for fates in self.fates for fate in fates]
+        outcomes = self.outcomes
         totals, clock_s = self.all, self.now / TICKS_PER_S
         found: dict[str, object] = {
             "requests": totals.routed,

@@ -21,6 +21,8 @@ DEFER = (-2, -2)
 
 CHANGE, RETURN, ARRIVAL = range(3)
 
+COMES_BACK = ("retried", "deferred")
+
 
 def ticks(seconds: float) -> int:
     return round(seconds * 2**30)
@@ -70,27 +72,44 @@ class FailingEngines(Service):
         self.events: list[tuple[int, int, int, tuple[str, int] | Try | None]] = []
 
     def play(self) -> list[Fate]:
-        for machine, from_s, until_s in self.world.outages:
-            back = ticks(until_s) + ticks(self.world.warm_up_s)
-            self.at(ticks(from_s), CHANGE, machine, ("down", machine))
-            self.at(back, CHANGE, machine, ("up", machine))
+        self.plan()
         for number, request in enumerate(self.case.requests):
             self.at(request.arrival, ARRIVAL, number, None)
         while self.events:
             now, kind, number, what = heapq.heappop(self.events)
-            self.advance(now * FINE_PER_TICK)
+            self.advance(now)
+            if self.is_over:
+                break
             self.happen(now, kind, number, what)
         self.advance(math.inf)
         return [self.fates[decision] for decision in range(self.decisions)]
+
+    def plan(self) -> None:
+        """What will become of machines."""
+        for machine, from_s, until_s in self.world.outages:
+            back = ticks(until_s) + ticks(self.world.warm_up_s)
+            self.at(ticks(from_s), CHANGE, machine, ("down", machine))
+            self.at(back, CHANGE, machine, ("up", machine))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has come to its end."""
+        ends = [fate for fate in self.fates.values() if fate.outcome not in COMES_BACK]
+        return len(ends) == len(self.case.requests)
 
     def at(self, moment: int, kind: int, number: int, what: tuple[str, int] | Try | None) -> None:
         heapq.heappush(self.events, (moment, kind, number, what))  # type: ignore[misc]
 
     def advance(self, until: float) -> None:
+        """Up to a tick."""
         for instance in self.instances:
-            instance.advance(until)
+            instance.advance(until * FINE_PER_TICK)
         for fate in self.collect():
-            self.fates[self.decision_of[fate.number]] = fate
+            self.note(fate)
+
+    def note(self, fate: Fate) -> None:
+        """What a request that was answered has come to."""
+        self.fates[self.decision_of[fate.number]] = fate
 
     def happen(self, now: int, kind: int, number: int, what: tuple[str, int] | Try | None) -> None:
         if kind == ARRIVAL:

@@ -40,38 +40,65 @@ class Watched(Episode):
         row += self.by_model(lambda m: self.count(self.runs, m) / self.full(m))
         busy = [self.runs(n) > 0 for n in range(len(self.instances))]
         row += [sum(busy) / len(busy)]
-        row += self.by_model(lambda m: self.slack(self.dispatch(m)))
-        row += [math.log(min(max(due_s, 1e-6), 8e6))]
-        row += self.by_pair(self.slack, -16.0)
-        row += self.by_pair(self.work, 16.0)
+        row += self.by_choice(self.slack, -16.0)
+        row += [math.log(min(max(due_s - self.waited / TICKS_PER_S, 1e-6), 8e6))]
+        row += self.by_pair(self.slack, -16.0, self.serves)
+        row += self.by_pair(self.work, 16.0, self.serves)
         row += self.by_pair(lambda n: log_rate(self.waits(n)), 0.0)
         row += self.by_pair(self.left, 0.0)
         row += self.by_model(lambda m: min(self.held_of(m) / self.full(m), 10_000.0))
         row += [min(slow, 10_000.0), log_of(grace_s / max(due_s, 1e-6)), min(fast, 10_000.0)]
         row += [float(not self.over and c == user_class) for c in range(classes)]
         row += [0.0 if self.over else log_of(self.pending[0])]
-        each = self.ttft, self.tpot, self.kv, self.prefill
-        for feature in each:
-            row += self.by_model(lambda m, feature=feature: feature(self.dispatch(m)))
-        for feature, elsewhere in zip(each, (16.0, 16.0, 1.0, 16.0), strict=True):
-            row += self.by_pair(feature, elsewhere)
+        each = (self.ttft, 16.0), (self.tpot, 16.0), (self.kv, 1.0), (self.prefill, 16.0)
+        for feature, elsewhere in each:
+            row += self.by_choice(feature, elsewhere)
+        for feature, elsewhere in each:
+            row += self.by_pair(feature, elsewhere, self.serves)
         row += self.by_pair(lambda n: log_of(self.held(n)), 0.0)
         row += self.by_model(lambda m: self.age(self.dispatch(m)))
         row += self.by_model(lambda m: log_of(self.count(self.sent_to, m)))
         row += [self.age(n) for n in range(len(self.instances))]
         row += self.by_pair(lambda n: log_of(self.sent_to(n)), 0.0)
         row += self.by_pair(lambda n: log_of(self.on_its_way(n)), 0.0)
-        # Nothing fails, nobody comes back.
-        row += [1.0] * len(self.instances) + [16.0] * len(self.instances) + [0.0, 0.0]
+        row += [float(self.seems_up(n)) for n in range(len(self.instances))]
+        row += [self.leaving(n) for n in range(len(self.instances))]
+        row += self.past()
         self.observations.append(row)
+
+    # Nothing fails, nobody comes back.
+
+    waited = 0
+
+    def leaving(self, place: int) -> float:
+        return 16.0
+
+    def past(self) -> list[float]:
+        return [0.0, 0.0]
+
+    def left_s(self, ticks: float) -> float:
+        """What is left of so much time, at least a tick if some has gone by."""
+        left = max(ticks - self.waited, 1) if self.waited else ticks
+        return left / TICKS_PER_S
 
     def by_model(self, feature: Callable[[int], float]) -> list[float]:
         return [feature(m) for m in range(self.models)]
 
-    def by_pair(self, feature: Callable[[int], float], elsewhere: float) -> list[float]:
-        """By instance, and within each by model; `elsewhere` where the model is not hosted."""
+    def by_choice(self, feature: Callable[[int], float], elsewhere: float) -> list[float]:
+        """By model, of the instance that the dispatcher would choose."""
+        places = [self.dispatch(m) for m in range(self.models)]
+        return [feature(n) if self.seems_up(n) else elsewhere for n in places]
+
+    def by_pair(
+        self,
+        feature: Callable[[int], float],
+        elsewhere: float,
+        there: Callable[[int, int], bool] | None = None,
+    ) -> list[float]:
+        """By instance, and within each by model; `elsewhere` where the model is not `there`."""
+        there = there or self.hosts
         pairs = [(n, m) for n in range(len(self.instances)) for m in range(self.models)]
-        return [feature(n) if self.hosts(n, m) else elsewhere for n, m in pairs]
+        return [feature(n) if there(n, m) else elsewhere for n, m in pairs]
 
     def count(self, what: Callable[[int], int], model: int) -> int:
         return sum(what(n) for n in range(len(self.instances)) if self.hosts(n, model))
@@ -107,8 +134,8 @@ class Watched(Episode):
 
     def slack(self, place: int) -> float:
         user = self.case.users[self.case.requests[self.number].user]
-        in_s = [ticks / TICKS_PER_S for ticks in (user.deadline, user.ttft, user.tpot)]
-        return self.outlook(place).slack(*in_s)
+        left_s = self.left_s(user.deadline), self.left_s(user.ttft)
+        return self.outlook(place).slack(*left_s, user.tpot / TICKS_PER_S)
 
     @property
     def per_s(self) -> float:

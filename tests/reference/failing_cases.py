@@ -66,6 +66,7 @@ def failures_of(world: WorldCase) -> Failures | None:
         outages=tuple(Outage(*outage) for outage in world.outages),
         gpus_per_machine=world.gpus_per_machine,
         warm_up_s=world.warm_up_s,
+        notice_s=world.notice_s,
         detection="time-out" if world.timeout_s > 0 else "fail-fast",
         timeout_s=world.timeout_s,
         tries=world.tries,

@@ -6,6 +6,7 @@ that come back, in the order of their numbers, then arrivals.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator
 from itertools import accumulate
@@ -35,6 +36,7 @@ class FailingService(Service):
         self.world = world
         self.machines = machines_of([pool.gpus for pool in case.pools], world)
         self.down: set[int] = set()
+        self.leaves: dict[int, float] = {}
         self.decisions = 0
         self.fates: dict[int, Fate] = {}
         self.defers: Counter[int] = Counter()
@@ -68,6 +70,7 @@ class FailingService(Service):
     def decide(self, request: Request) -> None:
         request.decision = self.decisions
         self.decisions += 1
+        self.before_decision(request)
         action = self.action_of(request)
         if action == DEFER and self.defers[request.number] < self.world.most_defers:
             self.defers[request.number] += 1
@@ -89,8 +92,11 @@ class FailingService(Service):
             super().send(request, gpu, model)
 
     def dispatch(self, hosts: list[Gpu]) -> Gpu:
-        up = [gpu for gpu in hosts if gpu.number not in self.down]
+        up = [gpu for gpu in hosts if self.seems_up(gpu)]
         return super().dispatch(up) if up else hosts[0]
+
+    def seems_up(self, gpu: Gpu) -> bool:
+        return gpu.number not in self.down
 
     # What fails.
 
@@ -117,13 +123,21 @@ class FailingService(Service):
     def fail_and_come_back(self, number: int) -> Generator[simpy.Event, None, None]:
         own = sorted(o[1:] for o in self.world.outages if o[0] == number)
         for from_s, until_s in own:
+            notice = max(to_ticks(from_s) - to_ticks(self.world.notice_s), self.now)
+            yield Moment(self.clock, notice, self.rank_of_machine(number))
+            self.tell(number, to_ticks(from_s) if self.world.notice_s else math.inf)
             yield Moment(self.clock, to_ticks(from_s), self.rank_of_machine(number))
+            self.tell(number, math.inf)
             for gpu in self.machines[number]:
                 self.down.add(gpu)
                 self.fail(self.gpus[gpu])
             back = to_ticks(until_s) + to_ticks(self.world.warm_up_s)
             yield Moment(self.clock, back, self.rank_of_machine(number))
             self.down -= set(self.machines[number])
+
+    def tell(self, number: int, leaves: float) -> None:
+        """When a machine will go, or that it will not."""
+        self.leaves.update(dict.fromkeys(self.machines[number], leaves))
 
     def fail(self, gpu: Gpu) -> None:
         held = [(request, gpu.running_model) for request in gpu.running]

@@ -82,6 +82,7 @@ class SeenGpu(Gpu):
     """What is seen of a GPU; only the lengths of its lists mean something."""
 
     scraped: int = 0
+    health: tuple[bool, float] = True, math.inf
     sent: dict[int, int] = field(default_factory=dict)
 
     def drain_from_scratch(self) -> int:
@@ -97,6 +98,8 @@ class Shown:
     model: int
     until: int
     drain: int
+    up: bool = True
+    leaves: float = math.inf
 
 
 @dataclass
@@ -116,7 +119,7 @@ class LateWatched(Watched):
     def run(self, until_s: float | None) -> list[Fate]:
         assert until_s is None
         self.clock.process(self.arrive())
-        while self.clock.peek() < math.inf:
+        while self.is_going_on:
             self.clock.step()
             for gpu in self.really:
                 self.keep(gpu)
@@ -125,7 +128,7 @@ class LateWatched(Watched):
     def keep(self, gpu: Gpu) -> None:
         waiting = {model: len(queue) for model, queue in gpu.queues.items()}
         running = len(gpu.running), gpu.running_model if gpu.running else -1
-        shown = Shown(waiting, *running, gpu.running_until, gpu.drain)
+        shown = Shown(waiting, *running, gpu.running_until, gpu.drain, *self.health(gpu))
         moments, before = self.moments[gpu.number], self.shown[gpu.number]
         if moments and moments[-1] == self.now:
             moments.pop()
@@ -144,7 +147,8 @@ class LateWatched(Watched):
         k = late.seen(g, self.now)
         scraped = late.at(g, k)
         shown = self.found(gpu, scraped)
-        seen = SeenGpu(g, gpu.tables, gpu.limits, scraped=scraped)
+        health = shown.up, shown.leaves
+        seen = SeenGpu(g, gpu.tables, gpu.limits, scraped=scraped, health=health)
         for model in gpu.tables:
             waiting = late.count(g, k, 2 + 2 * model, shown.waiting.get(model, 0))
             seen.queues[model] = [self.requests[0]] * waiting

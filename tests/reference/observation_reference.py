@@ -25,6 +25,7 @@ class Step:
     in_time: float = 0.0
     late: float = 0.0
     elapsed_s: float = 0.0
+    rejected: float = 0.0
 
 
 @dataclass
@@ -51,13 +52,16 @@ class Watched(Service):
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__(self.case)
+        self.begin()
         self.pending: Request | None = None
         self.rates = [0.0, 0.0]
         self.models = len(self.case.accuracy[0])
         self.all = Totals()
         self.by_class = [Totals() for _ in self.case.classes]
         self.routed_to = [0] * self.models
+
+    def begin(self) -> None:
+        Service.__init__(self, self.case)
 
     def play(self) -> list[Fate]:
         fates = self.run(None)
@@ -87,7 +91,7 @@ class Watched(Service):
     def end_step(self) -> float:
         step = self.steps[-1]
         step.elapsed_s = (self.now - self.since) / TICKS_PER_S
-        self.all.utility += step.in_time + step.late
+        self.all.utility += step.in_time + step.late + step.rejected
         return step.elapsed_s
 
     def totals_of(self, request: Request) -> list[Totals]:
@@ -115,7 +119,7 @@ class Watched(Service):
         row += [self.count(m, "running") / self.full(m) for m in range(self.models)]
         row += [sum(bool(gpu.running) for gpu in self.gpus) / len(self.gpus)]
         row += [self.slack(self.dispatch(self.hosts_of(m)), m) for m in range(self.models)]
-        row += [math.log(min(max(self.deadline_s, 1e-6), 8e6))]
+        row += [math.log(min(max(self.left_s, 1e-6), 8e6))]
         for feature in (self.slack, self.gpu_work, self.gpu_backlog, self.gpu_running):
             row += [feature(gpu, m) for gpu in self.gpus for m in range(self.models)]
         row += [
@@ -131,8 +135,10 @@ class Watched(Service):
         # Of prompts and caches nothing is known: all tokens of an answer come at its end.
         row += [0.0]
         row += [self.ttft(self.dispatch(self.hosts_of(m)), m) for m in range(self.models)]
-        row += [0.0] * (3 * self.models)
-        for feature in (self.ttft, self.elsewhere(16.0), self.elsewhere(1.0), self.elsewhere(16.0)):
+        others = self.elsewhere(16.0), self.elsewhere(1.0), self.elsewhere(16.0)
+        for feature in others:
+            row += [feature(self.dispatch(self.hosts_of(m)), m) for m in range(self.models)]
+        for feature in (self.ttft, *others):
             row += [feature(gpu, m) for gpu in self.gpus for m in range(self.models)]
         row += [self.held(gpu, m) for gpu in self.gpus for m in range(self.models)]
         row += [self.age(self.dispatch(self.hosts_of(m))) for m in range(self.models)]
@@ -141,9 +147,38 @@ class Watched(Service):
         row += [self.age(gpu) for gpu in self.gpus]
         row += [min(math.log1p(count), 16.0) for of_gpu in sent for count in of_gpu]
         row += [self.on_its_way(gpu, m) for gpu in self.gpus for m in range(self.models)]
-        # Nothing fails, nobody comes back.
-        row += [1.0] * len(self.gpus) + [16.0] * len(self.gpus) + [0.0, 0.0]
+        row += [float(self.seems_up(gpu)) for gpu in self.gpus]
+        row += [self.leaving(gpu) for gpu in self.gpus]
+        row += self.past(request)
         self.observations.append(row)
+
+    # Nothing fails, nobody comes back.
+
+    @property
+    def is_going_on(self) -> bool:
+        return self.clock.peek() < math.inf
+
+    def health(self, gpu: Gpu) -> tuple[bool, float]:
+        """Whether it is up, and when it will go, as far as that is told."""
+        return True, math.inf
+
+    def seems_up(self, gpu: Gpu) -> bool:
+        return True
+
+    def leaving(self, gpu: Gpu) -> float:
+        return 16.0
+
+    def past(self, request: Request | None) -> list[float]:
+        return [0.0, 0.0]
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the deadline."""
+        return self.deadline_s
+
+    def serves(self, gpu: Gpu, model: int) -> bool:
+        """Whether it hosts the model, as far as is known."""
+        return model in gpu.tables and self.seems_up(gpu)
 
     @property
     def tasks(self) -> range:
@@ -177,27 +212,27 @@ class Watched(Service):
         return (gpu.work(model, waiting + 1) - gpu.work(model, waiting)) / TICKS_PER_S
 
     def slack(self, gpu: Gpu, model: int) -> float:
-        if model not in gpu.tables:
+        if not self.serves(gpu, model):
             return -16.0
-        if math.isinf(self.deadline_s):
+        if math.isinf(self.left_s):
             return 1.0
-        if self.deadline_s <= 0:
+        if self.left_s <= 0:
             return -16.0
         latency_s = self.latency_s(gpu, model)
-        slack = 1.0 - latency_s / self.deadline_s
+        slack = 1.0 - latency_s / self.left_s
         return slack if slack >= -1.0 else max(-1.0 - math.log(-slack), -16.0)
 
     def latency_s(self, gpu: Gpu, model: int) -> float:
         return max(gpu.drain - self.now, 0) / TICKS_PER_S + self.added_s(gpu, model)
 
     def ttft(self, gpu: Gpu, model: int) -> float:
-        if model not in gpu.tables:
+        if not self.serves(gpu, model):
             return 16.0
         return min(math.log1p(self.latency_s(gpu, model) * 1e3), 16.0)
 
     def elsewhere(self, value: float) -> Callable[[Gpu, int], float]:
         """A feature that is 0 but where the model is not hosted."""
-        return lambda gpu, model: 0.0 if model in gpu.tables else value
+        return lambda gpu, model: 0.0 if self.serves(gpu, model) else value
 
     def on_its_way(self, gpu: Gpu, model: int) -> float:
         runs = len(gpu.running) if gpu.running_model == model else 0
@@ -221,7 +256,7 @@ class Watched(Service):
         return self.load_1_per_s / len(self.gpus)
 
     def gpu_work(self, gpu: Gpu, model: int) -> float:
-        if model not in gpu.tables:
+        if not self.serves(gpu, model):
             return 16.0
         return min(self.added_s(gpu, model) * self.per_s, 16.0)
 

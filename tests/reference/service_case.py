@@ -68,6 +68,7 @@ class WorldCase:
     outages: tuple[tuple[int, float, float], ...] = ()
     gpus_per_machine: int = 1
     warm_up_s: float = 0.0
+    notice_s: float = 0.0
     timeout_s: float = 0.0
     tries: int = 1
     pools: tuple[int, ...] = ()

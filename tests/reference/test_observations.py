@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,14 @@ from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, RequestClass
 
 from .late_signals import Lateness, LateWatched
-from .observation_reference import RATE_WINDOWS_S, Watched, draw_window, load_1_per_s, summary
+from .observation_reference import (
+    RATE_WINDOWS_S,
+    Watched,
+    Window,
+    draw_window,
+    load_1_per_s,
+    summary,
+)
 from .service_case import Case
 from .service_reference import TICKS_PER_S
 from .simulator_adapter import Episode, fates_of, fields_of, number_of
@@ -69,8 +77,14 @@ def lateness(signals: Signals, state: int) -> Lateness:
 
 
 def environment(case: Case, due: list[float], rng: Random, signals: Signals) -> LLMRouteEnv:
+    return LLMRouteEnv(
+        "stable", completions=True, signals=signals, **windowed_fields(case, due, rng)
+    )
+
+
+def windowed_fields(case: Case, due: list[float], rng: Random) -> dict[str, Any]:
     """The case as an environment that draws windows of it, at loads of its own."""
-    fields = fields_of(case) | {"signals": signals}
+    fields = fields_of(case)
     fields |= {
         "observation": FEATURES,
         "classes": tuple(
@@ -85,7 +99,7 @@ def environment(case: Case, due: list[float], rng: Random, signals: Signals) -> 
         # At the lowest load the trace lasts longest, and no window may be longer than that.
         longest_s = len(case.arrivals_s) / load_1_per_s(case, due[0]) / load
         fields["window_s"] = rng.choice((0.1, 0.7, 1.0)) * longest_s
-    return LLMRouteEnv("stable", completions=True, **fields)
+    return fields
 
 
 def replace_deadline(deadline: Deadline | None, deadline_s: float) -> Deadline:
@@ -111,22 +125,20 @@ def check(case: Case, data: st.DataObject, seen: Counter[str], late: type[Watche
         state = play_one(env, case, due, given, state, seen, late)
 
 
-def play_one(
-    env: LLMRouteEnv, case: Case, due: list[float], seed: int | None, state: int,
-    seen: Counter[str], kind: type[Watched],
-) -> int:  # fmt: skip
-    one = load_1_per_s(case, due[0])
+def window_of(case: Case, due: list[float], config: EnvConfig, state: int) -> tuple[int, Window]:
+    """The window of an episode that begins with the env's stream in `state`, and the next state."""
     span_s = case.arrivals_s[-1] + 1.0
-    tape_load = len(case.arrivals_s) / span_s / one
-    given = env.config.load
+    tape_load = len(case.arrivals_s) / span_s / load_1_per_s(case, due[0])
+    given = config.load
     loads = given if isinstance(given, tuple) else (given or tape_load, given or tape_load)
-    late = lateness(env.config.signals, state)
-    state, window = draw_window(
-        list(case.arrivals_s), span_s, tape_load, loads, env.config.window_s, state
-    )
+    return draw_window(list(case.arrivals_s), span_s, tape_load, loads, config.window_s, state)
+
+
+def cut_to(case: Case, window: Window) -> Case:
+    """The requests of a window, with the actions of the case in their order."""
     count = len(window.arrivals_s)
     kept = slice(window.first, window.first + count)
-    cut = replace(
+    return replace(
         case,
         arrivals_s=window.arrivals_s,
         tasks=case.tasks[kept],
@@ -134,6 +146,16 @@ def play_one(
         deadlines_s=case.deadlines_s[kept],
         users=case.users[kept],
     )
+
+
+def play_one(
+    env: LLMRouteEnv, case: Case, due: list[float], seed: int | None, state: int,
+    seen: Counter[str], kind: type[Watched],
+) -> int:  # fmt: skip
+    one = load_1_per_s(case, due[0])
+    late = lateness(env.config.signals, state)
+    state, window = window_of(case, due, env.config, state)
+    cut, count = cut_to(case, window), len(window.arrivals_s)
     watched = kind(cut, one, late=late) if issubclass(kind, LateWatched) else kind(cut, one)
     fates = watched.play()
     observation, _ = env.reset(seed=seed)
