@@ -197,7 +197,8 @@ class LateFailing(LateWatched, FailingWatched):
         return taken
 
     def learn(self, now: int, place: int) -> None:
-        self.failed[place] = now
+        if self.late.breaks:
+            self.failed[place] = now
 
     def health(self, place: int) -> tuple[bool, float]:
         at, k = self.view[place].at, self.late.seen(place, self.now)

@@ -1,7 +1,7 @@
 """What routers see where machines fail and requests come back, from docs/service-model.md alone.
 
 With exact signals, and with late ones: what is believed of a GPU is what its last scrape told,
-unless something is known to have failed there since.
+unless something is known to have failed there since, and that breaks a circuit.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ class LateFailing(LateWatched, FailingWatched):
         self.failed: dict[int, int] = {}
 
     def learn(self, gpu: Gpu) -> None:
-        self.failed[gpu.number] = self.now
+        if self.late.breaks:
+            self.failed[gpu.number] = self.now
 
     def seems_up(self, gpu: Gpu) -> bool:
         assert isinstance(gpu, SeenGpu)

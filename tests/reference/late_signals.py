@@ -35,6 +35,7 @@ class Lateness:
     noise: float
     lost: float
     reckons: bool
+    breaks: bool
     state: int
 
     def of_gpu(self, gpu: int) -> int:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from gymnasium.utils import seeding
 
 from llmroute_env.env import LLMRouteEnv

@@ -59,6 +59,7 @@ def with_signals(told: Told, seed: int) -> Told:
         noise=float(rng.choice([0.0, 0.0, 0.1, 1.0])),
         lost=float(rng.choice([0.0, 0.0, 0.2, 0.9])),
         dead_reckoning=bool(rng.random() < 0.5),
+        circuit_breaker=bool(rng.random() < 0.5),
     )
     return replace(told, config=replace(told.config, signals=signals))
 

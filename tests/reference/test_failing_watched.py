@@ -151,18 +151,18 @@ class BelievesForEver(LateFailing):
         return super().seems_up(gpu) and gpu.number not in self.failed
 
 
-class LaterThanTheFailure(LateFailing):
-    """A scrape of the very moment does not count."""
-
-    def seems_up(self, gpu: Gpu) -> bool:
-        return super().seems_up(gpu) and gpu.scraped != self.failed.get(gpu.number)
-
-
 class LearnsNothing(LateFailing):
     """What fails tells nothing of the machine."""
 
     def learn(self, gpu: Gpu) -> None:
         pass
+
+
+class BreaksEveryCircuit(LateFailing):
+    """Whether that was asked for or not."""
+
+    def learn(self, gpu: Gpu) -> None:
+        self.failed[gpu.number] = self.now
 
 
 class KnowsAtOnce(LateFailing):
@@ -227,8 +227,8 @@ class TooEarly(Lateness):
 
 
 WATCHERS = (
-    *(BelievesForEver, LaterThanTheFailure, LearnsNothing, KnowsAtOnce, LearnsOutOfTurn),
-    *(CountsWhatWasSentInVain, KeepsInFlight, CountsAgain, TheWholeDeadline),
+    *(BelievesForEver, LearnsNothing, KnowsAtOnce, LearnsOutOfTurn),
+    *(CountsWhatWasSentInVain, KeepsInFlight, CountsAgain, TheWholeDeadline, BreaksEveryCircuit),
 )
 
 

@@ -66,14 +66,15 @@ def some_signals(case: Case, rng: Random) -> Signals:
         noise=rng.choice((0.0, 0.0, 0.1, 1.0)),
         lost=rng.choice((0.0, 0.0, 0.2, 0.9)),
         dead_reckoning=rng.choice((False, True)),
+        circuit_breaker=rng.choice((False, True)),
     )
 
 
 def lateness(signals: Signals, state: int) -> Lateness:
     """What `signals` are in an episode that begins with the env's stream in `state`."""
     interval, delay = signals.scrape_interval_s * TICKS_PER_S, signals.delay_s * TICKS_PER_S
-    rest = signals.noise, signals.lost, signals.dead_reckoning
-    return Lateness(round(interval), round(delay), *rest, state)
+    chances, own = (signals.noise, signals.lost), (signals.dead_reckoning, signals.circuit_breaker)
+    return Lateness(round(interval), round(delay), *chances, *own, state)
 
 
 def environment(case: Case, due: list[float], rng: Random, signals: Signals) -> LLMRouteEnv:
