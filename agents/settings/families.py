@@ -10,6 +10,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
 from llmroute_env.scenarios import SCENARIOS, configure
 from llmroute_env.specs import Deadline, Pool, Profile, require
+from llmroute_env.world_scenarios import WORLD_SCENARIOS
 
 Member = tuple[str, Mapping[str, Any]]
 """Scenario, and the fields of EnvConfig that differ; functions of the profile among them."""
@@ -23,9 +24,9 @@ def dedicated(profile: Profile) -> tuple[Pool, ...]:
     return (Pool(2, (largest.name,)), *(Pool(1, (model.name,)) for model in others))
 
 
-APART = ("stable", "paper", "priority", "admission", *ENGINE_SCENARIOS)
-"""Scenarios that are no members of `any` as they are: other loads, rules, users, actions, or
-services."""
+APART = ("stable", "paper", "priority", "admission", *ENGINE_SCENARIOS, *WORLD_SCENARIOS)
+"""Scenarios that are no members of `any` as they are: other loads, rules, users, actions, services
+or worlds."""
 
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (

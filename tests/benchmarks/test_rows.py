@@ -224,7 +224,9 @@ def test_the_documentation_names_every_field(
     table = text.split("## Rows")[1].split("## Workers")[0]
     fields = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)`", fields))
-    assert named == set(read_rows(finished)[0]) | set(classed[0]) | set(guarded[0])
+    where_machines_fail = {"lost", "retried"}
+    found = set(read_rows(finished)[0]) | set(classed[0]) | set(guarded[0])
+    assert named == found | where_machines_fail
     assert named == Row.__annotations__.keys()
 
 
