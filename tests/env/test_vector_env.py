@@ -20,9 +20,9 @@ from llmroute_env.vector_env import LLMRouteVectorEnv
 ENVS = 3
 
 
-def scripted(step: int, e: int) -> int:
+def scripted(step: int, e: int, models: int = 3) -> int:
     """A model that depends on env and step, so that the envs' histories differ."""
-    return (7 * step + 3 * e + step // 50) % 3
+    return (7 * step + 3 * e + step // 50) % models
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -34,9 +34,9 @@ def test_vector_env_equals_single_envs_step_by_step(scenario: str):
     observations, _ = vector.reset(seed=10)
     for e, single in enumerate(singles):
         np.testing.assert_array_equal(observations[e], single.reset(seed=10 + e)[0])
-    ended = 0
+    ended, models = 0, len(vector.config.models)
     for step in range(3000):
-        actions = np.array([scripted(step, e) for e in range(ENVS)])
+        actions = np.array([scripted(step, e, models) for e in range(ENVS)])
         observations, rewards, terminated, truncated, infos = vector.step(actions)
         for e, single in enumerate(singles):
             seen, reward, over, cut, info = single.step(actions[e])
@@ -83,12 +83,13 @@ def assert_same_completions(of_all: np.ndarray, e: int, of_one: list) -> None:
 def test_a_snapshot_continues_identically(scenario: str):
     env = LLMRouteVectorEnv(2, scenario, autoreset_mode="SameStep", completions=True, window_s=0.7)
     env.reset(seed=0)
+    models = len(env.config.models)
     for step in range(700):
-        env.step(np.array([scripted(step, 0), scripted(step, 1)]))
+        env.step(np.array([scripted(step, 0, models), scripted(step, 1, models)]))
     snapshot = env.snapshot()
-    first = [env.step(np.full(2, scripted(step, 0))) for step in range(2000)]
+    first = [env.step(np.full(2, scripted(step, 0, models))) for step in range(2000)]
     observations = env.restore(snapshot)
-    second = [env.step(np.full(2, scripted(step, 0))) for step in range(2000)]
+    second = [env.step(np.full(2, scripted(step, 0, models))) for step in range(2000)]
     assert any(result[2].any() for result in first), "the comparison spans an episode's end"
     for mine, theirs in zip(first, second, strict=True):
         for a, b in zip(mine[:4], theirs[:4], strict=True):

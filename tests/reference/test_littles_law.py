@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from llmroute_env.dynamics.state import COMES_BACK
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import SCENARIOS
 from tests.scenario_windows import window_s
@@ -32,20 +33,24 @@ def episode(scenario: str, seed: int, **fields: object) -> Account:
     counters, rng, over = env.simulation.state.envs[0], np.random.default_rng(seed), False
     while not over:
         present, now_s = 1 + in_system(counters), float(counters["now_s"])
+        come = int(counters["arrived"])
         _, _, over, _, info = env.step(rng.integers(env.action_space.n))
-        ended, end_s = env.simulation.completions, now_s + info["elapsed_s"]
+        records, end_s = env.simulation.completions, now_s + info["elapsed_s"]
+        ended = records[~np.isin(records["outcome"], COMES_BACK)]
         assert end_s == counters["now_s"]
-        assert in_system(counters) == present - len(ended), "a request is present or has ended"
+        left = present - len(ended) + int(counters["arrived"]) - come
+        assert in_system(counters) + (not over) == left, "a request is present or has ended"
         account.in_system_s += present * info["elapsed_s"] - (end_s - ended["finish_s"]).sum()
         account.sojourn_s += (ended["finish_s"] - ended["arrival_s"]).sum()
         account.most_in_system = max(account.most_in_system, present)
         account.duration_s += info["elapsed_s"]
-        account.requests += 1
+        account.requests += len(ended)
     return account
 
 
 def in_system(counters: np.void) -> int:
-    return int(counters["waiting"] + counters["running"])
+    """All but the pending one: some were put off, or have failed and come back."""
+    return int(counters["waiting"] + counters["running"] + counters["away"])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -36,14 +36,14 @@ def actions_of(seed: int, steps: int, models: int = 3) -> np.ndarray:
 
 def card_of(scenario: str = "overload", steps: int = 300) -> dict:
     config = configure(scenario, window_s=window_s(scenario, 5.0))
-    recording = play(config, 5, follow(actions_of(0, steps)), steps)
+    recording = play(config, 5, follow(actions_of(0, steps, len(config.models))), steps)
     return run_card.card_of(recording, config, 5, scenario=scenario)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_recording_is_what_the_env_reports(scenario: str):
     env = LLMRouteEnv(scenario, completions=True, window_s=window_s(scenario, 5.0))
-    actions = actions_of(1, 200)
+    actions = actions_of(1, 200, len(env.config.models))
     seen = [env.reset(seed=5)[0]]
     rewards, completions = [], []
     for action in actions:
@@ -67,7 +67,7 @@ def test_env_of_many_reproduces_a_recording(scenario: str):
     observations, _ = env.reset(seed=[1, 5, 9])
     for step, action in enumerate(recording.actions):
         assert observations[1].tobytes() == recording.observations[step].tobytes()
-        observations, rewards, *_ = env.step(np.array([0, action, 2]))
+        observations, rewards, *_ = env.step(np.array([0, action, 1]))
         assert rewards[1] == recording.rewards[step]
 
 

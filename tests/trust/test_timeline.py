@@ -21,6 +21,7 @@ KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},
     "X": {"ph", "cat", "name", "pid", "tid", "ts", "dur", "args"},
     "C": {"ph", "name", "pid", "tid", "ts", "args"},
+    "i": {"ph", "s", "cat", "name", "pid", "tid", "ts", "args"},
 }
 
 
@@ -81,7 +82,7 @@ def test_slices_of_a_gpu_do_not_overlap(scenario: str):
     tracks = defaultdict(list)
     for event in of_phase(events, "X"):
         tracks[event["tid"]].append((event["ts"], event["dur"]))
-    assert len(tracks) == 4
+    assert 0 < len(tracks) <= configure(scenario).gpus
     # Viewers count in whole nanoseconds, rounded or cut, or add up the numbers as they are.
     for whole in (lambda us: round(1e3 * us), lambda us: int(1e3 * us), float):
         for slices in map(sorted, tracks.values()):

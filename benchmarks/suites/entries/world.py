@@ -85,6 +85,7 @@ def _costs() -> Iterator[Entry]:
     for prefix, scenario in BASES.items():
         usual = configure(scenario)
         sees = {"observation": (*usual.observation, *OF_FAILURES)}
+        fields: dict[str, Any]
         for interval_s in INTERVALS_S:
             fields = {"signals": signals(interval_s)}
             yield _cost(f"{prefix}cost-signals-{interval_s:g}", scenario, fields)
@@ -94,7 +95,7 @@ def _costs() -> Iterator[Entry]:
     rates = [configure("stale-1s", **with_slow(slow)).load_1_per_s for slow in SLOW_GPUS]
     for slow, load_1_per_s in zip(SLOW_GPUS, rates, strict=True):
         # A load is relative to what the GPUs can do: that of the arrivals stays.
-        load = configure("stale-1s").load * rates[0] / load_1_per_s
+        load = configure("stale-1s").load_range[0] * rates[0] / load_1_per_s
         yield _cost(f"cost-slow-{slow}", "stale-1s", with_slow(slow) | {"load": load})
 
 
