@@ -19,6 +19,8 @@ from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
 SIDE_BY_SIDE = 4096
+SOME = 512
+"""Envs where sequences grow longer, at least: of such there are more than at first."""
 MOST_SEQUENCES = 20_000_000
 
 
@@ -36,19 +38,15 @@ def best_routing(config: EnvConfig, seed: int) -> float:
     config = dataclasses.replace(config, queue_capacity=min(config.queue_capacity, requests))
     tried, accepted = config.actions**requests, f"at most {MOST_SEQUENCES} action sequences"
     require(tried <= MOST_SEQUENCES, "requests", requests, accepted)
-    together = min(tried, SIDE_BY_SIDE)
-    simulation = Simulation(config, together, logs_completions=False)
-    every, best = np.arange(config.actions), -math.inf
-    for first in _sequences(config.actions, requests):
-        waiting = [first]
-        while waiting:
-            sequences = waiting.pop()
-            utility, over = _play(simulation, seed, sequences)
+    together = min(max(tried, SOME if config.comes_back else 1), SIDE_BY_SIDE)
+    simulation, best = Simulation(config, together, logs_completions=False), -math.inf
+    for sequences in _sequences(config.actions, requests):
+        while len(sequences):
+            utility, over = _play_all(simulation, seed, sequences)
             best = max(best, float(utility[over].max(initial=-math.inf)))
-            longer = _continued(sequences[~over], every)
-            tried += len(longer)
+            tried += config.actions * int((~over).sum())
             require(tried <= MOST_SEQUENCES, "requests", requests, accepted)
-            waiting += [longer[i : i + together] for i in range(0, len(longer), together)]
+            sequences = _continued(sequences[~over], config.actions)
     return best
 
 
@@ -59,10 +57,10 @@ def _sequences(actions: int, length: int) -> Iterator[Integers]:
         yield numbers[:, None] // actions ** np.arange(length) % actions
 
 
-def _continued(sequences: Integers, every: Integers) -> Integers:
+def _continued(sequences: Integers, actions: int) -> Integers:
     """Each followed by every action."""
-    again = np.repeat(sequences, len(every), axis=0)
-    return np.column_stack([again, np.tile(every, len(sequences))])
+    again = np.repeat(sequences, actions, axis=0)
+    return np.column_stack([again, np.tile(np.arange(actions), len(sequences))])
 
 
 def _requests(config: EnvConfig, seed: int) -> int:
@@ -76,17 +74,28 @@ def _begin(simulation: Simulation, seed: int) -> None:
     simulation.begin(np.full(len(simulation.state.envs), seed, np.uint64))
 
 
-def _play(
+def _play_all(
     simulation: Simulation, seed: int, sequences: Integers
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Utility after each sequence of actions, and whether the episode is over then."""
+    together = len(simulation.state.envs)
+    parts = [sequences[i : i + together] for i in range(0, len(sequences), together)]
+    utility, over = zip(*(_play(simulation, seed, part) for part in parts), strict=True)
+    return np.concatenate(utility), np.concatenate(over)
+
+
+def _play(
+    simulation: Simulation, seed: int, sequences: Integers
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The same of as many sequences as there are envs, at most."""
     _begin(simulation, seed)
     envs = simulation.state.envs
-    # Envs beyond the last sequence run it too.
+    # Envs for which there is none run the last one too.
     chosen = np.minimum(np.arange(len(envs)), len(sequences) - 1)
     for actions in sequences.T:
         simulation.step(actions[chosen])
-    return envs["utility"][: len(sequences)], envs["over"][: len(sequences)].astype(np.bool_)
+    utility, over = (envs[name][: len(sequences)] for name in ("utility", "over"))
+    return utility.copy(), over.astype(np.bool_)
 
 
 def best_schedule(instance: Instance) -> float:

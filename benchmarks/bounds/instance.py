@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bounds.up_times import ALWAYS, MOST_S, UpTimes
+from benchmarks.bounds.up_times import ALWAYS, UpTimes
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.reward import HARD, decay
 from llmroute_env.dynamics.state import Records
@@ -52,7 +52,7 @@ class Instance:
 
     @property
     def last_due_s(self) -> float:
-        """When the last answer is due that is ever due, at most MOST_S after the last arrival."""
+        """When the last answer is due that is ever due."""
         terms, grace_s = self.terms, self.terms["grace_s"]
         after_s = [terms["deadline_s"] + grace_s, terms["patience_s"], terms["ttft_s"] + grace_s]
         if len(self.output_tokens):
@@ -60,7 +60,7 @@ class Instance:
             after_s.append(after_s[-1] + terms["tpot_s"] * most_tokens + grace_s)
         due_s = np.concatenate(after_s)
         longest_s = float(due_s[np.isfinite(due_s)].max(initial=0.0))
-        return float(self.arrival_s[-1]) + min(longest_s, MOST_S)
+        return float(self.arrival_s[-1]) + longest_s
 
     def only(self, chosen: NDArray[Any]) -> Instance:
         """The same without the other requests."""

@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 
 FOR_GOOD = np.array([[0.0, math.inf]])
 
-MOST_S = 1e5
-"""So long after the last arrival machines are taken to be up for good, which only adds room."""
+MOST_OUTAGES = 10_000
+"""Of a machine, on average: from then on it is taken to be up for good, which only adds room."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,11 @@ def up_times(config: EnvConfig, seed: int, until_s: float) -> UpTimes:
         return ALWAYS
     sizes = [pool.gpus for pool in config.pools]
     pool_of = np.repeat(np.arange(len(sizes)), sizes)
-    down = outages(config, seed, until_s)
+    up, down = config.failures.laws(config.split)
+    cycle_s = up.mean_s + down.mean_s + config.failures.warm_up_s
+    found = outages(config, seed, min(until_s, MOST_OUTAGES * cycle_s))
     runs: dict[int, tuple[Floats, ...]] = {}
-    for gpus, intervals in zip(config.failures.machines(sizes), down, strict=True):
+    for gpus, intervals in zip(config.failures.machines(sizes), found, strict=True):
         pool = int(pool_of[gpus[0]])
         runs[pool] = (*runs.get(pool, ()), runs_between(intervals))
     failing = {

@@ -14,6 +14,7 @@ from agents.settings.checks import USUAL
 from benchmarks.bounds import upper
 from benchmarks.bounds.exact import best_routing, best_schedule
 from benchmarks.bounds.instance import Instance
+from benchmarks.bounds.up_times import MOST_OUTAGES
 from benchmarks.bounds.upper import bound, bound_by_events, episodes, upper_bound
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites.cells import Bound
@@ -140,6 +141,16 @@ def test_only_the_pools_that_fail_lose_time():
         fields = {"failures": failures, "deadline": Deadline(2.0)}
         config = make_config([0.0] * 6, [0] * 6, models, pools, **fields)
         assert bound_of(config) == pytest.approx(answers * 0.5)
+
+
+def test_a_machine_that_flaps_is_up_for_good_at_last():
+    failures = Failures(ExponentialTimes(2.0**-10), ExponentialTimes(2.0**-10))
+    config = static(1, 1e6, reject=True, reject_utility=0.2)
+    flapping = replace(config, failures=failures)
+    (runs,) = episodes(flapping, FIRST)[0].up.runs[0]
+    assert len(runs) == pytest.approx(MOST_OUTAGES, rel=0.1)
+    assert runs[-1, 1] == math.inf
+    assert bound_of(flapping) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(100))
