@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from .continuous_case import Fate
-from .continuous_failing import CHANGE, FailingEngines, FailingInstance, Try, ticks
+from .continuous_failing import CHANGE, COMES_BACK, FailingEngines, FailingInstance, Try, ticks
 from .continuous_late_signals import LateWatched, Seen
 from .continuous_observation_reference import Watched
 from .continuous_outlook import Engine
@@ -176,11 +176,14 @@ class LateFailing(LateWatched, FailingWatched):
         self.told: dict[tuple[int, int], tuple[bool, float]] = {}
 
     def advance(self, until: float) -> None:
+        # Nobody looks before the next decision, or if there will be none before the end.
+        looks, end = until, until
+        if self.all_are_held:
+            looks = min(until, self.last_end(self.since))
+            end = min(until, looks + 4)
         for place, engine in enumerate(self.instances):
-            k = self.looked[place]
-            while self.late.at(place, k) < until:
-                if math.isinf(until) and engine.end is None:
-                    break
+            k = max(self.looked[place], self.late.seen(place, int(looks)))
+            while self.late.at(place, k) < end:
                 at = self.late.at(place, k)
                 engine.advance(at * FINE_PER_TICK)
                 self.found[place][k] = Seen(engine, at)
@@ -188,6 +191,13 @@ class LateFailing(LateWatched, FailingWatched):
                 k += 1
             self.looked[place] = k
         super().advance(until)
+
+    @property
+    def all_are_held(self) -> bool:
+        """Whether all that have not come to their end are at an instance."""
+        held = sum(len(one.running) + len(one.waiting) for one in self.instances)
+        ended = [fate for fate in self.fates.values() if fate.outcome not in COMES_BACK]
+        return held == len(self.case.requests) - len(ended)
 
     def takes(self, now: int, number: int, place: int, model: int) -> bool:
         taken = super().takes(now, number, place, model)
@@ -200,8 +210,12 @@ class LateFailing(LateWatched, FailingWatched):
         if self.late.breaks:
             self.failed[place] = now
 
-    def health(self, place: int) -> tuple[bool, float]:
-        at, k = self.view[place].at, self.late.seen(place, self.now)
+    def see(self, place: int) -> Seen:
+        seen, k = super().see(place), self.late.seen(place, self.now)
         usual = self.at_first[place] if k < 0 else super().health(place)
         up, leaves = self.told.get((place, k), usual)
-        return up and at >= self.failed.get(place, at), leaves
+        seen.health = up and seen.at >= self.failed.get(place, seen.at), leaves
+        return seen
+
+    def health(self, place: int) -> tuple[bool, float]:
+        return self.view[place].health

@@ -16,6 +16,8 @@ from .late_signals import Lateness
 class Seen(Outlook):
     """What a scrape found, at a tick, and what was sent since."""
 
+    health: tuple[bool, float] = True, math.inf
+
     def __init__(self, engine: Engine, at: int):
         super().__init__(engine, at * FINE_PER_TICK, 1, 1.0)
         self.at, self.drain, self.sent = at, engine.drain, 0
