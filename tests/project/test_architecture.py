@@ -12,10 +12,12 @@ FACES_GYMNASIUM = {
     "llmroute_env/__init__.py",
     "llmroute_env/env.py",
     "llmroute_env/route_spec.py",
+    "llmroute_env/sb3.py",
     "llmroute_env/vector_env.py",
     "llmroute_env/rendering/renderer.py",
 }
 MEASURES_MODELS = ("benchmarks/latency.py", "benchmarks/measuring/")
+FACES_SB3 = "llmroute_env/sb3.py"
 BENCHMARKS = (
     ("drawing", "evaluation"),
     ("tables",),
@@ -75,6 +77,7 @@ FLOORS = {
         "scenarios",
         "problem",
         "env vector_env",
+        "sb3",
         "__main__",
     ),
     "llmroute_env.dynamics": (
@@ -166,7 +169,7 @@ FLOORS = {
         "learner",
     ),
     "agents.learners.sb3": (
-        "generators vec_env",
+        "generators",
         "replay_buffer rollout_buffer",
         "models",
         "learner",
@@ -282,9 +285,15 @@ def test_reports_read_rows():
 def test_torch_is_for_agents_only():
     for room in ("traces", "llmroute_env", "benchmarks"):
         for path in sources(room):
-            if path.relative_to(ROOT).as_posix().startswith(MEASURES_MODELS):
+            if path.relative_to(ROOT).as_posix().startswith((*MEASURES_MODELS, FACES_SB3)):
                 continue
             assert not imported(path) & {"torch", "stable_baselines3", "sb3_contrib"}, path
+
+
+def test_nobody_below_the_agents_imports_the_adapter_for_sb3():
+    for room in ("traces", "llmroute_env"):
+        for path in sources(room):
+            assert not any(name.startswith("llmroute_env.sb3") for name in full_names(path)), path
 
 
 def test_gymnasium_is_for_the_files_that_face_it():

@@ -21,7 +21,6 @@ from agents.learners.sb3.generators import GlobalGenerators
 from agents.learners.sb3.models import Model, build, router_of
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
 from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
-from agents.learners.sb3.vec_env import SB3VecEnv
 from agents.learners.training_env import training_env
 from agents.learners.validation import validate
 from agents.routers.networks import QNetwork, moments_of, restore_moments
@@ -29,6 +28,7 @@ from agents.runs.checkpoint import Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
 from agents.settings.sb3 import SB3Settings
 from llmroute_env.dynamics.state import State
+from llmroute_env.sb3 import SB3VecEnv
 
 SCALARS = {
     "train/value_loss": "loss/value",
@@ -58,7 +58,8 @@ class SB3Learner:
         self.settings = settings
         self.env = training_env(settings.envs, plan)
         self.venv = SB3VecEnv(self.env, settings.reward_centre, settings.reward_scale)
-        self.episodes = self.venv.summaries
+        self.collected = Summaries()
+        self.episodes = self.collected.summaries
         self.decisions = 0
         self.generators = GlobalGenerators()
         # SB3 adds the number of the env to a seed and takes 32 bits.
@@ -69,7 +70,7 @@ class SB3Learner:
             self.venv.seed(int(seeds[1]))
             if isinstance(self.model, OnPolicyAlgorithm):
                 self.rollouts.policy = lambda: self.router
-            _, self.callback = self.model._setup_learn(plan.budget, Silent())
+            _, self.callback = self.model._setup_learn(plan.budget, self.collected)
 
     def iterate(self) -> dict[str, float]:
         """One round of SB3's own `learn`: collect, then update."""
@@ -172,8 +173,15 @@ def counters(model: Model) -> tuple[str, ...]:
     return (*common, *off_policy) if isinstance(model, OffPolicyAlgorithm) else common
 
 
-class Silent(BaseCallback):
-    """SB3 asks for a callback; this one does nothing."""
+class Summaries(BaseCallback):
+    """Collects the summaries of the episodes that end while SB3 collects steps."""
+
+    def __init__(self) -> None:
+        """Collect in `summaries`; whoever reads them clears the list."""
+        super().__init__()
+        self.summaries: list[dict[str, Any]] = []
 
     def _on_step(self) -> bool:
+        infos = self.locals["infos"]
+        self.summaries += [infos[e]["summary"] for e in np.flatnonzero(self.locals["dones"])]
         return True

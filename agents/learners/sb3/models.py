@@ -17,9 +17,9 @@ from torch import nn
 
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
 from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
-from agents.learners.sb3.vec_env import SB3VecEnv
 from agents.routers.networks import QNetwork
 from agents.settings.sb3 import OffPolicySettings, OnPolicySettings, SB3Settings
+from llmroute_env.sb3 import SB3VecEnv
 
 Model = OffPolicyAlgorithm | OnPolicyAlgorithm
 

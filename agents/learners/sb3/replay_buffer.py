@@ -15,9 +15,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.learners.experience import Experience
 from agents.learners.replay import Replay
-from agents.learners.sb3.vec_env import SB3VecEnv
 from agents.runs.checkpoint import chosen, prefixed
 from agents.settings.sb3 import OffPolicySettings
+from llmroute_env.sb3 import SB3VecEnv
 
 
 class CreditingReplayBuffer(ReplayBuffer):

@@ -11,9 +11,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
 
-from agents.learners.sb3.vec_env import SB3VecEnv
 from agents.routers.networks import QNetwork
 from agents.settings.sb3 import OnPolicySettings
+from llmroute_env.sb3 import SB3VecEnv
 
 
 class CreditingRolloutBuffer(MaskableRolloutBuffer):
