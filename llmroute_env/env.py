@@ -19,6 +19,7 @@ from llmroute_env.rendering.renderer import (
     Renderer,
     check_mode,
 )
+from llmroute_env.rendering.sparing import SparingPictures, checked_decisions
 from llmroute_env.route_spec import RouteSpec
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.episodes import evaluation_seeds
@@ -77,8 +78,10 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     ### Rendering
     `render_mode="rgb_array"` gives a picture of 720 x 1280 pixels, `human` shows it in a window
-    after every step, `ansi` gives text. One step is one frame, so a second of arrivals fills many
-    seconds of video: give gymnasium's RecordVideo a `video_length`, it keeps all frames in memory.
+    after every step, `ansi` gives text. Whoever calls `render` after every step, as gymnasium's
+    RecordVideo does, which keeps all pictures until the episode ends, gets the first 100 of an
+    episode one by one and then the same array for a 200th of its requests: 0.8 GB, not tens of GB.
+    `decisions_per_picture=1` draws each. `llmroute watch` films by the clock and keeps none.
     """
 
     metadata = {  # noqa: RUF012 - gymnasium's own shape
@@ -93,6 +96,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         scenario: str | Mapping[str, Any] = "unpredictable-1",
         render_mode: str | None = None,
         completions: bool = False,
+        decisions_per_picture: int | None = None,
         **fields: Any,
     ) -> None:
         """Build the env of `scenario`; every field of EnvConfig can be replaced by keyword.
@@ -101,6 +105,8 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             scenario: a name from SCENARIOS; or a mapping with all arguments, as RLlib passes it.
             render_mode: None, "rgb_array", "human" or "ansi".
             completions: whether `info` lists what ended in the step, which is of changing length.
+            decisions_per_picture: of "rgb_array", for which `render` returns one array; None: 1 at
+                first, then as many as keep an episode's pictures to a few hundred.
             **fields: of EnvConfig.
 
         Raises:
@@ -112,12 +118,15 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             scenario = str(fields.pop("scenario", "unpredictable-1"))
             render_mode = fields.pop("render_mode", render_mode)
             completions = fields.pop("completions", completions)
+            decisions_per_picture = fields.pop("decisions_per_picture", decisions_per_picture)
         check_mode(render_mode)
         self._tells_completions = conform(completions, bool, "completions", ConfigError)
         self.config = configure(scenario, **fields)
         self.render_mode = render_mode
         self.simulation = Simulation(self.config)
         self._renderer = None if render_mode is None else Renderer(render_mode, self.simulation)
+        each = checked_decisions(decisions_per_picture)
+        self._pictures = None if self._renderer is None else SparingPictures(self._renderer, each)
         low, high = self.simulation.observation_bounds()
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(self.config.actions)
@@ -152,6 +161,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             self._seeded = True
         self.simulation.reset(self._all)
         self._pending = True
+        self._forget_pictures()
         self._show()
         return self._observation(), self._info()
 
@@ -190,7 +200,13 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             return None
         if not self._seeded:
             raise gym.error.ResetNeeded("there is nothing to render: call reset() first")
+        if self._pictures is not None and self.render_mode == "rgb_array":
+            return self._pictures.picture()
         return self._renderer.render()
+
+    def _forget_pictures(self) -> None:
+        if self._pictures is not None:
+            self._pictures.begin()
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -238,4 +254,5 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
         """
         self.simulation.restore(snapshot)
         self._seeded, self._pending = True, not snapshot.envs["over"].item()
+        self._forget_pictures()
         return self._observation()

@@ -122,6 +122,7 @@ FLOORS = {
         "canvas scene",
         "picture",
         "renderer",
+        "sparing",
     ),
     "agents": (
         "base columns interruption settings",

@@ -25,6 +25,7 @@ from llmroute_env.rendering.scene import (
     groups,
     recent_rate_per_s,
 )
+from llmroute_env.rendering.sparing import FIRST, REST
 from traces.workloads import PoissonArrivals
 
 SHAPE = (720, 1280, 3)
@@ -173,6 +174,67 @@ def test_record_video_writes_a_clip(tmp_path: Path):
     env.close()
     (clip,) = tmp_path.glob("clips/*.mp4")
     assert clip.stat().st_size > 5000
+
+
+def distinct(frames: list[np.ndarray]) -> list[np.ndarray]:
+    return list({id(frame): frame for frame in frames}.values())
+
+
+def test_a_video_of_a_whole_episode_holds_few_pictures(tmp_path: Path):
+    env = LLMRouteEnv("stable", "rgb_array", load=4.0, window_s=1.0)
+    video = RecordVideo(env, str(tmp_path / "clips"))
+    video.reset(seed=0)
+    over, steps = False, 0
+    while not over:
+        over, steps = video.step(0)[2], steps + 1
+    frames, each = video.recorded_frames, math.ceil(steps / REST)
+    video.recorded_frames = []  # no file is made of them
+    assert (len(frames), each) == (steps + 1, 5)
+    held = distinct(frames)
+    assert len(held) <= FIRST + REST + 1
+    assert sum(frame.nbytes for frame in held) < 840e6 < sum(frame.nbytes for frame in frames)
+    assert len(distinct(frames[:FIRST])) == FIRST
+    twin = LLMRouteEnv("stable", "rgb_array", load=4.0, window_s=1.0, decisions_per_picture=1)
+    twin.reset(seed=0)
+    shown_at = 0
+    for step, frame in enumerate(frames):
+        new = step == 0 or frame is not frames[step - 1]
+        shown_at = step if new else shown_at
+        assert step - shown_at < each
+        if (new and step % 10 == 0) or step == steps:
+            np.testing.assert_array_equal(frame, twin.render())
+        if step < steps:
+            twin.step(0)
+    assert shown_at == steps, "the end is shown as it is"
+    with pytest.raises(ValueError, match="read-only"):
+        frames[-1][:] = 0
+
+
+def test_pictures_begin_again_with_another_state():
+    env = played(0, "rgb_array", decisions_per_picture=1000)
+    before, first = env.snapshot(), env.render()
+    env.step(0)
+    assert env.render() is first
+    after = env.snapshot()
+    env.restore(after)
+    assert (env.render() != first).any()
+    env.restore(before)
+    np.testing.assert_array_equal(env.render(), first)
+    env.reset(seed=1)
+    assert (env.render() != first).any()
+
+
+def test_decisions_of_a_picture_are_checked():
+    for wrong in (0, -1, 1.5, "1", True):
+        with pytest.raises(ConfigError, match="decisions_per_picture: got"):
+            LLMRouteEnv("stable", decisions_per_picture=wrong)
+    env = LLMRouteEnv({"render_mode": "rgb_array", "decisions_per_picture": 2})
+    env.reset(seed=0)
+    shown = [env.render()]
+    for _ in range(3):
+        env.step(0)
+        shown.append(env.render())
+    assert [len(distinct(shown[:n])) for n in (1, 2, 3, 4)] == [1, 1, 2, 2]
 
 
 def test_gymnasium_has_nothing_to_say_about_rendering(monkeypatch: pytest.MonkeyPatch):
