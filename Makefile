@@ -39,6 +39,7 @@ lint: .venv
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 
 format: .venv
 	$(BIN)/ruff check --fix .
