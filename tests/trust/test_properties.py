@@ -54,8 +54,8 @@ def test_no_feature_is_constant(scenario: str):
     rows = np.concatenate([random_play(config, seed).observations for seed in range(4)])
     columns = np.repeat(names, [width_of(name, config) for name in names])
     constant = columns[rows.min(axis=0) == rows.max(axis=0)]
-    # Some models are not hosted everywhere, some tasks have no requests.
-    if scenario in WITH_TOKENS:
+    # Some models are not hosted everywhere, or take too long there, some tasks have no requests.
+    if scenario in WITH_TOKENS or len(config.pools) > 1:
         constant = [
             name for name in set(constant) if (constant == name).sum() == (columns == name).sum()
         ]
