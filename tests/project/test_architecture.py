@@ -116,6 +116,7 @@ FLOORS = {
     ),
     "llmroute_env.recording": (
         "files recording request_slices serialization",
+        "sights",
         "run_card timeline",
     ),
     "llmroute_env.rendering": (
