@@ -126,7 +126,7 @@ def show_live(screen: Screen, episode: Episode, speed: float) -> int:
     due_s, shown, is_shown = time.perf_counter(), 0, False
     for _ in episode.moments(1 / length_s / speed):
         late_s = 0.0 if screen.frames_per_s is None else time.perf_counter() - due_s
-        # Compiling takes half a minute: afterwards it goes on, it does not race.
+        # Compiling takes a minute or two: afterwards it goes on, it does not race.
         due_s += late_s if late_s > HURRIES_S else 0.0
         is_shown = not length_s < late_s <= HURRIES_S
         if is_shown:

@@ -17,7 +17,7 @@ import numpy as np
 from numba.core import event, types
 
 from llmroute_env.dynamics.linked import LinkedCompiler
-from llmroute_env.dynamics.once import keeps_for, one_process_at_a_time
+from llmroute_env.dynamics.once import keeps_for, one_process_at_a_time, one_process_at_a_time_in
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -173,6 +173,7 @@ def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
         # calls into: without this an edit of reward.py would leave a stale dynamics.py behind.
         cache_file._source_stamp = _stamp_for(function)
         cache_file._load_index = _readable(cache_file._load_index)
+        one_process_at_a_time_in(cache_file)
         cache.save_overload = _saving(cache.save_overload, keeps_for(function))
     return dispatcher
 
@@ -227,9 +228,9 @@ class _Announcement(event.Listener):
 QUIET = "LLMROUTE_QUIET"
 """Environment variable: 1 says nothing about compiling."""
 
-ONCE = f"compiling for this machine, once: takes up to half a minute ({QUIET}=1 hides this)"
+ONCE = f"compiling for this machine, once: takes a minute or two ({QUIET}=1 hides this)"
 UNCACHED = (
-    "compiling, for half a minute in every process, as neither the package's folder nor the home "
+    "compiling, for a minute or two in every process, as neither the package's folder nor the home "
     f"can be written to; NUMBA_CACHE_DIR=FOLDER keeps what was compiled ({QUIET}=1 hides this)"
 )
 

@@ -32,9 +32,17 @@ def test_entries_configure_and_refer_to_entries(id: str):
 
 def test_only_shifts_and_single_loads_learn_elsewhere():
     elsewhere = {id for id, entry in ENTRIES.items() if entry.trained_on not in ("", id)}
-    shifts = set(tagged("mix-matrix", "arrival-matrix", "availability"))
+    matrices = ("mix-matrix", "arrival-matrix", "signals-shift", "crash-shift")
+    shifts = set(tagged("availability", *matrices))
+    at_home = {id for id in tagged(*matrices) if _is_at_home(id)}
     loads = set(tagged("grid", "static-stable", "static-sensitivity", "wrong-weights"))
-    assert elsewhere == loads | shifts - {f"mix-{mix}-to-{mix}" for mix in MIXES}
+    assert len(at_home) == len(MIXES) + 4 + 3
+    assert elsewhere == loads | shifts - at_home
+
+
+def _is_at_home(shift: str) -> bool:
+    source, _, target = shift.partition("-")[2].partition("-to-")
+    return source == target
 
 
 @pytest.mark.parametrize("id", tagged("static", "static-stable", "static-h100"))

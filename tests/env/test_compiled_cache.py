@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from llmroute_env.dynamics.compiled import compiled
-from llmroute_env.dynamics.once import one_process_at_a_time, waited_for
+from llmroute_env.dynamics.once import one_process_at_a_time, one_process_at_a_time_in
 
 INNER = """
 from llmroute_env.dynamics.compiled import compiled
@@ -211,14 +214,51 @@ def test_what_is_only_linked_is_typed_once_and_no_machine_code():
     assert run.library.get_pointer_to_function(run.fndesc.llvm_func_name) != 0
 
 
-def test_nobody_waits_for_what_is_not_kept(tmp_path: Path):
+def test_who_compiles_for_the_same_arguments_waits_and_nobody_else(tmp_path: Path):
     cache = SimpleNamespace(cache_path=str(tmp_path))
-    dispatcher = SimpleNamespace(_cache=cache, compile=lambda signature: signature)
-    compile_it = one_process_at_a_time(dispatcher, lambda signature: signature == "kept")
-    with ThreadPoolExecutor(2) as others:
-        with waited_for(str(tmp_path)):
-            assert others.submit(compile_it, "not kept").result(timeout=10) == "not kept"
-            waits = others.submit(compile_it, "kept")
-            with pytest.raises(TimeoutError):
-                waits.result(timeout=0.5)
-        assert waits.result() == "kept"
+    go = {name: Event() for name in ("first", "second", "other", "not kept")}
+    begun: SimpleQueue[str] = SimpleQueue()
+
+    def compiling(name: str):
+        def compile_it(signature: tuple[str, ...]) -> str:
+            begun.put(name)
+            assert go[name].wait(timeout=20)
+            return name
+
+        dispatcher = SimpleNamespace(_cache=cache, compile=compile_it)
+        return one_process_at_a_time(dispatcher, lambda signature: signature[-1] != "not kept")
+
+    signatures = {"second": ("a", "b"), "other": ("b", "b"), "not kept": ("a", "not kept")}
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(compiling("first"), ("a",))
+        assert begun.get(timeout=10) == "first"
+        others = {n: pool.submit(compiling(n), signature) for n, signature in signatures.items()}
+        assert {begun.get(timeout=10) for _ in range(2)} == {"other", "not kept"}
+        with pytest.raises(Empty):
+            begun.get(timeout=0.5)
+        for event in go.values():
+            event.set()
+        assert begun.get(timeout=10) == "second"
+        assert first.result() == "first"
+        assert all(other.result() == name for name, other in others.items())
+
+
+def test_files_of_two_functions_are_not_written_at_the_same_time(tmp_path: Path):
+    inside, most = 0, 0
+
+    def count(*_: object) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        inside -= 1
+
+    files = [SimpleNamespace(_cache_path=str(tmp_path), save=count, load=count) for _ in range(2)]
+    for file in files:
+        one_process_at_a_time_in(file)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for file in files:
+                pool.submit(file.save, "key", "data")
+                pool.submit(file.load, "key")
+    assert most == 1
