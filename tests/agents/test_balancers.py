@@ -81,7 +81,7 @@ def test_compiled_decisions_are_the_python_ones(config: EnvConfig, name: str) ->
         assert found.values("rejected").sum() > 0
     if config is FAILING:
         assert found.values("lost").sum() > 0
-        assert found.values("retried").sum() > found.values("lost").sum()
+        assert found.values("retried").sum() >= found.values("lost").sum()
 
 
 def test_two_choices_repeat_with_their_seed_and_differ_with_another() -> None:
