@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES
+from llmroute_env.signal_specs import Signals
 
 Observations = NDArray[np.float32]
 Actions = NDArray[np.int64]
@@ -37,9 +39,60 @@ class Agent(Protocol):
         ...
 
 
+class Learned:
+    """What learned routers have in common: a decision depends on its observation alone.
+
+    Where signals are late that has what they have sent, and where something has failed (for_agent).
+    """
+
+    reckons = breaks_circuits = True
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+
 def read_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
     """The features `names`, and the class of the user where there are several."""
     return names if len(config.classes) < 2 or "class" in names else (*names, "class")
+
+
+ELSE = {
+    DEFAULT_FEATURES: {
+        "late": ("age", "sent"),
+        "comes back": ("tries", "waited"),
+        "tokens": ("prompt", "ttft", "tpot", "kv", "prefill"),
+    },
+    GPU_FEATURES: {
+        "late": ("gpu_age", "gpu_sent", "gpu_in_flight"),
+        "fails": ("gpu_up", "gpu_leaving"),
+        "comes back": ("tries", "waited"),
+        "tokens": ("prompt", "gpu_ttft", "gpu_tpot", "gpu_kv", "gpu_prefill", "gpu_held"),
+    },
+}
+"""What else there is to know than what routers usually read, by what makes it so."""
+
+
+def learned_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What a learner that reads `names` reads in the environment of `config`.
+
+    That is the class of the user where there are several and, if `names` is one of the usual
+    observations, whatever else there is to know. Of a list of one's own nothing is taken as usual.
+    """
+    there_is = {
+        "late": config.signals.are_late,
+        "fails": config.failures is not None,
+        "comes back": config.comes_back,
+        "tokens": config.service == "continuous",
+    }
+    more = ELSE.get(names, {})
+    return read_in(config, (*names, *(f for why in more if there_is[why] for f in more[why])))
+
+
+def believing(signals: Signals) -> Signals:
+    """Signals to which a router that is made for late ones adds what it knows itself."""
+    if not signals.are_late:
+        return signals
+    return replace(signals, dead_reckoning=True, circuit_breaker=True)
 
 
 def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:

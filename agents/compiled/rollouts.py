@@ -22,7 +22,7 @@ from llmroute_env.dynamics.observation import encode
 from llmroute_env.dynamics.routing import advance
 from llmroute_env.dynamics.signals import backlog_s, is_idle, load_over_short_window
 from llmroute_env.dynamics.stepping import Outputs, keep_final
-from llmroute_env.dynamics.world import World
+from llmroute_env.dynamics.world import World, if_exact, if_nothing_fails
 
 UNLIMITED = 2**62
 """Decisions that nobody counts to."""
@@ -143,9 +143,32 @@ def same_action(world: World, e: int, action: int) -> int:
     if gpu == 0 or not is_idle(world, e, gpu):
         return -1
     for earlier in range(cluster.pools[cluster.pool_of[gpu]].first_gpu, gpu):
-        if is_idle(world, e, earlier):
+        if is_idle(world, e, earlier) and share_fate(world, e, gpu, earlier):
             return int(earlier * cluster.rules[0].models + model_of(cluster, action))
     return -1
+
+
+def always(world: World, e: int, gpu: int, other: int) -> bool:
+    """Where all is seen and stays."""
+    return True
+
+
+@if_nothing_fails(always)
+def go_together(world: World, e: int, gpu: int, other: int) -> bool:
+    """Whether both are up, or down, and will leave at the same time, as far as is known."""
+    one, two = world.state.gpus[e, gpu], world.state.gpus[e, other]
+    return bool(one.is_up == two.is_up and one.leaves_s == two.leaves_s)
+
+
+def share_fate_as_seen(world: World, e: int, gpu: int, other: int) -> bool:
+    """With exact signals."""
+    return go_together(world, e, gpu, other)
+
+
+@if_exact(share_fate_as_seen)
+def share_fate(world: World, e: int, gpu: int, other: int) -> bool:
+    """Whether two GPUs that are seen to be idle are alike: not where what is seen is old."""
+    return False
 
 
 class Tried(NamedTuple):

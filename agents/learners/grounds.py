@@ -18,7 +18,6 @@ from agents.settings.checks import USUAL
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import Deadline
 
 
 class Ground:
@@ -51,15 +50,13 @@ class Ground:
         Ends after `most` decisions, with the states that were finished by then.
         """
         s, simulation = self.settings, self.simulation
-        deadline = self.config.deadline
         tried = Tried(
             np.empty((self.envs, self.columns), np.float32),
             np.empty((self.envs, self.config.actions)),
             np.zeros(s.tries, np.int64),
         )
         skips = rng.integers(2 * s.skipped_decisions + 1, size=self.envs)
-        horizon_s = s.horizon * (deadline.deadline_s + deadline.grace_s)
-        trial = Trial(self.base, simulation.world, self.envs, horizon_s)
+        trial = Trial(self.base, simulation.world, self.envs, s.horizon_s(self.config))
         taken, done = visit_and_try(behaviour, trial, simulation.outputs, skips, tried, most)
         self.decisions += taken
         return Tried(tried.observations[:done], tried.values[:done], tried.picks)
@@ -81,7 +78,7 @@ def base_policy(
     that following it hides what decisions are worth: with the margin that is best for the linear
     deadline of `soft`, learning gained a fifth of what it gains with this one.
     """
-    hard = Deadline(config.deadline.deadline_s)
+    hard = replace(config.deadline, kind="hard", grace_s=0.0)
     if config.deadline != hard:
         scores = setting_scores(names, replace(config, deadline=hard))
     name, setting = max((c for c in scores if c[0] in names), key=scores.__getitem__)

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from agents.base import Actions, Observations
+from agents.base import Actions, Learned, Observations
 from agents.columns import gpu_inputs, pair_columns
 from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rules import Price
@@ -165,7 +165,7 @@ def write_weights(directory: Path, tensors: Mapping[str, Tensor]) -> None:
     write_atomically(directory / WEIGHTS, safetensors.torch.save(dict(tensors)))
 
 
-class TrainedRouter:
+class TrainedRouter(Learned):
     """What a training run yielded: an Agent."""
 
     def __init__(self, card: Card, network: Router) -> None:
@@ -176,9 +176,6 @@ class TrainedRouter:
         self.network = network
         values = network if isinstance(network, QNetwork) else network.network
         self.columns, self.actions = values.columns, values.actions
-
-    def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
         """The action for every row of `observations`, shape (E, F) -> (E,)."""

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agents.base import read_in
+from agents.base import believing, learned_in
 from agents.runs.card import Card
 from agents.settings.families import configurations, members
 from agents.settings.parts import Settings
@@ -73,10 +73,10 @@ class Plan:
 
     @property
     def resolved_settings(self) -> Settings:
-        """The settings, or those of the preset; with the class of users where there are several."""
+        """The settings, or those of the preset; they read what there is to know (`learned_in`)."""
         settings = self.settings or SETTINGS[self.algorithm]
         first = configurations(self.scenario, self.fields)[0]
-        return replace(settings, observation=read_in(first, settings.observation))
+        return replace(settings, observation=learned_in(first, settings.observation))
 
     @property
     def budget(self) -> int:
@@ -103,7 +103,10 @@ class Plan:
 
     def env_fields(self, split: str) -> dict[str, Any]:
         """The fields of EnvConfig that replace the scenario's, on one split of its workload."""
-        return {**self.fields, **self.resolved_settings.env_fields, "split": split}
+        fields = {**self.fields, **self.resolved_settings.env_fields, "split": split}
+        signals = configurations(self.scenario, self.fields)[0].signals
+        # Where nothing is late the card says nothing of it.
+        return fields | ({"signals": believing(signals)} if signals.are_late else {})
 
     def card(self) -> Card:
         """What `config.json` will say."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Actions, Observations, for_agent
+from agents.base import Actions, Learned, Observations, for_agent
 from agents.compiled.policies import CompiledPolicy, decide_observed
 from agents.routers.build import compiled_router
 from agents.runs.card import TrainedRouter
@@ -18,7 +18,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled, entry_point
 
 
-class CompiledRouter:
+class CompiledRouter(Learned):
     """A trained router as compiled code: an Agent.
 
     `decide_one` skips what NumPy and the compiler ask on every call: for one request it takes a
@@ -31,9 +31,6 @@ class CompiledRouter:
         self.policy = compiled_router(agent.network, for_agent(config, agent))
         row = np.zeros_like(self.policy.network.observation)
         self._decide: Any = entry_point(decide_row, self.policy, row)
-
-    def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
         """The action for every row of `observations`, shape (E, F) -> (E,)."""

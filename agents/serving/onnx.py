@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from agents.base import Actions, Observations, for_agent
+from agents.base import Actions, Learned, Observations, for_agent
 from agents.runs.checkpoint import CheckpointError
 from llmroute_env.config import EnvConfig
 from traces.errors import InputError
@@ -17,7 +15,7 @@ ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
 """Of the metadata: what running the router needs."""
 
 
-class OnnxRouter:
+class OnnxRouter(Learned):
     """The router of an ONNX file: an Agent that needs no torch. One thread decides."""
 
     def __init__(self, path: Path) -> None:
@@ -40,9 +38,6 @@ class OnnxRouter:
         self.gpus = int(written["gpus"]) if "gpus" in written else None
         # Files of older versions do not name them.
         self.names = {n: tuple(json.loads(written.get(n, "[]"))) for n in ("tasks", "classes")}
-
-    def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Nothing to forget: a decision depends on its observation alone."""
 
     def act(self, observations: Observations) -> Actions:
         """The action for every row of `observations`, shape (E, F) -> (E,)."""

@@ -65,7 +65,8 @@ class RolloutSettings(Guarded, Settings):
         follows: the heuristic that rollouts follow, tuned to each environment; empty for the best.
             In several environments it should be one: what an action is worth depends on it.
         horizon: how long the base policy is followed after each action that is tried, in units of
-            the longest latency that still earns something (deadline + grace).
+            the longest latency that still earns something (deadline + grace), or of that of an
+            answer of mean length where only its tokens have deadlines.
         on_policy_share: share of the visits that follow the best router so far rather than the
             heuristic, once there is one.
         states_per_round: tried before the network learns again.
@@ -121,11 +122,19 @@ class RolloutSettings(Guarded, Settings):
         rate_per_s = self.stress * config.load_range[1] * config.load_1_per_s
         if isinstance(config.workload, Trace) and config.load is None:
             rate_per_s = config.workload.mean_rate_per_s
-        horizon_s = self.horizon * (config.deadline.deadline_s + config.deadline.grace_s)
         # A rollout ends with its episode, and no episode has more requests than a trace.
-        requests = min(rate_per_s * min(horizon_s, config.window_s), MOST_ARRIVALS)
+        horizon_s = min(self.horizon_s(config), config.window_s)
+        requests = min(rate_per_s * horizon_s, MOST_ARRIVALS)
         tried = self.tries if self.reads_gpus_alike else config.actions
         return 2 * self.skipped_decisions + tried * (1 + math.ceil(requests))
+
+    def horizon_s(self, config: EnvConfig) -> float:
+        """The horizon in `config`, in seconds."""
+        deadline = config.deadline
+        longest_s = deadline.deadline_s
+        if math.isinf(longest_s) and math.isfinite(deadline.ttft_s + deadline.tpot_s):
+            longest_s = deadline.ttft_s + deadline.tpot_s * float(config.mean_tokens[:, 1].mean())
+        return self.horizon * (longest_s + deadline.grace_s)
 
 
 GuardedSettings = DoubleDQNSettings | RolloutSettings
