@@ -34,9 +34,13 @@ def sections(results: Results) -> list[Section]:
 
 
 def with_classes(results: Results) -> list[str]:
-    """Entries with classes of users whose routers know their weights."""
+    """Entries with several classes of users whose routers know their weights."""
     wrong = results.tagged(WRONG)
-    return [entry for entry in results.entries if entry not in wrong and classes(results, entry)]
+    return [
+        entry
+        for entry in results.entries
+        if entry not in wrong and len(classes(results, entry)) > 1
+    ]
 
 
 def classes(results: Results, entry: str) -> list[str]:

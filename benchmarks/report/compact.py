@@ -23,6 +23,7 @@ from llmroute_env.recording.files import write_atomically
 TABLE = "table.md"
 KEPT = (
     *("static-windows", "static-gpus", "availability", "levels"),
+    *("cost-signals", "cost-crash", "tokens-cost-signals", "tokens-cost-crash"),
     *("gains", "scores", "time-", "looseness", "windows"),
 )
 """Beginnings of the names of the figures that are kept: the first of each, by rank."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,18 @@ def without_learning(results: Results) -> Iterator[str]:
             f"Of {len(met)} routers that met {entries_text(len(entries))}, {best} is best: it "
             f"earns {percent(float(scores[best]))} of what no router can exceed."
         )
+    firsts = Counter(best_on(results, entry) for entry in entries)
+    if set(firsts) - set(met):
+        named = [f"{agent} on {number}" for agent, number in firsts.most_common()]
+        yield f"With those that met only some of them, the best are {', '.join(named)}."
+
+
+def best_on(results: Results, entry: str) -> str:
+    """The router with the highest score on an entry."""
+    scores = {
+        a: float(np.mean(results.cells[entry, a].values(SCORE))) for a in results.agents(entry)
+    }
+    return max(scores, key=lambda agent: scores[agent])
 
 
 def who(best: str, gain: Interval, entries: int) -> str:

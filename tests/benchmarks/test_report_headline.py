@@ -72,6 +72,14 @@ def test_without_learned_routers_the_best_heuristic_is_named():
     assert said(rows).startswith("Of 2 routers that met 4 entries, steep is best: it earns 77.8 %")
 
 
+def test_routers_that_met_only_some_entries_are_not_passed_over():
+    rows = [r for r in ROWS if r["agent"] != "net"]
+    rows += [row("two", "counts", i, 0.8, **tuned(0.8)) for i in range(EPISODES)]
+    assert said(rows).endswith("the best are steep on 3, counts on 1.")
+    rows += [row("three", "large two", i, 0.1) for i in range(EPISODES)]
+    assert said(rows).endswith("the best are steep on 3, counts on 1.")
+
+
 def test_a_router_that_is_its_guard_is_called_so():
     rows = entry("one", 0.05, **guard(0.0, 0.75))
     assert said(rows).endswith("The network of net never overruled its guard: it is its guard.")
