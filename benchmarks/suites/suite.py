@@ -32,7 +32,7 @@ TUNED = (
 LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 
-NOT_OF_PAPER = ("testing", "unseen", "learned", "world")
+NOT_OF_PAPER = ("testing", "unseen", "learned", "world", "continuous")
 """Tags of entries that are no matter of the paper's."""
 
 
@@ -167,6 +167,14 @@ SUITES = {
             seed=1000,
             main_only=("ddqn-pairs",),
             rollout_on=("unpredictable-1", "unpredictable-2", "soft"),
+        ),
+        Suite(
+            "continuous",
+            "the scenarios of continuous batching: rules and learned routers",
+            entries=tagged("continuous"),
+            agents=(),
+            seed=1000,
+            tuning_window_s=30.0,
         ),
         Suite(
             "world",

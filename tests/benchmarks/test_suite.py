@@ -12,7 +12,7 @@ from agents.settings.families import configurations
 from agents.settings.presets import SETTINGS
 from benchmarks.suites.bench import plan
 from benchmarks.suites.cells import TrainRouter
-from benchmarks.suites.checks import without_unable
+from benchmarks.suites.checks import refusal, without_unable
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
 from benchmarks.suites.suite import SUITES, TUNED, suite
 from llmroute_env import ConfigError
@@ -56,6 +56,16 @@ def test_in_the_papers_setting_nothing_is_shed_or_turned_away(id: str):
     assert learned_in.profile == config.profile
     low, high = learned_in.load_range
     assert low <= config.load_range[0] <= config.load_range[1] <= high
+
+
+@pytest.mark.parametrize("id", tagged("world-scenario", "continuous-scenario"))
+def test_whoever_a_scenario_compares_can_route_there(id: str):
+    entry = ENTRIES[id]
+    assert {"ddqn", "largest-feasible", "least-requests", *entry.config("test").model_names} <= set(
+        entry.only
+    )
+    assert {agent: why for agent in entry.only if (why := refusal(agent, entry))} == {}
+    assert ("rollout-pi" in entry.only) == (refusal("rollout-pi", entry) is None)
 
 
 def test_many_static_gpus_meet_the_arrivals_of_four():

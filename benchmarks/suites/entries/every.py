@@ -14,6 +14,7 @@ from agents.settings.families import dedicated
 from agents.settings.presets import SCENARIO
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.priority import priority_entries
+from benchmarks.suites.entries.scenarios import continuous_entries
 from benchmarks.suites.entries.static import static_entries
 from benchmarks.suites.entries.world import world_entries
 from llmroute_env import profiles
@@ -126,7 +127,8 @@ def _testing() -> list[Entry]:
 def _entries() -> dict[str, Entry]:
     single = [*_stable(), *_variants()]
     every = [*single, *_mix_matrix(), *_arrival_matrix(single), *static_entries(STABLE_LOADS)]
-    every += [*priority_entries(), *world_entries(), *_unseen(), *_testing()]
+    every += [*priority_entries(), *world_entries(), *continuous_entries()]
+    every += [*_unseen(), *_testing()]
     return {entry.id: entry for entry in every}
 
 

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from agents.heuristics.table import COUNTING, tunable_in
+from agents.heuristics.table import COUNTING
 from benchmarks.suites.entries.entry import Entry
-from llmroute_env.config import EnvConfig
+from benchmarks.suites.entries.scenarios import BALANCERS, as_they_stand
 from llmroute_env.failure_specs import ExponentialTimes
 from llmroute_env.scenarios import SCENARIOS, configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Pool
 from llmroute_env.world_scenarios import CRASH, OF_FAILURES
-
-BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
-LEARNED = ("ddqn", "ddqn-pairs")
-"""Those that learn from what a router sees: rollouts branch from what is."""
 
 COMPARED = ("steep-pair", "largest-feasible", *COUNTING, *BALANCERS)
 SHIFTED = ("steep-pair", *COUNTING, "ddqn")
@@ -36,20 +32,8 @@ BASES = {"": "stale-1s", "tokens-": "tokens-stale-1s"}
 
 def world_entries() -> list[Entry]:
     """All of them."""
-    return [*_scenarios(), *_shifts(), *_costs()]
-
-
-def routers(config: EnvConfig) -> tuple[str, ...]:
-    """Whom the scenarios compare: each model alone, rules with and without a setting, learners."""
-    fixed = ("random", *config.model_names, *BALANCERS)
-    return (*fixed, "best-single", *tunable_in(config), *LEARNED)
-
-
-def _scenarios() -> Iterator[Entry]:
-    for name, scenario in SCENARIOS.items():
-        if "world" in scenario.tags:
-            tags = frozenset({"world", "world-scenario"})
-            yield Entry(name, name, tags, only=routers(scenario.config))
+    scenarios = [name for name, scenario in SCENARIOS.items() if "world" in scenario.tags]
+    return [*as_they_stand(scenarios, "world"), *_shifts(), *_costs()]
 
 
 def _shifts() -> Iterator[Entry]:

@@ -1,0 +1,33 @@
+"""Entries that are scenarios as they stand, and whom they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.heuristics.table import tunable_in
+from benchmarks.suites.entries.entry import Entry
+from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import SCENARIOS
+
+BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
+
+
+def continuous_entries() -> list[Entry]:
+    """Those of continuous batching in a world that stays and is known."""
+    names = [n for n, s in SCENARIOS.items() if "tokens" in s.tags and "world" not in s.tags]
+    return list(as_they_stand(names, "continuous"))
+
+
+def as_they_stand(names: list[str], tag: str) -> Iterator[Entry]:
+    """Entries of these scenarios, each with the routers that can route there."""
+    for name in names:
+        routers = routers_in(SCENARIOS[name].config)
+        yield Entry(name, name, frozenset({tag, f"{tag}-scenario"}), only=routers)
+
+
+def routers_in(config: EnvConfig) -> tuple[str, ...]:
+    """Each model alone, rules with and without a setting, learners."""
+    fixed = ("random", *config.model_names, *BALANCERS)
+    # A pair is a GPU's: to turn away, or to put off, is none.
+    over_pairs = () if config.reject or config.defer else ("ddqn-pairs", "rollout-pi")
+    return (*fixed, "best-single", *tunable_in(config), "ddqn", *over_pairs)
