@@ -15,14 +15,14 @@ BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
 def continuous_entries() -> list[Entry]:
     """Those of continuous batching in a world that stays and is known."""
     names = [n for n, s in SCENARIOS.items() if "tokens" in s.tags and "world" not in s.tags]
-    return list(as_they_stand(names, "continuous"))
+    return list(as_they_stand(names, "continuous", "several-seeds"))
 
 
-def as_they_stand(names: list[str], tag: str) -> Iterator[Entry]:
+def as_they_stand(names: list[str], tag: str, *more: str) -> Iterator[Entry]:
     """Entries of these scenarios, each with the routers that can route there."""
     for name in names:
         routers = routers_in(SCENARIOS[name].config)
-        yield Entry(name, name, frozenset({tag, f"{tag}-scenario"}), only=routers)
+        yield Entry(name, name, frozenset({tag, f"{tag}-scenario", *more}), only=routers)
 
 
 def routers_in(config: EnvConfig) -> tuple[str, ...]:
