@@ -34,6 +34,7 @@ TWINS = replace(
 )
 FAILING = replace(
     MIXED,
+    window_s=4.0,
     failures=Failures(ExponentialTimes(0.5), ExponentialTimes(0.5), tries=2),
     signals=Signals(0.5, noise=0.1),
 )
@@ -75,13 +76,15 @@ def test_compiled_decisions_are_the_python_ones(config: EnvConfig, name: str) ->
     for ours, theirs in zip(found.episodes, expected.episodes, strict=True):
         np.testing.assert_array_equal(ours.completions, theirs.completions)
         assert ours.summary == theirs.summary
-    if name != "least-kv":
-        assert len(np.unique(np.concatenate([e.completions["gpu"] for e in found.episodes]))) > 1
+        if name != "least-kv":
+            assert len(np.unique(ours.completions["gpu"])) > 1
     if config is TWINS:
         assert found.values("rejected").sum() > 0
     if config is FAILING:
-        assert found.values("lost").sum() > 0
-        assert found.values("retried").sum() >= found.values("lost").sum()
+        retried, lost = found.values("retried").sum(), found.values("lost").sum()
+        assert lost > 0
+        # To whom a machine that is down looks idle, it does so again at once.
+        assert retried > lost if name in ("power-of-two", "circuit-breaker") else retried == lost
 
 
 def test_two_choices_repeat_with_their_seed_and_differ_with_another() -> None:

@@ -248,7 +248,8 @@ REAL = {
     "late signals": configure("priority", failures=FAILING, signals=Signals(0.5, 0.1, 0.1)),
     "mixed": configure("unpredictable-1", profile="opt-mixed", pools=MIXED, failures=FAILING),
     "mixed and up": configure("soft", profile="opt-mixed", pools=MIXED),
-    "engines": configure("chat-and-code", failures=FAILING),
+    # Up for longer than an answer takes: else who knows of no failures hardly earns anything.
+    "engines": configure("chat-and-code", failures=replace(FAILING, up=ExponentialTimes(30.0))),
     "engines of one pool": configure(
         "burst", failures=replace(FAILING, pools=(0,)), reject=True, reject_utility=0.4
     ),
@@ -265,7 +266,7 @@ def test_no_heuristic_exceeds_the_bound(name):
         utility = evaluate(table.make(agent, config), config, 2, 3).values("utility")
         assert (utility <= bounds * (1 + ROUNDING)).all(), agent
         best = np.maximum(best, utility)
-    assert best.sum() > 0.35 * bounds.sum()
+    assert best.sum() > 0.4 * bounds.sum()
     assert (bounds >= all_rejected(config)).all()
 
 
