@@ -88,22 +88,20 @@ def learned_in(config: EnvConfig, names: tuple[str, ...]) -> tuple[str, ...]:
     return read_in(config, (*names, *(f for why in more if there_is[why] for f in more[why])))
 
 
-def believing(signals: Signals) -> Signals:
-    """Signals to which a router that is made for late ones adds what it knows itself."""
+def believed_by(router: object, signals: Signals) -> Signals:
+    """Signals to which `router` adds what it knows itself, where they are late.
+
+    One that `reckons` sees what it has sent since added to them, and to one that `breaks_circuits`
+    a GPU on which something has failed since is down.
+    """
     if not signals.are_late:
         return signals
-    return replace(signals, dead_reckoning=True, circuit_breaker=True)
+    reckons = signals.dead_reckoning or getattr(router, "reckons", False)
+    breaks = signals.circuit_breaker or getattr(router, "breaks_circuits", False)
+    return replace(signals, dead_reckoning=reckons, circuit_breaker=breaks)
 
 
 def for_agent(config: EnvConfig, agent: Agent) -> EnvConfig:
-    """The environment in which `agent` can route: `config` with its observation and action.
-
-    Where signals are late, one that `reckons` sees what it has sent since added to them, and to one
-    that `breaks_circuits` a GPU on which something has failed since is down.
-    """
-    signals = config.signals
-    if signals.are_late and getattr(agent, "reckons", False):
-        signals = replace(signals, dead_reckoning=True)
-    if signals.are_late and getattr(agent, "breaks_circuits", False):
-        signals = replace(signals, circuit_breaker=True)
+    """The environment in which `agent` can route: `config` with its observation and action."""
+    signals = believed_by(agent, config.signals)
     return replace(config, observation=agent.observation, action=agent.action, signals=signals)

@@ -22,7 +22,7 @@ from llmroute_env.dynamics.observation import encode
 from llmroute_env.dynamics.routing import advance
 from llmroute_env.dynamics.signals import backlog_s, is_idle, load_over_short_window
 from llmroute_env.dynamics.stepping import Outputs, keep_final
-from llmroute_env.dynamics.world import World, if_exact, if_nothing_fails
+from llmroute_env.dynamics.world import World, if_nothing_fails
 
 UNLIMITED = 2**62
 """Decisions that nobody counts to."""
@@ -139,17 +139,18 @@ def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray
 def same_action(world: World, e: int, action: int) -> int:
     """An earlier action that does the same: that model on another idle GPU of the pool; or -1."""
     cluster = world.cluster
-    gpu = gpu_of(cluster, action)
-    if gpu == 0 or not is_idle(world, e, gpu):
+    gpu, is_late = gpu_of(cluster, action), cluster.rules[0].scrape_s > 0.0
+    # Of GPUs that were seen some time ago nobody knows whether they are alike.
+    if gpu == 0 or is_late or not is_idle(world, e, gpu):
         return -1
     for earlier in range(cluster.pools[cluster.pool_of[gpu]].first_gpu, gpu):
-        if is_idle(world, e, earlier) and share_fate(world, e, gpu, earlier):
+        if is_idle(world, e, earlier) and go_together(world, e, gpu, earlier):
             return int(earlier * cluster.rules[0].models + model_of(cluster, action))
     return -1
 
 
 def always(world: World, e: int, gpu: int, other: int) -> bool:
-    """Where all is seen and stays."""
+    """Where none can fail."""
     return True
 
 
@@ -158,17 +159,6 @@ def go_together(world: World, e: int, gpu: int, other: int) -> bool:
     """Whether both are up, or down, and will leave at the same time, as far as is known."""
     one, two = world.state.gpus[e, gpu], world.state.gpus[e, other]
     return bool(one.is_up == two.is_up and one.leaves_s == two.leaves_s)
-
-
-def share_fate_as_seen(world: World, e: int, gpu: int, other: int) -> bool:
-    """With exact signals."""
-    return go_together(world, e, gpu, other)
-
-
-@if_exact(share_fate_as_seen)
-def share_fate(world: World, e: int, gpu: int, other: int) -> bool:
-    """Whether two GPUs that are seen to be idle are alike: not where what is seen is old."""
-    return False
 
 
 class Tried(NamedTuple):

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agents.base import believing, learned_in
+from agents.base import Learned, believed_by, learned_in
 from agents.runs.card import Card
 from agents.settings.families import configurations, members
 from agents.settings.parts import Settings
@@ -98,15 +98,13 @@ class Plan:
         return self.configs(split)[0]
 
     def configs(self, split: str) -> tuple[EnvConfig, ...]:
-        """All environments of the scenario: one, or a family."""
-        return configurations(self.scenario, self.env_fields(split))
+        """All environments of the scenario: one, or a family, as the router sees them."""
+        found = configurations(self.scenario, self.env_fields(split))
+        return tuple(replace(c, signals=believed_by(Learned, c.signals)) for c in found)
 
     def env_fields(self, split: str) -> dict[str, Any]:
         """The fields of EnvConfig that replace the scenario's, on one split of its workload."""
-        fields = {**self.fields, **self.resolved_settings.env_fields, "split": split}
-        signals = configurations(self.scenario, self.fields)[0].signals
-        # Where nothing is late the card says nothing of it.
-        return fields | ({"signals": believing(signals)} if signals.are_late else {})
+        return {**self.fields, **self.resolved_settings.env_fields, "split": split}
 
     def card(self) -> Card:
         """What `config.json` will say."""
