@@ -119,24 +119,37 @@ def step_envs(
         in_flight = s.envs[e].waiting + s.envs[e].running + s.envs[e].away
         if len(log.records) > 0 and log.used[0] + in_flight + 1 > len(log.records):
             return e
-        if s.envs[e].over:
-            restart(world, e, out)
-            continue
-        terminated, truncated = step_env(world, e, actions[e])
-        out.rewards[e] = s.envs[e].step_in_time + s.envs[e].step_late + s.envs[e].step_rejected
-        out.utility_in_time[e] = s.envs[e].step_in_time
-        out.utility_late[e] = s.envs[e].step_late
-        out.utility_rejected[e] = s.envs[e].step_rejected
-        out.elapsed_s[e] = s.envs[e].elapsed_s
-        out.terminated[e], out.truncated[e] = terminated, truncated
-        if s.envs[e].over and same_step:
-            encode(world, e, out.final_observations[e])
-            keep_final(world, e, out)
-            begin_episode(world, e)
-        elif s.envs[e].over:
-            keep_final(world, e, out)
-        show_env(world, e, out)
+        begins = bool(s.envs[e].over)
+        if begins:
+            clear_step(out, e)
+            if rules.autoreset != NEXT_STEP:
+                continue
+            out.terminated[e], out.truncated[e] = False, False
+        else:
+            out.terminated[e], out.truncated[e] = step_env(world, e, actions[e])
+            report_step(world, e, out)
+        # At most twice, in one place: what is inlined here is compiled for every place it stands.
+        while True:
+            if begins:
+                begin_episode(world, e)
+            show_env(world, e, out)
+            if begins or not (same_step and s.envs[e].over):
+                break
+            for column in range(out.observations.shape[1]):
+                out.final_observations[e, column] = out.observations[e, column]
+            begins = True
     return last
+
+
+@compiled
+def report_step(world: World, e: int, out: Outputs) -> None:
+    """What the step of env `e` earned, how long it took, and its counters if it was the last."""
+    env = world.state.envs[e]
+    out.rewards[e] = env.step_in_time + env.step_late + env.step_rejected
+    out.utility_in_time[e], out.utility_late[e] = env.step_in_time, env.step_late
+    out.utility_rejected[e], out.elapsed_s[e] = env.step_rejected, env.elapsed_s
+    if env.over:
+        keep_final(world, e, out)
 
 
 @compiled
@@ -148,14 +161,3 @@ def keep_final(world: World, e: int, out: Outputs) -> None:
         out.final_models[e, m] = s.models[e, m]
     for c in range(s.classes.shape[1]):
         out.final_classes[e, c] = s.classes[e, c]
-
-
-@compiled
-def restart(world: World, e: int, out: Outputs) -> None:
-    """The step of an env whose episode had ended: begin the next one, or stay if disabled."""
-    cluster = world.cluster
-    clear_step(out, e)
-    if cluster.rules[0].autoreset == NEXT_STEP:
-        begin_episode(world, e)
-        out.terminated[e], out.truncated[e] = False, False
-        show_env(world, e, out)
