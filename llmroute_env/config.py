@@ -275,6 +275,11 @@ class EnvConfig:
         return tries if self.defer is None else tries + self.defer.most
 
     @property
+    def is_uncertain(self) -> bool:
+        """Whether what routers see may not be so, or not stay so."""
+        return self.signals.are_late or self.failures is not None
+
+    @property
     def comes_back(self) -> bool:
         """Whether a request can become pending, or be lost, later than it was decided on."""
         return self.defer is not None or self.failures is not None

@@ -104,7 +104,7 @@ class Cluster(NamedTuple):
     log_backlog: NDArray[np.float32]  # (LOGARITHMS,): log1p of k requests per GPU
     pool_of: NDArray[np.int64]  # (G,)
     layout: NDArray[np.int64]  # first column of each feature of FEATURES; -1 if left out
-    periods: Any  # (N,) PERIOD; () where nothing fails
+    periods: Any  # (N,) PERIOD; () where nothing can fail
 
 
 @compiled

@@ -64,6 +64,12 @@ CHOSEN: Any = {k: v for k, v in (OPTIONS | LINKED).items() if k != "cache"}
 """Of functions that are chosen by the types of a world, when their callers are compiled."""
 
 
+def chosen(function: Function) -> Function:
+    """`function` for compiled functions that choose it."""
+    made: Function = numba.njit(**CHOSEN)(function)
+    return made
+
+
 def entry_point(function: Function, *arguments: Any) -> Function:
     """`function`, compiled for arguments like these, which it will not look at again.
 

@@ -19,7 +19,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import seems_up
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
-from llmroute_env.dynamics.world import World, can_fail, if_exact, if_nothing_fails, view_of
+from llmroute_env.dynamics.world import World, is_uncertain, if_exact, if_nothing_fails, view_of
 
 
 @compiled
@@ -216,5 +216,5 @@ def seen(s: State, e: int) -> Seen:
         model=gpus["model"].astype(np.int64),
         start_s=gpus["start_s"].astype(np.float64),
         finish_s=gpus["finish_s"].astype(np.float64),
-        up=gpus["is_up"] != 0 if can_fail(gpus.dtype) else np.ones(len(gpus), np.bool_),
+        up=gpus["is_up"] != 0 if is_uncertain(gpus.dtype) else np.ones(len(gpus), np.bool_),
     )

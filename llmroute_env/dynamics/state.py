@@ -80,22 +80,19 @@ GPU = np.dtype(
     align=True,
 )
 
-# Where machines fail.
-HEALTH = [
-    ("leaves_s", "f8"),  # when it will go down, as far as that is told; else inf
-    ("is_up", "i4"),
-]
-
-# Where signals are late. Of a row that routers see (State): when this was so. Of the others: the
-# stream of the GPU's scrapes.
-LATENESS = [("scraped_s", "f8"), ("stream", "u8")]
-
-
-def gpu_record(fails: bool, is_late: bool) -> np.dtype[Any]:
-    """What is kept of a GPU: what is done is compiled only for worlds that have its fields."""
-    more = [*(HEALTH if fails else ()), *(LATENESS if is_late else ())]
-    own = [(name, GPU[name]) for name in GPU.names or ()]
-    return np.dtype([*own, *more], align=True) if more else GPU
+# Where machines fail or signals are late.
+UNCERTAIN_GPU = np.dtype(
+    [
+        *((name, GPU[name]) for name in GPU.names or ()),
+        ("leaves_s", "f8"),  # when it will go down, as far as that is told; else inf
+        ("is_up", "i4"),
+        # Of a row that routers see (State): when this was so.
+        ("scraped_s", "f8"),
+        # Of the others: the stream of the GPU's scrapes.
+        ("stream", "u8"),
+    ],
+    align=True,
+)
 
 
 # Tournaments of the GPUs (tournament.py): whose event is next, who has the least load, and, where
@@ -294,12 +291,13 @@ def rows_of(envs: int, is_late: bool) -> int:
 
 
 class Shape(NamedTuple):
-    """How much there is of everything; `is_late` of signals, `coming_back` of requests."""
+    """How much there is of everything; `coming_back` of requests."""
 
     envs: int
     gpus: int
     models: int
     classes: int
+    is_uncertain: bool  # signals are late or machines may fail
     is_late: bool
     coming_back: int
     machines: int
@@ -312,10 +310,10 @@ class Shape(NamedTuple):
 
 def allocate(shape: Shape, service: NamedTuple) -> State:
     """Zeroed state with the service model's own arrays."""
-    envs, gpus, models, classes, is_late, coming_back, machines = shape
+    envs, gpus, models, classes, is_uncertain, is_late, coming_back, machines = shape
     return State(
         envs=np.zeros(envs, ENV),
-        gpus=np.zeros((shape.rows, gpus), gpu_record(machines > 0, is_late)),
+        gpus=np.zeros((shape.rows, gpus), UNCERTAIN_GPU if is_uncertain else GPU),
         queues=np.zeros((shape.rows, gpus, models), QUEUE),
         contests=np.zeros((envs, 3 if is_late else 2, gpus), CONTEST),
         models=np.zeros((shape.rows, models), MODEL),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from numba.extending import overload
 
 from llmroute_env.dynamics.cluster import Cluster, Tape
-from llmroute_env.dynamics.compiled import CHOSEN
+from llmroute_env.dynamics.compiled import CHOSEN, chosen
 from llmroute_env.dynamics.state import Log, State
 
 
@@ -24,47 +24,59 @@ class World(NamedTuple):
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def are_late(gpu: Any) -> bool:
-    """Whether a world whose GPUs are of this record type has signals that are late."""
-    return "scraped_s" in gpu.fields
+def is_uncertain(gpu: Any) -> bool:
+    """Whether in a world whose GPUs are of this record type signals are late or machines fail.
 
-
-def can_fail(gpu: Any) -> bool:
-    """Whether a world whose GPUs are of this record type has machines that fail."""
+    The dynamics are compiled for two kinds of worlds. In the others nothing of this is asked.
+    """
     return "is_up" in gpu.fields
 
 
 def if_exact(exact: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Decorate what is done where signals are late; where they are exact, `exact` is."""
-    return unless(are_late, exact)
+    """Decorate what is done where signals are late; where they are exact, `exact` is.
+
+    Both are plain functions of a world, of which compiled callers contain only one where all worlds
+    have exact signals.
+    """
+
+    def decorate(late: Function) -> Function:
+        either_late, either_exact = chosen(late), chosen(exact)
+
+        def either(world: World, *arguments: Any) -> Any:
+            if world.cluster.rules[0].view_rows > 0:
+                return either_late(world, *arguments)
+            return either_exact(world, *arguments)
+
+        return by_kind(exact, either)
+
+    return decorate
 
 
 def if_nothing_fails(steady: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Decorate what is done where machines fail; where none can, `steady` is."""
-    return unless(can_fail, steady)
+    """Decorate what is done where machines may fail; where they cannot, `steady` is.
 
-
-def unless(
-    is_so: Callable[[Any], bool], usual: Callable[..., Any]
-) -> Callable[[Function], Function]:
-    """Decorate what is done where `is_so` of the record type of the GPUs, `usual` elsewhere.
-
-    Both are plain functions of a world, of which compiled callers contain only one.
+    What is decorated does as `steady` where there are no machines that fail.
     """
 
-    def decorate(special: Function) -> Function:
-        def ask(world: World, *arguments: Any) -> Any:
-            return (special if is_so(world.state.gpus.dtype) else usual)(world, *arguments)
-
-        def answer(world: Any, *arguments: Any) -> Any:
-            state = world.types[world.fields.index("state")]
-            return special if is_so(state.types[state.fields.index("gpus")].dtype) else usual
-
-        overload(ask, jit_options=CHOSEN, strict=False)(answer)
-        chosen: Function = ask  # type: ignore[assignment]
-        return chosen
+    def decorate(failing: Function) -> Function:
+        return by_kind(steady, failing)
 
     return decorate
+
+
+def by_kind(usual: Callable[..., Any], uncertain: Function) -> Function:
+    """A function that is `uncertain` where the world is, else `usual`: compiled as one of them."""
+
+    def ask(world: World, *arguments: Any) -> Any:
+        return (uncertain if is_uncertain(world.state.gpus.dtype) else usual)(world, *arguments)
+
+    def answer(world: Any, *arguments: Any) -> Any:
+        state = world.types[world.fields.index("state")]
+        return uncertain if is_uncertain(state.types[state.fields.index("gpus")].dtype) else usual
+
+    overload(ask, jit_options=CHOSEN, strict=False)(answer)
+    asked: Function = ask  # type: ignore[assignment]
+    return asked
 
 
 def own_row(world: World, e: int) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.signals import Seen, seen
 from llmroute_env.dynamics.state import COMES_BACK, OUTCOMES, State
-from llmroute_env.dynamics.world import can_fail
+from llmroute_env.dynamics.world import is_uncertain
 from llmroute_env.simulation.simulation import Simulation
 
 MOST_ROWS = 16
@@ -191,7 +191,7 @@ def _belief(simulation: Simulation, e: int, gpus: range, columns: list[range]) -
     s, own = simulation.state, slice(gpus.start, gpus.stop)
     view = e + int(simulation.cluster.rules[0]["view_rows"])
     seen, queues = s.gpus[view, own], s.queues[view, own]["waiting"]
-    down = seen["is_up"] == 0 if can_fail(s.gpus.dtype) else np.zeros(len(gpus), np.bool_)
+    down = seen["is_up"] == 0 if is_uncertain(s.gpus.dtype) else np.zeros(len(gpus), np.bool_)
     return Belief(
         waiting=tuple(int(queues[:, models].sum()) for models in columns),
         running=int(seen["running"].sum()),

@@ -46,9 +46,11 @@ def machines_by_pool(config: EnvConfig) -> list[int]:
 
 def periods(config: EnvConfig) -> NDArray[np.void] | tuple[()]:
     """Times up and down that are replayed or listed: PERIOD, shape (N,)."""
-    if config.failures is None:
+    if not config.is_uncertain:
         # No array: handing one to compiled code takes time, in every step.
         return ()
+    if config.failures is None:
+        return np.zeros(0, PERIOD)
     up, down = config.failures.laws(config.split)
     if up.kind == LISTED:
         return np.array(listed(config.failures), PERIOD)

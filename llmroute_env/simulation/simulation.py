@@ -131,8 +131,9 @@ class Simulation:
         own_arrays = self.cluster.service.allocate(config, envs)
         coming_back = most_requests(self.tape, rules) if config.comes_back else 0
         sizes = envs, config.gpus, len(config.models), int(rules["classes"])
-        more = config.signals.are_late, coming_back, int(rules["machines"])
-        self.state = allocate(Shape(*sizes, *more), own_arrays)
+        kind = config.is_uncertain, config.signals.are_late
+        shape = Shape(*sizes, *kind, coming_back, int(rules["machines"]))
+        self.state = allocate(shape, own_arrays)
         self.outputs = allocate_outputs(envs, config.layout.width, self.state)
         edges = [envs * part // threads for part in range(threads + 1)]
         capacity = max(1024, 16 * envs) if logs_completions else 0
