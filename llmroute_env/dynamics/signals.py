@@ -19,7 +19,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import seems_up
 from llmroute_env.dynamics.service import border
 from llmroute_env.dynamics.state import State
-from llmroute_env.dynamics.world import World, is_uncertain, if_exact, if_nothing_fails, view_of
+from llmroute_env.dynamics.world import World, if_exact, if_nothing_fails, is_uncertain, view_of
 
 
 @compiled

@@ -47,7 +47,7 @@ def if_exact(exact: Callable[..., Any]) -> Callable[[Function], Function]:
                 return either_late(world, *arguments)
             return either_exact(world, *arguments)
 
-        return by_kind(exact, either)
+        return by_kind(exact, either)  # type: ignore[return-value]
 
     return decorate
 

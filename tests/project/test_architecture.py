@@ -81,7 +81,7 @@ FLOORS = {
         "__main__",
     ),
     "llmroute_env.dynamics": (
-        "linked once",
+        "linked once passed",
         "compiled features state",
         "cluster streams tournament",
         "actions world",

@@ -86,7 +86,7 @@ def question(ask: Question) -> Question:
     def answer(world: Any, *arguments: Any) -> Any:
         cluster = world.types[world.fields.index("cluster")]
         model = cluster.types[cluster.fields.index("service")].instance_class
-        return getattr(model, ask.__name__).py_func
+        return getattr(model, ask.__name__).original
 
     overload(ask, jit_options=CHOSEN, strict=False)(answer)
     return ask
