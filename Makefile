@@ -10,7 +10,7 @@ ALONE := tests/project/test_speed.py
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test verify lint format pretrained clean
+.PHONY: help demo test verify lint format docs pretrained clean
 
 help:
 	@echo "make demo    train a router on real arrivals and compare it (runs/demo)"
@@ -18,6 +18,7 @@ help:
 	@echo "make verify  the long proofs"
 	@echo "make lint    ruff, codespell and mypy"
 	@echo "make format  let ruff format and fix"
+	@echo "make docs    the site, as build/site"
 	@echo "make pretrained  train the shipped routers again, minutes each"
 	@echo "make .venv   the development environment alone"
 
@@ -30,6 +31,10 @@ test: lint
 verify: .venv
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist load -m verify --ignore $(ALONE)
 	$(BIN)/python -m pytest -q -m verify $(ALONE)
+
+docs: .venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "make docs: build/site/index.html, or with its search: python3 -m http.server -d build/site"
 
 pretrained: .venv/.train
 	$(BIN)/python -m benchmarks.shipping.pretrained

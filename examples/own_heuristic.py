@@ -2,7 +2,7 @@
 
     python examples/own_heuristic.py [--quick]
 
-`observation` names what it reads (the README's table of features), `action` what it decides.
+`observation` names what it reads (features of docs/environment.md), `action` what it decides.
 """
 
 import sys

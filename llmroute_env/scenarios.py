@@ -131,12 +131,14 @@ SCENARIOS = {
         ),
     )
 }
+"""All scenarios, by name."""
 
 SCENARIOS |= {
     name: _scenario(name, *said) for name, said in (ENGINE_SCENARIOS | WORLD_SCENARIOS).items()
 }
 
 TESTING = tuple(name for name, scenario in SCENARIOS.items() if "testing" in scenario.tags)
+"""Names of a few that differ much, for quick comparisons."""
 
 PAPER_SETTINGS: dict[str, Any] = {"observation": PAPER_FEATURES, "shed_expired": False}
 """What `LLMRoutePaper-v0` changes about a scenario: the paper's 8 numbers, and no shedding."""

@@ -79,14 +79,22 @@ def assignment(line: str) -> str:
 
 def meanings() -> dict[str, str]:
     """What EnvConfig's own documentation says of every field."""
-    text = inspect.getdoc(EnvConfig) or ""
-    lines = text.partition("Attributes:")[2].splitlines()
+    return entries(EnvConfig, "Attributes")
+
+
+def entries(documented: Any, heading: str) -> dict[str, str]:
+    """What a section of a class's or function's documentation says of every name in it."""
+    text = inspect.getdoc(documented) or ""
     found: dict[str, str] = {}
     name = ""
-    for line in lines:
+    for line in text.partition(f"{heading}:\n")[2].splitlines():
+        if line and not line.startswith(" "):
+            break
         start = re.fullmatch(r"    (\w+): (.*)", line)
         if start:
             name, found[start[1]] = start[1], start[2]
+        elif line.startswith("    **"):
+            name = ""
         elif name and line.strip():
             found[name] += f" {line.strip()}"
     return found

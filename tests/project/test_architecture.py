@@ -35,7 +35,7 @@ BENCHMARKS = (
     ("report",),
     ("fidelity",),
     ("demo", "latency", "reference_levels", "shipping", "study"),
-    ("measuring",),
+    ("measuring", "site"),
     ("commands",),
     ("cli",),
 )

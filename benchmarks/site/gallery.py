@@ -1,0 +1,137 @@
+"""Scenarios of docs/scenarios.md: a table; of each a picture, figures, and what is hard."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+
+from benchmarks.evaluation.settings import SHIPPED
+from benchmarks.site.hard import HARD
+from benchmarks.site.parts import table
+from benchmarks.site.rates import Rates, picture, rates_of
+from llmroute_env.config import EnvConfig
+from llmroute_env.scenarios import SCENARIOS, Scenario, configure
+from llmroute_env.specs import Deadline
+
+FOLDER = "figures/rates"
+"""Of the pictures, from the page."""
+
+COLUMNS = 128
+"""Of a line of the page."""
+
+CHAPTERS = {
+    "static": "Static batches",
+    "tokens": "Continuous batching",
+    "world": "A world that breaks and is seen late",
+    "tokens-world": "The same with continuous batching",
+}
+
+
+def chapter_of(scenario: Scenario) -> str:
+    """Where in the gallery a scenario is."""
+    parts = [tag for tag in ("tokens", "world") if tag in scenario.tags]
+    return "-".join(parts) or "static"
+
+
+def all_rates() -> dict[str, Rates]:
+    """Arrival rates of the whole workload of every scenario."""
+    return {name: rates_of(configure(name, split="all")) for name in SCENARIOS}
+
+
+def overview(rates: dict[str, Rates]) -> str:
+    """One row a scenario."""
+    rows = [
+        (f"[`{name}`](#{name})", s.summary, span(*s.config.load_range), spread(s, rates[name]))
+        for name, s in SCENARIOS.items()
+    ]
+    return table(("name", "arrivals", "load", "rate over 1 s / load 1"), rows)
+
+
+def spread(scenario: Scenario, rates: Rates) -> str:
+    """How far the rate over a second varies; where episodes draw a load, that."""
+    low, high = scenario.config.load_range
+    return "{:.2f} to {:.2f}".format(*rates.spread) if low == high else span(low, high)
+
+
+def span(low: float, high: float) -> str:
+    """One number or two."""
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def pictures(rates: dict[str, Rates]) -> dict[str, str]:
+    """Files of the pictures, by name."""
+    return {file_of(name, rates): picture(found) for name, found in rates.items()}
+
+
+def file_of(name: str, rates: dict[str, Rates]) -> str:
+    """The picture of a scenario; those with the same arrivals share one, that of the first."""
+    same = (other for other, found in rates.items() if found == rates[name])
+    return f"{next(same)}.svg"
+
+
+def chapter(name: str, rates: dict[str, Rates]) -> str:
+    """All scenarios of a chapter."""
+    members = [scenario for scenario in SCENARIOS.values() if chapter_of(scenario) == name]
+    return "\n\n".join(entry(scenario, rates) for scenario in members)
+
+
+def entry(scenario: Scenario, rates: dict[str, Rates]) -> str:
+    """One scenario."""
+    name = scenario.name
+    shown = f"![Arrival rate of {name} over time]({FOLDER}/{file_of(name, rates)})"
+    told = [figures_of(scenario.config, rates[name]), f"**What is hard**: {HARD[name]}"]
+    words = [sentence(scenario.summary), *told, tuned(name)]
+    first, *rest = (textwrap.fill(text, COLUMNS, break_on_hyphens=False) for text in words)
+    return "\n\n".join([f"### {name}", first, shown, *rest])
+
+
+def sentence(words: str) -> str:
+    """Words as a sentence; a name at its beginning stays as it is."""
+    return (
+        f"{words[0].upper()}{words[1:]}." if not words.startswith("unpredictable") else f"{words}."
+    )
+
+
+def figures_of(config: EnvConfig, rates: Rates) -> str:
+    """What a scenario is in figures."""
+    low, high = rates.spread
+    return (
+        f"**Load** {span(*config.load_range)} · **rate over 1 s / load 1** {low:.2f} to "
+        f"{high:.2f}, at most {rates.most:.1f} · **load 1** {config.load_1_per_s:.3g} requests/s · "
+        f"**cluster** {config.gpus} GPUs, {len(config.models)} models · "
+        f"**due** {due(config)} · **episodes** {config.window_s:g} s"
+    )
+
+
+def due(config: EnvConfig) -> str:
+    """Every deadline that there is."""
+    users = config.resolved_classes
+    known = {u.deadline_of(task, config.deadline): None for u in users for task in config.tasks}
+    return " or ".join(limits(deadline) for deadline in known)
+
+
+def limits(deadline: Deadline) -> str:
+    """A deadline in words."""
+    parts = [("", deadline.deadline_s), ("first token ", deadline.ttft_s)]
+    parts += [("tokens every ", deadline.tpot_s)]
+    said = " and ".join(f"{what}{s:g} s" for what, s in parts if math.isfinite(s))
+    return (
+        said if deadline.kind == "hard" else f"{said}, {deadline.kind} over {deadline.grace_s:g} s"
+    )
+
+
+def tuned(name: str) -> str:
+    """The best and the worst of the tuned rules, by validation."""
+    found = next(f for f in json.loads(SHIPPED.read_text()).values() if f["scenario"] == name)
+    scores = {rule: f["validation_score"] for rule, f in found.items() if rule != "scenario"}
+    best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
+    return (
+        f"**Tuned rules**, utility of peak on validation episodes: `{best}` {scores[best]:.3f} at "
+        f"best, `{worst}` {scores[worst]:.3f} at worst."
+    )
+
+
+def parts(rates: dict[str, Rates]) -> dict[str, str]:
+    """All of the page that is made, by name."""
+    return {"overview": overview(rates)} | {name: chapter(name, rates) for name in CHAPTERS}
