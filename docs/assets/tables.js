@@ -22,7 +22,9 @@ function sort(table, column, head) {
 }
 
 function makeSortable(table) {
-  if (!table.tHead || table.tBodies[0].rows.length < 3) return;
+  if (!table.tHead || !table.tBodies.length) return;
+  table.tHead.hidden = !table.tHead.textContent.trim();
+  if (table.tBodies[0].rows.length < 3) return;
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     if (!head.textContent.trim()) return;
     const button = document.createElement("button");

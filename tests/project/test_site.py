@@ -20,6 +20,7 @@ from benchmarks.site.notebooks import as_markdown
 from benchmarks.site.pages import elsewhere, place, relinked
 from benchmarks.site.parts import filled
 
+from .browser import asked
 from .pages import DOCS, PAGES, ROOT
 
 NEEDS = ("mkdocs", "material", "mkdocstrings_handlers")
@@ -111,6 +112,41 @@ def test_reference_has_what_scripts_begin_with(site: Path):
     text = (site / "reference" / f"{agents.__name__}.html").read_text()
     for name in ("base.Agent", "loading.load", "runs.plan.Plan", "training.training.train"):
         assert f'id="agents.{name}"' in text
+
+
+WIDTHS = """(page) => [420, 1280].map((width) => {
+  page.defaultView.frameElement.style.width = `${width}px`;
+  return page.documentElement.scrollWidth;
+})"""
+SOME = ("index.html", "environment.html", "paper.html", "reference/agents.html")
+
+
+@pytest.mark.parametrize("names", [SOME, pytest.param((), marks=pytest.mark.verify, id="all")])
+def test_no_page_is_wider_than_the_screen(site: Path, names: tuple[str, ...]):
+    every = [page.relative_to(site).as_posix() for page in site.rglob("*.html")]
+    widths = asked(site, list(names or every), 1280, WIDTHS)
+    wider = {name: w for name, w in widths.items() if w[0] > 420 or w[1] > 1280}
+    assert not wider
+    assert len(widths) == len(names or every)
+
+
+SORTED = """(page) => {
+  const isLong = (table) => table.tBodies[0].rows.length > 5;
+  const table = [...page.querySelectorAll("article table")].find(isLong);
+  const heads = [...table.tHead.rows[0].cells];
+  const column = heads.findIndex((cell) => cell.textContent == "columns");
+  const cells = () => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+  const told = [cells()];
+  for (const _ of "12") { heads[column].querySelector("button").click(); told.push(cells()); }
+  return told;
+}"""
+
+
+def test_tables_can_be_sorted(site: Path):
+    before, once, twice = asked(site, ["environment.html"], 1280, SORTED)["environment.html"]
+    assert before != sorted(before)
+    assert once == sorted(before)
+    assert twice == sorted(before, reverse=True)
 
 
 def test_links_of_the_repository_are_links_of_the_site():
