@@ -27,6 +27,8 @@ def of_output(output: Mapping[str, Any]) -> str:
     if "image/png" in data:
         image = joined(data["image/png"]).replace("\n", "")
         return f'<img alt="output of the cell above" src="data:image/png;base64,{image}">'
+    if "text/markdown" in data:
+        return joined(data["text/markdown"])
     for form in ("image/svg+xml", "text/html"):
         if form in data:
             return f'<div class="output">{joined(data[form])}</div>'

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ELSEWHERE = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"),
-    *("examples/README.md", "examples/*.py"),
+    *("examples/README.md", "examples/*.py", "examples/notebooks/*.ipynb"),
     *("benchmarks/results/*/report.md", "benchmarks/results/*/figures/*.svg"),
     *("llmroute_env/profiles/README.md", "traces/data/README.md"),
     "benchmarks/fidelity/data/README.md",

@@ -1,9 +1,11 @@
 """Tables, programs and commands of docs/ against the code."""
 
+import ast
 import dataclasses
 import re
 import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -159,8 +161,27 @@ GIVEN: dict[str, Callable[[], None]] = {
 
 LEARNS = ("docs/how-to/train.md", "docs/how-to/deploy.md")
 
+READ_ONLY = {
+    "docs/benchmarks.md": "they train for minutes",
+    "docs/clients.md": "they need libraries that do not go together",
+    "docs/gpu.md": "they need a CUDA device",
+}
+"""Pages whose programs are not run, and why: only their imports from here are tried."""
 
-@pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
+OURS = ("agents", "benchmarks", "llmroute_env", "traces")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page in READ_ONLY])
+def test_programs_that_are_not_run_import_what_there_is(page: str):
+    for program in programs(page):
+        for node in ast.walk(ast.parse(program)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in OURS:
+                pytest.importorskip("torch")
+                module = import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), program
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if programs(p) and p not in READ_ONLY])
 def test_programs_run_as_printed(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     if page in LEARNS:

@@ -169,6 +169,16 @@ def test_repository_links_lead_somewhere():
             assert "://" in link or (path.parent / link).exists(), f"{name}: {link}"
 
 
+def test_navigation_leads_to_every_page():
+    text = (ROOT / "mkdocs.yml").read_text()
+    named = set(re.findall(r"^ +- [^:]+: (\S+\.md)$", text.split("\nnav:\n")[1], re.MULTILINE))
+    inside = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.*")]
+    made = [path for path in inside if path.endswith((".md", ".ipynb"))]
+    made += [path for path in elsewhere() if path.endswith((".md", ".ipynb"))]
+    missing = {place(path) for path in made} - named
+    assert not missing, f"each wants a line of `nav` in mkdocs.yml: {missing}"
+
+
 def test_files_beside_docs_do_not_hide_pages():
     beside = [place(path) for path in elsewhere()]
     assert len(set(beside)) == len(beside)
@@ -185,6 +195,7 @@ def test_notebooks_become_pages():
                 {"output_type": "stream", "text": ["1\n"]},
                 {"output_type": "display_data", "data": {"image/png": "QUJD\n", "text/plain": "a"}},
                 {"output_type": "execute_result", "data": {"text/html": "<table></table>"}},
+                {"output_type": "execute_result", "data": {"text/markdown": "*so*"}},
             ],
         },
     ]
@@ -193,6 +204,7 @@ def test_notebooks_become_pages():
     assert "```text\n1\n```" in page
     assert 'src="data:image/png;base64,QUJD"' in page
     assert '<div class="output"><table></table></div>' in page
+    assert page.endswith("\n\n*so*")
     assert as_markdown("bare.ipynb", json.dumps({"cells": cells[1:]})).startswith("# bare.ipynb\n")
 
 
