@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, PAPER_FEATURES
@@ -152,12 +153,18 @@ def scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def rate_spread(name: str) -> tuple[float, float]:
-    """Arrival rate over 1 s in units of load 1: 5 % and 95 % quantiles of the whole workload."""
+def arrival_rates(name: str) -> NDArray[np.float64]:
+    """Arrival rate in each second of the whole workload, in units of load 1; shape (seconds,)."""
     config = configure(name, split="all")
     trace, _ = workload_trace(config)
     counts, _ = np.histogram(trace.arrival_s, np.arange(int(trace.span_s) + 1))
-    low, high = np.quantile(counts / config.load_1_per_s, [0.05, 0.95])
+    rates: NDArray[np.float64] = counts / config.load_1_per_s
+    return rates
+
+
+def rate_spread(name: str) -> tuple[float, float]:
+    """Arrival rate over 1 s in units of load 1: 5 % and 95 % quantiles of the whole workload."""
+    low, high = np.quantile(arrival_rates(name), [0.05, 0.95])
     return float(low), float(high)
 
 

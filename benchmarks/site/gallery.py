@@ -9,9 +9,9 @@ import textwrap
 from benchmarks.evaluation.settings import SHIPPED
 from benchmarks.site.hard import HARD
 from benchmarks.site.parts import table
-from benchmarks.site.rates import Rates, picture, rates_of
+from benchmarks.site.rates import Rates, picture
 from llmroute_env.config import EnvConfig
-from llmroute_env.scenarios import SCENARIOS, Scenario, configure
+from llmroute_env.scenarios import SCENARIOS, Scenario, arrival_rates
 from llmroute_env.specs import Deadline
 
 FOLDER = "figures/rates"
@@ -36,7 +36,7 @@ def chapter_of(scenario: Scenario) -> str:
 
 def all_rates() -> dict[str, Rates]:
     """Arrival rates of the whole workload of every scenario."""
-    return {name: rates_of(configure(name, split="all")) for name in SCENARIOS}
+    return {name: Rates(tuple(arrival_rates(name).tolist())) for name in SCENARIOS}
 
 
 def overview(rates: dict[str, Rates]) -> str:

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llmroute_env.config import EnvConfig
-from llmroute_env.simulation.tape import workload_trace
-
 WIDTH, HEIGHT = 480, 150
 LEFT, RIGHT, TOP, BOTTOM = 32, 472, 20, 126
 """Of the plot within the picture; figures and words stand around it."""
@@ -26,10 +23,9 @@ INK, MEAN, MOST, ONE = "#808080", "#2f7fc1", "#9cc3e4", "#d9660a"
 
 @dataclass(frozen=True)
 class Rates:
-    """Requests per second of a workload, in units of load 1, of each second of its span."""
+    """Requests in each second of a workload, in units of load 1."""
 
     per_s: tuple[float, ...]
-    span_s: float
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -43,27 +39,20 @@ class Rates:
         return max(self.per_s)
 
 
-def rates_of(config: EnvConfig) -> Rates:
-    """The rates of a configuration's split."""
-    trace, _ = workload_trace(config)
-    counts, _ = np.histogram(trace.arrival_s, np.arange(int(trace.span_s) + 1))
-    return Rates(tuple((counts / config.load_1_per_s).tolist()), trace.span_s)
-
-
 def picture(rates: Rates) -> str:
     """The mean rate over time and, paler, that of the busiest second, as SVG."""
-    per_s, top = np.array(rates.per_s), nice(rates.most)
+    per_s, top = np.array(rates.per_s), nice(max(rates.most, 1.0))
     starts = np.arange(0, len(per_s), math.ceil(len(per_s) / COLUMNS))
     means = np.add.reduceat(per_s, starts) / np.diff([*starts, len(per_s)])
     bars = [area(np.maximum.reduceat(per_s, starts), top, MOST), area(means, top, MEAN)]
-    label = f"Arrival rate in units of load 1, up to {rates.most:.1f}, over {rates.span_s:.0f} s"
+    label = f"Arrival rate in units of load 1, up to {rates.most:.1f}, over {len(per_s)} s"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
             f'aria-label="{label}" font-family="sans-serif" font-size="13" fill="{INK}">',
             *bars,
             *levels(top),
-            *times(rates.span_s),
+            *times(len(per_s)),
             "</svg>\n",
         ]
     )
@@ -100,7 +89,7 @@ def levels(top: float) -> list[str]:
     return found
 
 
-def times(span_s: float) -> list[str]:
+def times(span_s: int) -> list[str]:
     """The axis of time, with the splits between its marks."""
     found = []
     for share in SPLITS:

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.cli import parse
 from benchmarks.site import citation, environment, gallery
 from benchmarks.site.parts import filled
+from benchmarks.site.rates import Rates, picture
 from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv
 from llmroute_env.dynamics.actions import ACTIONS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAPER_FEATURES
@@ -41,6 +42,20 @@ def test_parts_are_those_of_today(rates: dict[str, gallery.Rates]):
 def test_pictures_are_those_of_today(rates: dict[str, gallery.Rates]):
     kept = {path.name: path.read_text() for path in (DOCS / gallery.FOLDER).iterdir()}
     assert kept == gallery.pictures(rates), AGAIN
+
+
+def test_a_picture_shows_means_and_busiest_seconds():
+    calm = picture(Rates((1.0,) * 440))
+    (load_1,) = re.findall(r'stroke-dasharray="5 3" d="M32 ([\d.]+)H', calm)
+    assert re.findall(r"V([\d.]+)h", calm) == [load_1] * 440
+    # A column is of two seconds: in one of them there are 4 and 1, of which 2.5 is the mean.
+    burst = picture(Rates((*(1.0,) * 200, 4.0, *(1.0,) * 239)))
+    heights = [float(y) for y in re.findall(r"V([\d.]+)h", burst)]
+    (load_1,) = map(float, re.findall(r'stroke-dasharray="5 3" d="M32 ([\d.]+)H', burst))
+    unit = 126 - load_1
+    assert {126 - heights[place] for place in range(440) if place not in (100, 320)} == {unit}
+    assert 126 - heights[100] == pytest.approx(unit * 4.0**0.5, abs=0.1)
+    assert 126 - heights[320] == pytest.approx(unit * 2.5**0.5, abs=0.1)
 
 
 def test_observation():
