@@ -132,8 +132,9 @@ class Failures:
     """Which machines fail, and what follows.
 
     Attributes:
-        up, down: how long they are, in turn,
-        outages: or, instead of both, when which machine is down.
+        up: how long they are, in turn with down.
+        down: for how long they are not.
+        outages: instead of both, when which machine is down.
         gpus_per_machine: consecutive GPUs of a pool that fail together.
         warm_up_s: how long a machine that is back cannot be used yet.
         notice_s: how long before it goes the router is told; it still serves.

@@ -94,7 +94,8 @@ class GpuSpec:
         relative_speed: divides the batch latencies of models without a table for it.
         gpus: how many it is.
         reserved_bytes: what neither weights nor KV cache can use, of all together.
-        max_num_seqs, max_num_batched_tokens: what an engine runs in one step on it.
+        max_num_seqs: requests that an engine runs in one step on it.
+        max_num_batched_tokens: tokens, likewise.
     """
 
     name: str

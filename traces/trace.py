@@ -48,7 +48,8 @@ class Trace:
     Attributes:
         arrival_s: (N,) float64, sorted, seconds since the trace began.
         task: (N,) int16, index into `tasks`; 0 where `has_tasks` is False.
-        prompt_tokens, output_tokens: (N,) int32.
+        prompt_tokens: (N,) int32.
+        output_tokens: (N,) int32.
         span_s: length of the observation, with the silence before and after the requests.
         tasks: names of the tasks.
         has_tasks: whether `task` says what the requests are, or their source does not tell.
