@@ -42,16 +42,28 @@ def all_rates() -> dict[str, Rates]:
 def overview(rates: dict[str, Rates]) -> str:
     """One row a scenario."""
     rows = [
-        (f"[`{name}`](#{name})", s.summary, span(*s.config.load_range), spread(s, rates[name]))
+        (
+            f"[`{name}`](#{name})",
+            s.summary,
+            span(*s.config.load_range),
+            spread(s.config, rates[name]),
+        )
         for name, s in SCENARIOS.items()
     ]
     return table(("name", "arrivals", "load", "rate over 1 s / load 1"), rows)
 
 
-def spread(scenario: Scenario, rates: Rates) -> str:
-    """How far the rate over a second varies; where episodes draw a load, that."""
-    low, high = scenario.config.load_range
-    return "{:.2f} to {:.2f}".format(*rates.spread) if low == high else span(low, high)
+def spread(config: EnvConfig, rates: Rates) -> str:
+    """How far the rate over a second varies, from the lowest load of an episode to the highest."""
+    low, high = rates.spread
+    least, most = drawn(config)
+    return f"{low * least:.2f} to {high * most:.2f}"
+
+
+def drawn(config: EnvConfig) -> tuple[float, float]:
+    """Lowest and highest load of an episode, in units of that of the whole workload."""
+    low, high = config.load_range
+    return low / math.sqrt(low * high), high / math.sqrt(low * high)
 
 
 def span(low: float, high: float) -> str:
@@ -95,10 +107,11 @@ def sentence(words: str) -> str:
 
 def figures_of(config: EnvConfig, rates: Rates) -> str:
     """What a scenario is in figures."""
-    low, high = rates.spread
+    busiest = rates.most * drawn(config)[1]
     return (
-        f"**Load** {span(*config.load_range)} · **rate over 1 s / load 1** {low:.2f} to "
-        f"{high:.2f}, at most {rates.most:.1f} · **load 1** {config.load_1_per_s:.3g} requests/s · "
+        f"**Load** {span(*config.load_range)} · **rate over 1 s / load 1** "
+        f"{spread(config, rates)}, at most {busiest:.1f} · "
+        f"**load 1** {config.load_1_per_s:.3g} requests/s · "
         f"**cluster** {config.gpus} GPUs, {len(config.models)} models · "
         f"**due** {due(config)} · **episodes** {config.window_s:g} s"
     )

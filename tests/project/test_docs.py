@@ -93,8 +93,9 @@ def test_scenarios():
         low, high = SCENARIOS[name].config.load_range
         assert summary == SCENARIOS[name].summary
         assert load == (f"{low:g}" if low == high else f"{low:g} to {high:g}")
-        if low == high:
-            assert spread == "{:.2f} to {:.2f}".format(*rate_spread(name))
+        least, most = rate_spread(name)
+        mean = (low * high) ** 0.5
+        assert spread == f"{least * low / mean:.2f} to {most * high / mean:.2f}"
 
 
 def test_configuration():
