@@ -103,15 +103,11 @@ def rewards() -> str:
 
 def arguments() -> str:
     """What `gymnasium.make` and `make_vec` take beside the fields."""
-    single, vector = entries(LLMRouteEnv.__init__, "Args"), vector_arguments()
+    single = entries(LLMRouteEnv.__init__, "Args")
+    vector = entries(LLMRouteVectorEnv.__init__, "Args")
     rows = [(f"`{name}`", "both" if name in vector else "make", m) for name, m in single.items()]
     rows += [(f"`{name}`", "make_vec", m) for name, m in vector.items() if name not in single]
     return table(("argument", "of", "meaning"), rows)
-
-
-def vector_arguments() -> dict[str, str]:
-    """Those of the native vector env."""
-    return entries(LLMRouteVectorEnv.__init__, "Args")
 
 
 def fields() -> str:

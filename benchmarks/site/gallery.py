@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 
-from benchmarks.evaluation.settings import SHIPPED
+from benchmarks.evaluation.settings import SHIPPED, fingerprint
 from benchmarks.site.hard import HARD
 from benchmarks.site.parts import table
 from benchmarks.site.rates import Rates, picture
@@ -20,12 +20,7 @@ FOLDER = "figures/rates"
 COLUMNS = 128
 """Of a line of the page."""
 
-CHAPTERS = {
-    "static": "Static batches",
-    "tokens": "Continuous batching",
-    "world": "A world that breaks and is seen late",
-    "tokens-world": "The same with continuous batching",
-}
+CHAPTERS = ("static", "tokens", "world", "tokens-world")
 
 
 def chapter_of(scenario: Scenario) -> str:
@@ -41,15 +36,10 @@ def all_rates() -> dict[str, Rates]:
 
 def overview(rates: dict[str, Rates]) -> str:
     """One row a scenario."""
-    rows = [
-        (
-            f"[`{name}`](#{name})",
-            s.summary,
-            span(*s.config.load_range),
-            spread(s.config, rates[name]),
-        )
-        for name, s in SCENARIOS.items()
-    ]
+    rows = []
+    for name, s in SCENARIOS.items():
+        load, varies = span(*s.config.load_range), spread(s.config, rates[name])
+        rows.append((f"[`{name}`](#{name})", s.summary, load, varies))
     return table(("name", "arrivals", "load", "rate over 1 s / load 1"), rows)
 
 
@@ -93,16 +83,15 @@ def entry(scenario: Scenario, rates: dict[str, Rates]) -> str:
     name = scenario.name
     shown = f"![Arrival rate of {name} over time]({FOLDER}/{file_of(name, rates)})"
     told = [figures_of(scenario.config, rates[name]), f"**What is hard**: {HARD[name]}"]
-    words = [sentence(scenario.summary), *told, tuned(name)]
+    words = [sentence(scenario.summary), *told, tuned(scenario.config)]
     first, *rest = (textwrap.fill(text, COLUMNS, break_on_hyphens=False) for text in words)
     return "\n\n".join([f"### {name}", first, shown, *rest])
 
 
 def sentence(words: str) -> str:
-    """Words as a sentence; a name at its beginning stays as it is."""
-    return (
-        f"{words[0].upper()}{words[1:]}." if not words.startswith("unpredictable") else f"{words}."
-    )
+    """Words as a sentence; a scenario's name at its beginning stays as it is."""
+    named = words.split()[0] in SCENARIOS
+    return f"{words}." if named else f"{words[0].upper()}{words[1:]}."
 
 
 def figures_of(config: EnvConfig, rates: Rates) -> str:
@@ -129,14 +118,13 @@ def limits(deadline: Deadline) -> str:
     parts = [("", deadline.deadline_s), ("first token ", deadline.ttft_s)]
     parts += [("tokens every ", deadline.tpot_s)]
     said = " and ".join(f"{what}{s:g} s" for what, s in parts if math.isfinite(s))
-    return (
-        said if deadline.kind == "hard" else f"{said}, {deadline.kind} over {deadline.grace_s:g} s"
-    )
+    soft = f", {deadline.kind} over {deadline.grace_s:g} s"
+    return said if deadline.kind == "hard" else said + soft
 
 
-def tuned(name: str) -> str:
+def tuned(config: EnvConfig) -> str:
     """The best and the worst of the tuned rules, by validation."""
-    found = next(f for f in json.loads(SHIPPED.read_text()).values() if f["scenario"] == name)
+    found = json.loads(SHIPPED.read_text())[fingerprint(config)]
     scores = {rule: f["validation_score"] for rule, f in found.items() if rule != "scenario"}
     best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
     return (
