@@ -8,7 +8,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from benchmarks.site.pages import CONVERTED, ROOT, elsewhere, place, relinked
+from benchmarks.site.pages import CONVERTED, ROOT, as_page, elsewhere, place
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -31,8 +31,8 @@ def as_file(path: str, config: MkDocsConfig) -> File:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links between files of the repository become links between pages."""
-    return relinked(markdown, path_of(page.file))
+    """A file of the repository becomes a page."""
+    return as_page(markdown, path_of(page.file))
 
 
 def path_of(file: File) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.site.notebooks import as_markdown
@@ -20,8 +21,12 @@ ELSEWHERE = (
 )
 """Files beside docs/ that the site has as well, where they lie."""
 
-LINK = re.compile(r"(\]\(|\bsrc=\")([^)\s\"]+)")
-"""Of Markdown, and of a picture in HTML."""
+FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"`[^`\n]+`|(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
+"""Code, which may look like one; or whether it is a picture, its text, where it leads."""
+
+LIST = re.compile(r"^(?!- |\d+\. | |#|$)(.*)\n(?=- |1\. )", re.MULTILINE)
+"""A line of text right before a list."""
 
 
 def of_code(name: str, text: str) -> str:
@@ -33,10 +38,11 @@ CONVERTED: dict[str, Callable[[str, str], str]] = {".py": of_code, ".ipynb": as_
 """Files that become pages, by how their names end: from name and content to Markdown."""
 
 
-def elsewhere() -> list[str]:
+@cache
+def elsewhere() -> tuple[str, ...]:
     """The files beside docs/ that there are, as paths of the repository."""
-    found = [path for pattern in ELSEWHERE for path in sorted(ROOT.glob(pattern))]
-    return [path.relative_to(ROOT).as_posix() for path in found]
+    found = (path for pattern in ELSEWHERE for path in sorted(ROOT.glob(pattern)))
+    return tuple(path.relative_to(ROOT).as_posix() for path in found)
 
 
 def place(path: str) -> str:
@@ -45,17 +51,23 @@ def place(path: str) -> str:
     return stem + (".md" if ending in CONVERTED else ending)
 
 
-def relinked(markdown: str, path: str) -> str:
-    """The Markdown of a file with links as they read on the site; what is in code stays."""
-    parts = re.split(r"(^```.*?^```|`[^`\n]+`)", markdown, flags=re.MULTILINE | re.DOTALL)
-    parts[::2] = [LINK.sub(lambda link: link[1] + target(link[2], path), p) for p in parts[::2]]
+def as_page(markdown: str, path: str) -> str:
+    """The Markdown of a file as the site takes it; what is in code stays."""
+    parts = FENCED.split(markdown)
+    for i in range(0, len(parts), 2):
+        # Other than most readers, Python-Markdown wants an empty line there.
+        parts[i] = LIST.sub(r"\1\n\n", LINK.sub(partial(relink, path=path), parts[i]))
     return "".join(parts)
 
 
-def target(link: str, path: str) -> str:
-    """A link in the file `path` as it reads on the site."""
-    named, mark, anchor = link.partition("#")
+def relink(link: re.Match[str], path: str) -> str:
+    """A link in the file `path` as it reads on the site; to files that the site lacks, its text."""
+    picture, text, to = link.groups(default="")
+    named, mark, anchor = to.partition("#")
     if not named or ":" in named:
-        return link
-    there = place(posixpath.normpath(posixpath.join(posixpath.dirname(path), named)))
-    return posixpath.relpath(there, posixpath.dirname(place(path)) or ".") + mark + anchor
+        return link[0]
+    there = posixpath.normpath(posixpath.join(posixpath.dirname(path), named))
+    if not there.startswith("docs/") and there not in elsewhere() and (ROOT / there).exists():
+        return text
+    here = posixpath.dirname(place(path)) or "."
+    return f"{picture}[{text}]({posixpath.relpath(place(there), here)}{mark}{anchor})"

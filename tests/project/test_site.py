@@ -17,7 +17,7 @@ import agents
 import llmroute_env
 import traces
 from benchmarks.site.notebooks import as_markdown
-from benchmarks.site.pages import elsewhere, place, relinked
+from benchmarks.site.pages import as_page, elsewhere, place
 from benchmarks.site.parts import filled
 
 from .browser import asked
@@ -152,13 +152,25 @@ def test_tables_can_be_sorted(site: Path):
 def test_links_of_the_repository_are_links_of_the_site():
     text = "[a](../README.md#x), [b](how-to/train.md), [c](../examples/own_trace.py) `[d](../x)`"
     at_site = "[a](README.md#x), [b](how-to/train.md), [c](examples/own_trace.md) `[d](../x)`"
-    assert relinked(text, "docs/routers.md") == at_site
-    assert relinked("![](figures/a.svg)", "docs/x.md") == "![](figures/a.svg)"
-    from_report = relinked("[m](../../../docs/benchmarks.md#i)", "benchmarks/results/a/report.md")
+    assert as_page(text, "docs/routers.md") == at_site
+    assert as_page("![](figures/a.svg)", "docs/x.md") == "![](figures/a.svg)"
+    from_report = as_page("[m](../../../docs/benchmarks.md#i)", "benchmarks/results/a/report.md")
     assert from_report == "[m](../../../benchmarks.md#i)"
     assert (
-        relinked("[o](https://a.b/c.md), [p](#q)", "docs/x.md") == "[o](https://a.b/c.md), [p](#q)"
+        as_page("[o](https://a.b/c.md), [p](#q)", "docs/x.md") == "[o](https://a.b/c.md), [p](#q)"
     )
+
+
+def test_code_and_lists_stay_what_they_are():
+    row = "| [`a.py`](a.py) | `train` | [b](../README.md) |"
+    assert as_page(row, "examples/README.md") == row.replace("(a.py", "(a.md")
+    text = "one of\n- a\n  b\n- c\n```\nno\n- list [x](y.md)\n```\n"
+    assert as_page(text, "docs/x.md") == text.replace("of\n-", "of\n\n-")
+
+
+def test_links_to_what_the_site_lacks_are_text():
+    text = "see [`the pins`](../constraints.txt) and [nothing](../nothing.txt)"
+    assert as_page(text, "docs/x.md") == "see `the pins` and [nothing](nothing.txt)"
 
 
 def test_repository_links_lead_somewhere():
@@ -171,7 +183,7 @@ def test_repository_links_lead_somewhere():
 
 def test_navigation_leads_to_every_page():
     text = (ROOT / "mkdocs.yml").read_text()
-    named = set(re.findall(r"^ +- [^:]+: (\S+\.md)$", text.split("\nnav:\n")[1], re.MULTILINE))
+    named = set(re.findall(r"^ +- .+: (\S+\.md)$", text.split("\nnav:\n")[1], re.MULTILINE))
     inside = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.*")]
     made = [path for path in inside if path.endswith((".md", ".ipynb"))]
     made += [path for path in elsewhere() if path.endswith((".md", ".ipynb"))]
