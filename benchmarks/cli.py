@@ -80,6 +80,7 @@ EXTRAS = {
     "sb3": ("sb3_contrib", "stable_baselines3"),
     "ray": ("ray",),
     "tune": ("optuna",),
+    "cuda": ("numba_cuda",),
     "render": ("PIL", "imageio_ffmpeg", "moviepy", "pygame"),
 }
 """Extras of this package, with the modules that come with them."""

@@ -52,6 +52,6 @@ for _id, _kwargs in _IDS.items():
     gymnasium.register(
         id=_id,
         entry_point="llmroute_env.env:LLMRouteEnv",
-        vector_entry_point="llmroute_env.vector_env:LLMRouteVectorEnv",
+        vector_entry_point="llmroute_env.devices:make_vector_env",
         kwargs=_kwargs,
     )

@@ -143,16 +143,9 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         return observations, {"elapsed_s": self.simulation.outputs.elapsed_s.copy()}
 
     def _seed(self, seed: int | Sequence[int | None] | None, chosen: NDArray[np.bool_]) -> None:
-        if isinstance(seed, (int, np.integer)):
-            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = [None] * self.num_envs if seed is None else list(seed)
-        accepted = f"an integer, or one per env, {self.num_envs}"
-        require(len(seeds) == self.num_envs, "seed", seed, accepted)
-        for i, value in enumerate(seeds):
-            if chosen[i] and (value is not None or not self._seeded[i]):
-                rng, _ = seeding.np_random(value)
-                self.simulation.state.envs["rng"][i] = rng.integers(2**64, dtype=np.uint64)
+        streams = begun_streams(seed, chosen, self._seeded)
+        for i, stream in streams.items():
+            self.simulation.state.envs["rng"][i] = stream
         self._seeded |= chosen
         self._begun = bool(self._seeded.all())
 
@@ -256,3 +249,24 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.simulation.restore(snapshot)
         self._seeded[:], self._begun = True, True
         return self._returned(self.simulation.outputs.observations)
+
+
+def begun_streams(
+    seed: int | Sequence[int | None] | None, chosen: NDArray[np.bool_], seeded: NDArray[np.bool_]
+) -> dict[int, np.uint64]:
+    """By the number of the env where each random stream begins that `reset(seed=...)` begins anew.
+
+    Of the `chosen` envs, (E,), all that are given a seed or were never `seeded`.
+
+    Raises:
+        ConfigError: neither an integer, nor one per env.
+    """
+    envs = len(chosen)
+    if isinstance(seed, (int, np.integer)):
+        seeds: list[int | None] = [int(seed) + i for i in range(envs)]
+    else:
+        seeds = [None] * envs if seed is None else list(seed)
+    require(len(seeds) == envs, "seed", seed, f"an integer, or one per env, {envs}")
+    due = [i for i, s in enumerate(seeds) if chosen[i] and (s is not None or not seeded[i])]
+    streams = {i: seeding.np_random(seeds[i])[0] for i in due}
+    return {i: rng.integers(2**64, dtype=np.uint64) for i, rng in streams.items()}

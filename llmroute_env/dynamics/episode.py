@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.failing import begin_among_machines, pass_failures
 from llmroute_env.dynamics.machines import begin_machines, copy_machines
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.returns import begin_fate, call_back, next_return_s
 from llmroute_env.dynamics.routing import advance, submit
 from llmroute_env.dynamics.scrapes import begin_scrapes, copy_view, look
@@ -175,21 +176,21 @@ def step_env(world: World, e: int, action: int) -> tuple[bool, bool]:
 def fork(world: World, source: int, target: int) -> None:
     """Make env `target` a copy of env `source`."""
     s, rules = world.state, world.cluster.rules[0]
-    s.envs[target] = s.envs[source]
+    copy_record(s.envs[target], s.envs[source])
     for model in range(rules.models):
-        s.models[target, model] = s.models[source, model]
+        copy_record(s.models[target, model], s.models[source, model])
     for user_class in range(rules.classes):
-        s.classes[target, user_class] = s.classes[source, user_class]
+        copy_record(s.classes[target, user_class], s.classes[source, user_class])
     for gpu in range(rules.gpus):
-        s.gpus[target, gpu] = s.gpus[source, gpu]
+        copy_record(s.gpus[target, gpu], s.gpus[source, gpu])
         for contest in (EVENT, LOAD):
-            s.contests[target, contest, gpu] = s.contests[source, contest, gpu]
+            copy_record(s.contests[target, contest, gpu], s.contests[source, contest, gpu])
         for model in range(rules.models):
-            s.queues[target, gpu, model] = s.queues[source, gpu, model]
+            copy_record(s.queues[target, gpu, model], s.queues[source, gpu, model])
     for number in range(s.envs[source].arrived if rules.come_back else 0):
-        s.fates[target, number] = s.fates[source, number]
+        copy_record(s.fates[target, number], s.fates[source, number])
     for place in range(s.envs[source].away):
-        s.returns[target, place] = s.returns[source, place]
+        copy_record(s.returns[target, place], s.returns[source, place])
     copy_machines(world, source, target)
     copy_requests(world, source, target)
     copy_view(world, source, target)

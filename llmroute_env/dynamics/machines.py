@@ -20,6 +20,7 @@ from llmroute_env.dynamics.periods import (
     draw_of,
     in_ticks,
 )
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.scrapes import before_change
 from llmroute_env.dynamics.service.border import evict, expect_event
 from llmroute_env.dynamics.service.counts import change_running, change_waiting
@@ -197,4 +198,4 @@ def copy_machines(world: World, source: int, target: int) -> None:
     """Copy the machines of one env to another; what is told of their GPUs is already."""
     s = world.state
     for k in range(world.cluster.rules[0].machines):
-        s.machines[target, k] = s.machines[source, k]
+        copy_record(s.machines[target, k], s.machines[source, k])

@@ -19,6 +19,7 @@ from llmroute_env.dynamics.noise import (
     noisy_count,
     noisy_until,
 )
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.service.border import reckon, show
 from llmroute_env.dynamics.streams import bits
 from llmroute_env.dynamics.tournament import ARRIVAL, fill_tree, set_key, winner
@@ -131,9 +132,9 @@ def take(world: World, e: int, gpu: int, at: int) -> None:
 def copy_shown(world: World, source: int, target: int, gpu: int) -> None:
     """Copy the records of `gpu` from one row to another."""
     s = world.state
-    s.gpus[target, gpu] = s.gpus[source, gpu]
+    copy_record(s.gpus[target, gpu], s.gpus[source, gpu])
     for m in range(world.cluster.rules[0].models):
-        s.queues[target, gpu, m] = s.queues[source, gpu, m]
+        copy_record(s.queues[target, gpu, m], s.queues[source, gpu, m])
 
 
 @compiled
@@ -214,6 +215,6 @@ def copy_view(world: World, source: int, target: int) -> None:
             copy_shown(world, source + block, target + block, gpu)
             show(world, source + block, target + block, gpu)
         for m in range(rules.models):
-            s.models[target + block, m] = s.models[source + block, m]
+            copy_record(s.models[target + block, m], s.models[source + block, m])
     for gpu in range(rules.gpus):
-        s.contests[target, ARRIVAL, gpu] = s.contests[source, ARRIVAL, gpu]
+        copy_record(s.contests[target, ARRIVAL, gpu], s.contests[source, ARRIVAL, gpu])

@@ -11,6 +11,7 @@ from llmroute_env.dynamics.actions import most_actions
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.episode import begin_episode, step_env
 from llmroute_env.dynamics.observation import encode
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.reward import share_of_peak
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.world import World
@@ -62,10 +63,16 @@ def reset_envs(world: World, out: Outputs, chosen: NDArray[np.bool_]) -> None:
     s = world.state
     for e in range(len(s.envs)):
         if chosen[e]:
-            begin_episode(world, e)
-            clear_step(out, e)
-            out.terminated[e], out.truncated[e] = False, False
-            show_env(world, e, out)
+            reset_env(world, e, out)
+
+
+@compiled
+def reset_env(world: World, e: int, out: Outputs) -> None:
+    """Begin a new episode in env `e`."""
+    begin_episode(world, e)
+    clear_step(out, e)
+    out.terminated[e], out.truncated[e] = False, False
+    show_env(world, e, out)
 
 
 @compiled
@@ -156,8 +163,8 @@ def report_step(world: World, e: int, out: Outputs) -> None:
 def keep_final(world: World, e: int, out: Outputs) -> None:
     """Copy the counters of the episode that has just ended."""
     s = world.state
-    out.final_envs[e] = s.envs[e]
+    copy_record(out.final_envs[e], s.envs[e])
     for m in range(s.models.shape[1]):
-        out.final_models[e, m] = s.models[e, m]
+        copy_record(out.final_models[e, m], s.models[e, m])
     for c in range(s.classes.shape[1]):
-        out.final_classes[e, c] = s.classes[e, c]
+        copy_record(out.final_classes[e, c], s.classes[e, c])

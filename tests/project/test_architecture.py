@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("traces", "llmroute_env", "agents", "benchmarks")
 FACES_GYMNASIUM = {
     "llmroute_env/__init__.py",
+    "llmroute_env/cuda/vector_env.py",
+    "llmroute_env/devices.py",
     "llmroute_env/env.py",
     "llmroute_env/route_spec.py",
     "llmroute_env/sb3.py",
@@ -77,13 +79,14 @@ FLOORS = {
         "scenarios",
         "problem",
         "env vector_env",
-        "sb3",
+        "cuda sb3",
+        "devices",
         "__main__",
     ),
     "llmroute_env.dynamics": (
         "linked once passed",
         "compiled features state",
-        "cluster streams tournament",
+        "cluster records streams tournament",
         "actions world",
         "dispatch noise periods returns reward window",
         "masks",
@@ -114,6 +117,13 @@ FLOORS = {
         "tables",
         "simulation",
     ),
+    "llmroute_env.cuda": (
+        "layout memory toolchain",
+        "kernels room tiled tiles",
+        "device threads",
+        "simulation",
+        "vector_env",
+    ),
     "llmroute_env.recording": (
         "files recording request_slices serialization",
         "sights",
@@ -137,7 +147,7 @@ FLOORS = {
     "agents.compiled": (
         "balancers networks rules",
         "policies",
-        "guards rollouts",
+        "guards rollouts threads",
     ),
     "agents.heuristics": (
         "instances models pairs",

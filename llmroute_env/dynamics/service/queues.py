@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.state import Records, State
 from llmroute_env.dynamics.world import World
 
@@ -114,7 +115,7 @@ def grow(world: World, e: int, gpu: int, model: int) -> None:
     for place in range(old - 1, first - 1, -1):
         source = slot_of(world, e, gpu, model, place)
         target = slot_of(world, e, gpu, model, place + added)
-        s.service.requests[e, target] = s.service.requests[e, source]
+        copy_record(s.service.requests[e, target], s.service.requests[e, source])
     queue.first = first + added
 
 
@@ -136,5 +137,5 @@ def drop(world: World, e: int, gpu: int, model: int, k: int) -> None:
     for later in range(k, 0, -1):
         target = slot_of(world, e, gpu, model, later)
         source = slot_of(world, e, gpu, model, later - 1)
-        s.service.requests[e, target] = s.service.requests[e, source]
+        copy_record(s.service.requests[e, target], s.service.requests[e, source])
     drop_first(world, e, gpu, model, 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmroute_env.dynamics.cluster import Cluster
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.returns import arrived_s, give_up
 from llmroute_env.dynamics.reward import credit_class, worth
 from llmroute_env.dynamics.service.border import expect_event
@@ -266,4 +267,4 @@ def copy_requests(world: World, source: int, target: int) -> None:
             queue = s.queues[source, gpu, model]
             for k in range(queue.running + queue.waiting):
                 slot = slot_of(world, source, gpu, model, k)
-                s.service.requests[target, slot] = s.service.requests[source, slot]
+                copy_record(s.service.requests[target, slot], s.service.requests[source, slot])

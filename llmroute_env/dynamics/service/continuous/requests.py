@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.returns import arrived_s, give_up
 from llmroute_env.dynamics.reward import credit
 from llmroute_env.dynamics.service.border import expect_event
@@ -295,15 +296,16 @@ def copy_requests(world: World, source: int, target: int) -> None:
     own = world.state.service
     width = world.cluster.service.engines[0].slots
     for gpu in range(world.cluster.rules[0].gpus):
-        own.instances[target, gpu] = own.instances[source, gpu]
+        copy_record(own.instances[target, gpu], own.instances[source, gpu])
         for residue in range(own.residues.shape[2]):
             own.residues[target, gpu, residue] = own.residues[source, gpu, residue]
         for k in range(own.instances[source, gpu].used_slots):
-            own.slots[target, gpu * width + k] = own.slots[source, gpu * width + k]
+            place = gpu * width + k
+            copy_record(own.slots[target, place], own.slots[source, place])
         for heap in (FINISHING, PATIENCE):
             base = base_of(world, gpu, heap)
             own.sizes[target, gpu, heap] = own.sizes[source, gpu, heap]
             for k in range(own.sizes[source, gpu, heap]):
-                own.heaps[target, base + k] = own.heaps[source, base + k]
+                copy_record(own.heaps[target, base + k], own.heaps[source, base + k])
             for k in range(own.instances[source, gpu].used_slots):
                 own.places[target, base + k] = own.places[source, base + k]

@@ -10,6 +10,7 @@ import numpy as np
 
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.noise import factor, noisy_count
+from llmroute_env.dynamics.records import copy_record
 from llmroute_env.dynamics.service.continuous.arrays import FINE_BITS
 from llmroute_env.dynamics.service.continuous.blocks import needed
 from llmroute_env.dynamics.service.continuous.predictions import (
@@ -28,7 +29,7 @@ from llmroute_env.specs import TICKS_PER_S
 def show(world: World, source: int, target: int, gpu: int) -> None:
     """Scrape env `source`, or copy what was scraped."""
     own, rules = world.state.service, world.cluster.rules[0]
-    own.instances[target, gpu] = own.instances[source, gpu]
+    copy_record(own.instances[target, gpu], own.instances[source, gpu])
     if source < rules.view_rows:
         at = int(world.state.gpus[target, gpu].scraped_s * TICKS_PER_S)
         scrape(world, source, target, gpu, at)
