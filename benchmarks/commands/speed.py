@@ -25,14 +25,25 @@ class Rates:
     """Alternations of the two sides."""
     seconds: float = 0.3
     """Least length of one measurement."""
+    device: str = "cpu"
+    """cpu; or cuda, for 1,024 to 1,048,576 envs on a GPU beside the CPU's."""
 
     def run(self) -> None:
         """Measure, and print a table or JSON."""
         from benchmarks.speed.rates import Effort, measure
-        from benchmarks.speed.tables import show_rates
+        from benchmarks.speed.tables import show_device, show_rates
+        from llmroute_env.devices import DEVICES
+        from llmroute_env.specs import require
 
-        problem = self.environment.problem()
-        figures = measure(Effort(self.rounds, self.seconds), problem.scenario, **problem.fields)
+        require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
+        problem, effort = self.environment.problem(), Effort(self.rounds, self.seconds)
+        if self.device == "cuda":
+            from benchmarks.speed.device import measure_device
+
+            found = measure_device(effort, problem.scenario, problem.fields)
+            put_out(found, self.json, show_device)
+            return
+        figures = measure(effort, problem.scenario, **problem.fields)
         put_out(figures, self.json, show_rates)
 
 

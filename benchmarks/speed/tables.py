@@ -30,6 +30,23 @@ def show_rates(figures: Mapping[str, Any]) -> None:
     print(f"import              {figures['import_s']:.2f} s after gymnasium and numba")
 
 
+def show_device(figures: Mapping[str, Any]) -> None:
+    """Print what benchmarks.speed.device measured."""
+    table = Table(title=figures["device"], title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("envs", "steps/s", "of the CPU's", "bytes/env", "first step"):
+        table.add_column(name, justify="right")
+    cpu = figures["cpu_steps_per_s"]
+    for envs, found in figures["envs"].items():
+        if "refused" in found:
+            table.add_row(envs, found["refused"])
+            continue
+        rate, size = found["steps_per_s"], found["bytes_per_env"]
+        row = f"{rate:,.0f}", f"{rate / cpu:.1f}", f"{size:,.0f}", f"{found['first_s']:.1f} s"
+        table.add_row(envs, *row)
+    Console().print(table)
+    print(f"CPU, one core       {cpu:,.0f} steps/s with {figures['cpu_envs']:,} envs")
+
+
 def show_engines(figures: Mapping[str, Any]) -> None:
     """Print what benchmarks.speed.engines measured."""
     fast, slow = figures["heuristic_requests_per_s"], figures["stepping_requests_per_s"]
