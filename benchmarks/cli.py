@@ -18,6 +18,7 @@ from benchmarks.commands import (
     episodes,
     export,
     fidelity,
+    gpu_check,
     latency,
     listing,
     speed,
@@ -68,6 +69,7 @@ COMMANDS: dict[str, Any] = {
     "speed": Group("Measure how fast simulator, decisions and trainings are.", SPEED),
     "latency": latency.Latency,
     "fidelity": fidelity.Fidelity,
+    "gpu-check": gpu_check.GpuCheck,
     "trace": Group("Read, convert, synthesise and draw traces.", TRACE),
 }
 

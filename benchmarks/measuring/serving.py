@@ -49,8 +49,9 @@ class Engine:
         self.cache = torch.zeros(size, device=device, dtype=self.dtype)
         self.way = self._tried_way()
         self.graphs: dict[int, tuple[Places, Tensor, Any]] = {}
+        self.without_graphs = "attention is not in pages"
         if graphs and device == "cuda" and self.way == "in pages":
-            self._capture()
+            self.without_graphs = self._try_to_capture()
 
     def _tried_way(self) -> str:
         """Try ways on two prompts, one of them across two pages, and one that decodes."""
@@ -87,6 +88,15 @@ class Engine:
         if self.graphs and all(piece.tokens == 1 for piece in pieces):
             return self._replay(pieces, tokens)
         return self.compute(places_of(pieces, tokens, self.device)).tolist()
+
+    def _try_to_capture(self) -> str:
+        """Why there are no graphs, if a release of torch cannot make them."""
+        try:
+            self._capture()
+        except RuntimeError as error:
+            self.graphs.clear()
+            return str(error)
+        return ""
 
     def _capture(self) -> None:
         """Graphs of steps in which all decode, for the numbers of requests of GRAPHED."""
@@ -126,8 +136,8 @@ def serve(engine: Engine, requests: Requests, limit_s: float) -> dict[str, Any]:
     """Send requests when they are due, whatever became of others; for so many seconds at most.
 
     Returns:
-        How steps ran, and of every request that was sent its times in seconds of one clock, NaN for
-        those that were not answered in time: as fidelity compares them.
+        How steps ran, and of every request that was sent its times in seconds of one clock, None
+        where it was not answered in time.
     """
     scheduler, words = Scheduler(engine.limits), dict[int, int]()
     count = len(requests.arrival_s)
@@ -157,12 +167,18 @@ def serve(engine: Engine, requests: Requests, limit_s: float) -> dict[str, Any]:
     return {
         "attention": engine.way,
         "graphs": sorted(engine.graphs),
+        "without_graphs": engine.without_graphs,
         "steps": steps,
         "spent_s": time.perf_counter() - started_s,
-        "arrival_s": requests.arrival_s[:sent].tolist(),
-        "queued_s": seen[:sent].tolist(),
-        "first_token_s": first[:sent].tolist(),
-        "last_token_s": last[:sent].tolist(),
+        "arrival_s": told(requests.arrival_s[:sent]),
+        "queued_s": told(seen[:sent]),
+        "first_token_s": told(first[:sent]),
+        "last_token_s": told(last[:sent]),
         "prompt_tokens": requests.prompt_tokens[:sent].tolist(),
         "output_tokens": requests.output_tokens[:sent].tolist(),
     }
+
+
+def told(times_s: NDArray[np.float64]) -> list[float | None]:
+    """Times in whole microseconds; None where there is none."""
+    return [round(at_s, 6) if at_s == at_s else None for at_s in times_s.tolist()]

@@ -150,7 +150,8 @@ def test_requests_are_sent_when_they_are_due_and_every_one_is_answered():
         np.array(found[name]) for name in ("arrival_s", "queued_s", "first_token_s", "last_token_s")
     )
     assert (arrival == requests.arrival_s).all()
-    assert (seen >= arrival).all()
+    # Told in whole microseconds.
+    assert (seen >= arrival - 1e-6).all()
     assert (first > seen).all()
     assert (last >= first).all()
     assert found["attention"] == "one by one"
@@ -160,4 +161,4 @@ def test_what_is_not_answered_in_time_has_no_times():
     requests = Requests(np.zeros(3), np.array([40, 40, 40]), np.array([500, 500, 500]))
     with torch.inference_mode():
         found = serve(Engine(SMALL, "cpu", LIMITS), requests, limit_s=0.2)
-    assert np.isnan(found["last_token_s"]).all()
+    assert found["last_token_s"] == [None] * 3

@@ -47,7 +47,7 @@ def check_ptx(ptx: str) -> None:
     assert not re.findall(r"\b(?:mul|add|sub)\.f64", ptx)
     # Records that say they are not aligned are read byte by byte: 8 such loads for a number.
     numbers, bytes_ = (len(re.findall(rf"\bld\.\S*{kind}\b", ptx)) for kind in ("[uf]64", "u8"))
-    assert bytes_ < numbers / 8
+    assert bytes_ < max(numbers / 8, 8)
 
 
 @pytest.mark.parametrize("body", [check_threads, reset_threads, show_threads, step_threads])

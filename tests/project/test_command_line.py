@@ -75,6 +75,7 @@ def test_help_speaks_of_options_and_not_of_python(
 
 
 MAKES_NO_ENVIRONMENT = {"list", "report", "validate", "replay", "latency", "trace", "fidelity"}
+MAKES_NO_ENVIRONMENT |= {"gpu-check"}
 """First words of commands that read of their environments what was recorded, or have none."""
 
 
