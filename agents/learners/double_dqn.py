@@ -58,34 +58,39 @@ class DoubleDQN:
     """The learner: networks, optimiser, replay and the decisions that wait for their reward.
 
     Attributes:
+        device: of the networks.
         decisions, updates: counted since the beginning.
         episodes: summaries of finished episodes; whoever reads them clears the list.
     """
+
+    device = "cpu"
 
     def __init__(
         self, settings: DoubleDQNSettings, env: LLMRouteVectorEnv, budget: int, seed: int
     ) -> None:
         """Prepare to learn in `env` for `budget` decisions."""
         self.settings, self.env, self.budget = settings, env, budget
-        columns = env.simulation.outputs.observations.shape[1]
+        columns = env.config.layout.width
         self.actions = env.config.actions
         seeds = np.random.SeedSequence(seed).generate_state(4)
         self.online, self.target, self.average = (
-            q_network(env.config, settings.hidden, settings.dueling, int(seeds[0]))
+            q_network(env.config, settings.hidden, settings.dueling, int(seeds[0])).to(self.device)
             for _ in range(3)
         )
         self.parameters = list(self.online.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, fused=True)
         self.acting, self.sampling = (np.random.default_rng(s) for s in seeds[1:3])
-        self.replay = Replay(settings.replay_capacity, columns)
         offset = mean_peak(env.config) if settings.subtracts_peak else 0.0
-        self.experience = Experience(
-            settings.envs, columns, settings.n_step, settings.credit, offset
-        )
+        self._keep(columns, offset)
         self.guarded = self._guard() if settings.guarded or settings.demonstrators else None
         self.observations, _ = env.reset(seed=int(seeds[3]))
         self.episodes: list[dict[str, Any]] = []
         self.decisions = self.updates = 0
+
+    def _keep(self, columns: int, offset: float) -> None:
+        s = self.settings
+        self.replay = Replay(s.replay_capacity, columns)
+        self.experience = Experience(s.envs, columns, s.n_step, s.credit, offset)
 
     def _guard(self) -> Guarded:
         config = self.env.config
@@ -95,12 +100,7 @@ class DoubleDQN:
     def iterate(self) -> dict[str, float]:
         """One round: act, store, learn, sync; returns what TensorBoard shows."""
         for _ in range(self.settings.collect_steps):
-            actions = self.act()
-            result = self.env.step(actions)
-            discounts = self.discounts(result[4]["elapsed_s"])
-            self.experience.store(self.observations, actions, discounts, result)
-            self.observations = result[0]
-            self.episodes += finished(self.env, result[4])
+            self.collect()
         self.decisions += self.settings.collect_steps * self.settings.envs
         self.replay.add(self.experience.release())
         learning = None
@@ -109,6 +109,15 @@ class DoubleDQN:
             self.sync()
         scalars = {"train/epsilon": self.exploration}
         return scalars if learning is None else scalars | learning.scalars()
+
+    def collect(self) -> None:
+        """One step of every env: act and store."""
+        actions = self.act()
+        result = self.env.step(actions)
+        discounts = self.discounts(result[4]["elapsed_s"])
+        self.experience.store(self.observations, actions, discounts, result)
+        self.observations = result[0]
+        self.episodes += finished(self.env, result[4])
 
     def act(self) -> NDArray[np.int64]:
         """Epsilon-greedy actions; in the first envs the heuristic takes the learner's place."""
@@ -121,7 +130,7 @@ class DoubleDQN:
 
     def learn(self, sampled: Transitions) -> Learning:
         """One gradient step towards the targets."""
-        batch = {name: torch.from_numpy(array) for name, array in sampled._asdict().items()}
+        batch = {name: torch.as_tensor(array) for name, array in sampled._asdict().items()}
         targets = td_targets(self.online, self.target, batch)
         q = self.online(batch["observations"])
         error = q.gather(1, batch["actions"][:, None]).squeeze(1) - targets

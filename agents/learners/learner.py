@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from agents.learners.device_dqn import DeviceDQN
 from agents.learners.double_dqn import DoubleDQN
 from agents.learners.rollout_iteration import RolloutIteration
-from agents.learners.training_env import training_env
+from agents.learners.training_env import device_env, training_env
 from agents.routers.networks import Router
 from agents.runs.checkpoint import Snapshot
 from agents.runs.plan import Plan
@@ -54,6 +55,10 @@ class Learner(Protocol):
 def make_learner(plan: Plan) -> Learner:
     """The learner of the plan's settings, at its beginning."""
     settings = plan.resolved_settings
+    if plan.device != "cpu":
+        # `Plan` has made sure that the settings are these.
+        assert isinstance(settings, DoubleDQNSettings)
+        return DeviceDQN(settings, device_env(settings.envs, plan), plan.budget, plan.seed)
     if isinstance(settings, DoubleDQNSettings):
         env = training_env(settings.envs, plan)
         return DoubleDQN(settings, env, plan.budget, plan.seed)

@@ -11,9 +11,12 @@ from typing import Any
 from agents.base import Learned, believed_by, learned_in
 from agents.runs.card import Card
 from agents.settings.families import configurations, members
+from agents.settings.own import DoubleDQNSettings
 from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS, SETTINGS
 from llmroute_env.config import EnvConfig
+from llmroute_env.cuda.toolchain import check_usable
+from llmroute_env.devices import DEVICES
 from llmroute_env.recording.serialization import config_sha256
 from llmroute_env.specs import ConfigError, require
 
@@ -34,6 +37,7 @@ class Plan:
         settings: replace the preset's.
         checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
             one is written at the end.
+        device: where envs and networks are; Double DQN over models may be on `cuda`.
         levels: what TensorBoard compares scores with, by name, as shares of the peak; from
             `bound`, what no router can exceed on the validation episodes, follows the regret.
     """
@@ -47,6 +51,7 @@ class Plan:
     settings: Settings | None = None
     checkpoint_decisions: int | None = None
     levels: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
@@ -55,6 +60,7 @@ class Plan:
         require(self.budget >= 1, "decisions", self.decisions, ">= 1")
         period = self.checkpoint_period
         require(period >= 1, "checkpoint_decisions", period, ">= 1")
+        self._check_device()
         if len(members(self.scenario)) > 1:
             together = self.resolved_settings.learns_together
             accepted = f"a single scenario by {self.algorithm}"
@@ -70,6 +76,15 @@ class Plan:
         least = self.resolved_settings.least_decisions(self.configs("train"))
         accepted = f"at least {least:,}, in which there is something to learn from"
         require(self.budget >= least, "decisions", self.budget, accepted)
+
+    def _check_device(self) -> None:
+        require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
+        if self.device == "cpu":
+            return
+        settings = SETTINGS[self.algorithm] if self.settings is None else self.settings
+        can = isinstance(settings, DoubleDQNSettings) and settings.action == "model"
+        require(can, "device", self.device, f"cpu by {self.algorithm}; cuda by ddqn over models")
+        check_usable()
 
     @property
     def resolved_settings(self) -> Settings:

@@ -75,6 +75,8 @@ class Train:
     """Run directory; runs/SCENARIO/ALGORITHM-SEED by default."""
     resume: Said[bool] = False
     """Continue the run in the directory from its last checkpoint."""
+    device: str = "cpu"
+    """cpu; or cuda: ddqn collects and learns on a GPU, best with envs=4096 or more by --hyper."""
     reference: Said[bool] = True
     """Without the levels that TensorBoard compares scores with: the bound and the better of two
     tuned heuristics, found once for all runs in the same folder."""
@@ -83,8 +85,11 @@ class Train:
         """Train and print the score; 130 if it was interrupted."""
         from agents.training.outcome import overruling_of
         from agents.training.training import check_begins, train
+        from llmroute_env.specs import require
 
         plan, reference = self.plan(), None
+        accepted = "left out: what a device holds is not kept"
+        require(not (self.resume and self.device != "cpu"), "resume", self.resume, accepted)
         check_begins(plan, self.resume, how="--resume")
         if self.reference:
             from benchmarks.reference_levels import reference_of
@@ -121,6 +126,7 @@ class Train:
             seed=self.seed,
             decisions=self.timesteps,
             algorithm=self.algorithm,
+            device=self.device,
         )
         changes = self.changes()
         return replace(plan, settings=changed(plan.resolved_settings, changes)) if changes else plan

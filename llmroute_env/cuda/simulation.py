@@ -221,6 +221,18 @@ class DeviceSimulation:
         return of_all[0], of_all[1], of_all[2]
 
     @property
+    def logged(self) -> Any:
+        """How many requests of every env have ended in the last step, on the device: (E, 1)."""
+        return self._log.used.by_env(self.envs)
+
+    def log_field(self, name: str) -> Any:
+        """A field of the COMPLETIONs of the last step, on the device: (tiles, WARP, K).
+
+        Of every env as many are valid as were `logged`.
+        """
+        return self._log.records.field(name)
+
+    @property
     def bytes_per_env(self) -> float:
         """Memory of the device that an env takes by now; tables and tape are of all."""
         parts = self._state, self._out, self._log

@@ -176,8 +176,9 @@ FLOORS = {
     ),
     "agents.learners": (
         "replay training_env validation",
-        "experience grounds",
+        "device_experience experience grounds",
         "double_dqn rollout_iteration sb3",
+        "device_dqn",
         "learner",
     ),
     "agents.learners.sb3": (
