@@ -18,7 +18,7 @@ class GpuCheck:
     out: Path
     """Folder for what is found."""
     parts: Said[tuple[str, ...]] = ()
-    """Only these, in this order: identity, speed, opt-1.3b, qwen2.5-3b, qwen2.5-7b."""
+    """Only these, in this order: identity, speed, opt-1.3b, qwen2.5-3b, qwen2.5-7b, training."""
     device: str = "cuda"
     """cuda; or cpu, to see the check itself run."""
     quick: Said[bool] = False

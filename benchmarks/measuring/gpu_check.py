@@ -20,8 +20,10 @@ from benchmarks.measuring.loads import Effort, measure_loads
 from benchmarks.measuring.profile import Setting, profile_text, subjects, table_path, table_text
 from benchmarks.measuring.shapes import SHAPES, EngineShape
 from benchmarks.measuring.steps import measure_steps
+from benchmarks.measuring.training import measure_learning
 from benchmarks.speed.device import ENVS, measure_in
 from benchmarks.speed.rates import Effort as Rounds
+from benchmarks.speed.training import tuned_scores
 from llmroute_env import profiles
 from llmroute_env.cuda.memory import Host, Memory
 from llmroute_env.cuda.vector_env import at_hand
@@ -108,10 +110,22 @@ def small(shape: EngineShape) -> EngineShape:
     return EngineShape(*sizes, gated=shape.gated, tied=shape.tied, biased=shape.biased)
 
 
+def check_training(check: Check) -> None:
+    """Double DQN on the device, and on the CPU: how soon it reaches what heuristics score."""
+    decisions, limit_s = (20_000, 20.0) if check.quick else (20_000_000, 40.0)
+    targets = tuned_scores(configure(SCENARIO))
+    runs = [
+        measure_learning(SCENARIO, device, targets, decisions, limit_s)
+        for device in dict.fromkeys((check.device, "cpu"))
+    ]
+    check.keep("training", {"scenario": SCENARIO, "targets": targets, "runs": runs})
+
+
 PARTS: dict[str, Callable[[Check], None]] = {
     "identity": check_identity,
     "speed": check_speed,
     **{model: partial(check_engine, model) for model in MODELS},
+    "training": check_training,
 }
 """In the order in which they run."""
 

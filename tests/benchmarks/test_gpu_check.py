@@ -38,6 +38,15 @@ def test_envs_are_timed(tmp_path: Path):
 
 
 @pytest.mark.verify
+def test_a_short_training_tells_what_it_reached(tmp_path: Path):
+    assert run(Check(tmp_path, "cpu", quick=True), ("training",)) == {"training": "done"}
+    found = json.loads((tmp_path / "training.json").read_text())
+    assert [one["device"] for one in found["runs"]] == ["cpu"]
+    assert found["runs"][0]["best"] > 0.5
+    assert all(score > 0.5 for score in found["targets"].values())
+
+
+@pytest.mark.verify
 def test_identity_finds_no_difference_on_a_cpu(tmp_path: Path):
     assert run(Check(tmp_path, "cpu", quick=True), ("identity",)) == {"identity": "done"}
     found = json.loads((tmp_path / "identity.json").read_text())
