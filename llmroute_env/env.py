@@ -219,16 +219,17 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         out = self.simulation.outputs
+        # Scalars of NumPy, which are floats too: readers of infos ask for their dtype.
         found: dict[str, Any] = {
-            "elapsed_s": out.elapsed_s.item(),
-            "utility_in_time": out.utility_in_time.item(),
-            "utility_late": out.utility_late.item(),
-            "utility_of_peak": out.utility_of_peak.item(),
+            "elapsed_s": out.elapsed_s[0],
+            "utility_in_time": out.utility_in_time[0],
+            "utility_late": out.utility_late[0],
+            "utility_of_peak": out.utility_of_peak[0],
         }
         if self._tells_completions:
             found["completions"] = self.simulation.ended()
         if self.config.reject:
-            found["utility_rejected"] = out.utility_rejected.item()
+            found["utility_rejected"] = out.utility_rejected[0]
         if self.config.comes_back and self._tells_completions:
             found["origins"] = self.simulation.completion_origins
         return found

@@ -1,5 +1,7 @@
 """What clients of Gymnasium expect of any environment."""
 
+import json
+
 import gymnasium
 import gymnasium.wrappers.vector as wrappers
 import numpy as np
@@ -30,6 +32,15 @@ def test_infos_are_of_one_shape(mode):
         shapes.add(tuple((name, np.shape(value)) for name, value in sorted(told.items())))
     names = ("elapsed_s", "utility_in_time", "utility_late", "utility_of_peak")
     assert shapes == {tuple((name, (3,)) for name in names)}
+
+
+@pytest.mark.parametrize("fields", [{}, {"reject": True}])
+def test_infos_of_one_env_are_scalars_of_numpy(fields):
+    """TorchRL asks each for its dtype; JSON takes them as the floats that they are too."""
+    env = gymnasium.make("LLMRoute-v0", **SHORT, **fields)
+    for info in (env.reset(seed=0)[1], env.step(0)[4]):
+        assert all(isinstance(value, np.float64) for value in info.values())
+        assert json.loads(json.dumps(info)) == info
 
 
 def test_wrappers_of_vectors_need_no_option():
