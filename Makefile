@@ -10,12 +10,13 @@ ALONE := tests/project/test_speed.py
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test verify lint format docs pretrained clean
+.PHONY: help demo test verify verify-clients lint format docs pretrained clean
 
 help:
 	@echo "make demo    train a router on real arrivals and compare it (runs/demo)"
 	@echo "make test    lint, types and tests"
 	@echo "make verify  the long proofs"
+	@echo "make verify-clients  other libraries, each where it can be installed"
 	@echo "make lint    ruff, codespell and mypy"
 	@echo "make format  let ruff format and fix"
 	@echo "make docs    the site, as build/site"
@@ -35,6 +36,10 @@ verify: .venv
 docs: .venv
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "make docs: build/site/index.html, or with its search: python3 -m http.server -d build/site"
+
+# ENVIRONMENTS=rllib builds and runs that one alone.
+verify-clients: .venv/bin/python
+	$(BIN)/python tests/clients/environments.py $(ENVIRONMENTS)
 
 pretrained: .venv/.train
 	$(BIN)/python -m benchmarks.shipping.pretrained
@@ -66,4 +71,4 @@ format: .venv
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv runs dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .clients runs dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
