@@ -188,8 +188,9 @@ def _caller(function: Callable[..., Any], inner: Any) -> Callable[..., Any]:
     """
     names = ", ".join(function.__code__.co_varnames[: function.__code__.co_argcount])
     made: dict[str, Any] = {}
-    exec(f"def {function.__name__}({names}): return {INNER}({names})", made)
-    code = made[function.__name__].__code__.replace(
+    exec(f"def caller({names}): return {INNER}({names})", made)
+    code = made["caller"].__code__.replace(
+        co_name=function.__name__,
         co_filename=function.__code__.co_filename,
         co_firstlineno=function.__code__.co_firstlineno,
     )
