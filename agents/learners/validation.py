@@ -21,6 +21,9 @@ from llmroute_env.config import EnvConfig
 CHOOSING = 1 / 2
 """Share of the validation episodes on which cautions are compared."""
 
+MORE = 4
+"""Times as many validation episodes with tokens, which are simulated as quickly."""
+
 STRESS_EPISODES, STRESS_WINDOW_S, LEAST_LOSS = 24, 5.0, 0.0005
 """Of the episodes at a multiple of the load, and what a router may lose there to its heuristic."""
 
@@ -40,10 +43,17 @@ def stressed(config: EnvConfig, factor: float) -> EnvConfig | None:
 def validation_episodes(
     config: EnvConfig, settings: Settings
 ) -> tuple[EnvConfig, NDArray[np.uint64]]:
-    """(environment, seeds) of the validation episodes of `config`."""
-    window_s = min(config.window_s, settings.validation_window_s)
-    config = replace(config, split="validation", window_s=window_s)
-    return config, validation_seeds(settings.validation_episodes)
+    """(environment, seeds) of the validation episodes of `config`.
+
+    Answers of tokens take seconds, and there are few of them: of such episodes there are more if
+    `settings` have the usual number, and whole ones if these have the usual length.
+    """
+    window_s, episodes = settings.validation_window_s, settings.validation_episodes
+    if config.service == "continuous":
+        window_s = math.inf if window_s == Settings.validation_window_s else window_s
+        episodes *= MORE if episodes == Settings.validation_episodes else 1
+    config = replace(config, split="validation", window_s=min(config.window_s, window_s))
+    return config, validation_seeds(episodes)
 
 
 def validate(
@@ -109,10 +119,13 @@ def keep_to_safe_loads(
     """
     loads = [stressed(config, settings.stress) for config in configs]
     tried = [config for config in loads if config is not None]
+    window_s = settings.validation_window_s
+    if configs[0].service != "continuous":
+        window_s = min(window_s, STRESS_WINDOW_S)
     fewer = replace(
         settings,
         validation_episodes=min(settings.validation_episodes, STRESS_EPISODES),
-        validation_window_s=min(settings.validation_window_s, STRESS_WINDOW_S),
+        validation_window_s=window_s,
     )
     if not tried:
         return

@@ -69,9 +69,10 @@ def tune(control: str, config: EnvConfig, episodes: int, window_s: float) -> Tun
 def tuning_window_s(config: EnvConfig, usual_s: float) -> float:
     """How long the episodes are on which a control is tuned: `usual_s`, or less.
 
-    Where signals are late or machines fail they are those of `config`: both take their time.
+    Where signals are late, machines fail or answers are tokens they are those of `config`: all of
+    these take their time.
     """
-    takes_time = config.signals.are_late or config.failures is not None
+    takes_time = config.is_uncertain or config.service == "continuous"
     return config.window_s if takes_time else min(usual_s, config.window_s)
 
 

@@ -16,6 +16,7 @@ from agents.learners.validation import (
     pick_caution,
     stressed,
     validate,
+    validation_episodes,
 )
 from agents.routers.build import guard, q_network
 from agents.routers.networks import Guarded
@@ -63,6 +64,20 @@ def test_a_network_that_knows_less_is_left_out() -> None:
     score = pick_caution(router, [CONFIG], SETTINGS)
     assert np.isinf(float(router.caution))
     assert score == pytest.approx(validate(router, [CONFIG], SETTINGS))
+
+
+def test_episodes_of_tokens_are_whole_and_more_unless_told_otherwise() -> None:
+    def of(config: EnvConfig, settings: RolloutSettings) -> tuple[float, int]:
+        episodes, seeds = validation_episodes(config, settings)
+        assert episodes.split == "validation"
+        return episodes.window_s, len(seeds)
+
+    chat, usual = configure("chat"), RolloutSettings()
+    assert of(configure("unpredictable-1"), usual) == (10.0, 48)
+    assert of(chat, usual) == (chat.window_s, 192)
+    assert chat.window_s > 10.0
+    assert of(chat, replace(usual, validation_window_s=5.0)) == (5.0, 192)
+    assert of(chat, replace(usual, validation_episodes=6)) == (chat.window_s, 6)
 
 
 def test_stress_raises_the_highest_load() -> None:
