@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Actions, Observations
+from agents.base import Actions, Observations, read_in
 from agents.compiled import policies as compiled_policies
 from agents.compiled.rollouts import Trial, try_actions, try_pairs
 from agents.heuristics.models import Heuristic
@@ -25,6 +25,10 @@ FUTURES, HORIZON_S = 8, 0.4
 
 PAIRS_TRIED = 6
 """By `hindsight`, in one state."""
+
+OVER_MODELS = ("largest-feasible", "reckoned-feasible")
+RECKONED = ("reckoned-feasible", "reckoned-pair")
+"""Of the heuristics that run compiled: who decides models, and who adds what it has sent."""
 
 ALIKE, CLOSEST = 256, 32
 """Futures begin at one of the closest by the short rate, of twice ALIKE moments by the long one."""
@@ -125,33 +129,49 @@ class Rollout(LooksAhead):
 class Hindsight(LooksAhead):
     """What one step of policy improvement is worth to who knows the arrivals to come.
 
-    Not a router: its one future is the true one. The PAIRS_TRIED pairs that `priced-pair` with
-    `price` values most are tried, and `priced-pair` followed for HORIZON_S after each. What it
-    earns can be earned, and much of the distance from there to the upper bound perhaps cannot.
+    Not a router: its one future is the true one, with the machines that will fail and the lengths
+    of answers, and it begins from what the cluster is, however late others see it. What may be done
+    is tried and `follows`, a heuristic that runs compiled, with `setting` followed for `horizon_s`
+    after each: all models, or the PAIRS_TRIED pairs that it values most. What is earned so can be
+    earned, and much of the distance from there to the upper bound perhaps cannot.
     """
 
-    observation: tuple[str, ...] = PAIR_FEATURES
-    action = "gpu-model"
-
-    def __init__(self, name: str, config: EnvConfig, price: float = 0.02) -> None:
-        require(not config.reject, f"{name} reject", True, "False: it tries pairs alone")
-        require(config.defer is None, f"{name} defer", config.defer, "None: it tries pairs alone")
+    def __init__(
+        self,
+        name: str,
+        config: EnvConfig,
+        setting: float = 0.02,
+        *,
+        follows: str = "priced-pair",
+        horizon_s: float = HORIZON_S,
+    ) -> None:
+        self.takes_pairs = follows not in OVER_MODELS
+        if self.takes_pairs:
+            require(not config.reject, f"{name} reject", True, "False: it tries pairs alone")
+            accepted = "None: it tries pairs alone"
+            require(config.defer is None, f"{name} defer", config.defer, accepted)
         super().__init__(name, replace(config, action="model"))
-        self.price = price
+        if self.takes_pairs:
+            self.observation, self.action = read_in(config, PAIR_FEATURES), "gpu-model"
+        self.reckons = self.breaks_circuits = follows in RECKONED
+        self.follows, self.setting, self.horizon_s = follows, setting, horizon_s
 
     def attach(self, simulation: Simulation) -> None:
         """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
-        self.base = compiled_policies.priced_pair(simulation.config, self.price)
+        self.base = compiled_policies.COMPILED[self.follows](simulation.config, self.setting)
         self.values = np.zeros(simulation.config.actions)
         self.picks = np.zeros(PAIRS_TRIED, np.int64)
 
     def choose(self) -> int:
-        """The pair that earns most."""
-        picks = self.picks
+        """The action that earns most."""
         world = self.spare.world._replace(tape=self.real.tape)
-        try_pairs(Trial(self.base, world, 1, HORIZON_S), 0, self.values, picks)
-        tried = picks[picks >= 0]
+        trial = Trial(self.base, world, 1, self.horizon_s)
+        if not self.takes_pairs:
+            try_actions(trial, 0, self.values)
+            return int(self.values.argmax())
+        try_pairs(trial, 0, self.values, self.picks)
+        tried = self.picks[self.picks >= 0]
         # The first is what the heuristic does, and of equals the first is taken.
         return int(tried[self.values[tried].argmax()])
 

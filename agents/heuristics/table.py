@@ -21,7 +21,7 @@ from agents.heuristics.late import (
     ReckonedFeasible,
     ReckonedPair,
 )
-from agents.heuristics.lookahead import Hindsight, Rollout
+from agents.heuristics.lookahead import RECKONED, Hindsight, Rollout
 from agents.heuristics.models import Heuristic, Setting
 from agents.heuristics.pairs import PricedPair
 from llmroute_env.config import EnvConfig
@@ -108,7 +108,7 @@ TUNABLE = heuristics.TUNABLE | {
 }
 
 
-COUNTING = ("reckoned-feasible", "reckoned-pair", "concurrency-limit")
+COUNTING = (*RECKONED, "concurrency-limit")
 """Those that make up for signals that are late."""
 
 

@@ -102,17 +102,23 @@ def number(text: str, value: str) -> float:
 
 def best_setting(control: str, config: EnvConfig, folder: Path) -> tuple[float, str]:
     """The setting of a control that is best on the validation split, and where it is kept."""
+    found, source = tuned_in(control, config, folder)
+    return float(found["setting"]), source
+
+
+def tuned_in(control: str, config: EnvConfig, folder: Path) -> tuple[Found, str]:
+    """What `Tuned.to_json` says of a control in the problem `config`, and where it is kept."""
     key = fingerprint(config)
     known = shipped().get(key, {})
     if control in known:
-        return float(known[control]["setting"]), f"tuned for {known['scenario']}"
+        return known[control], f"tuned for {known['scenario']}"
     path = folder / f"{key[:16]}.json"
     found: Found = json.loads(path.read_bytes()) if path.exists() else {}
     if control not in found:
         print(f"{control}: tuned on validation episodes, once for {path}", file=sys.stderr)
         found[control] = tune(control, config, EPISODES, WINDOW_S).to_json()
         write_atomically(path, json.dumps(found, indent=1).encode())
-    return float(found[control]["setting"]), f"tuned on the validation split, {path}"
+    return found[control], f"tuned on the validation split, {path}"
 
 
 def fingerprint(config: EnvConfig) -> str:

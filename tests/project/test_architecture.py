@@ -36,7 +36,7 @@ BENCHMARKS = (
     ("report.paper.summary",),
     ("report",),
     ("fidelity",),
-    ("demo", "latency", "reference_levels", "shipping", "study"),
+    ("demo", "headroom", "latency", "reference_levels", "shipping", "study"),
     ("measuring", "site"),
     ("commands",),
     ("cli",),
