@@ -10,7 +10,7 @@ ALONE := tests/project/test_speed.py
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test verify verify-clients lint format docs pretrained clean
+.PHONY: help demo test verify verify-clients lint format docs wheel pretrained clean
 
 help:
 	@echo "make demo    train a router on real arrivals and compare it (runs/demo)"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff, codespell and mypy"
 	@echo "make format  let ruff format and fix"
 	@echo "make docs    the site, as build/site"
+	@echo "make wheel   what can be published, checked (dist)"
 	@echo "make pretrained  train the shipped routers again, minutes each"
 	@echo "make .venv   the development environment alone"
 
@@ -40,6 +41,11 @@ docs: .venv
 # ENVIRONMENTS=rllib builds and runs that one alone.
 verify-clients: .venv/bin/python
 	$(BIN)/python tests/clients/environments.py $(ENVIRONMENTS)
+
+wheel: .venv
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
 
 pretrained: .venv/.train
 	$(BIN)/python -m benchmarks.shipping.pretrained

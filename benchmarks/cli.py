@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command; returns its exit code."""
+    command: Any = None
     try:
         check_neighbours()
         if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
@@ -121,12 +122,12 @@ def run(arguments: Sequence[str] | None) -> int:
         return refused(str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        extras = [extra for extra, modules in EXTRAS.items() if missing in modules]
-        if not extras:
+        extra = extra_with(missing, command)
+        if extra is None:
             raise
         return refused(
             f"this needs {missing}, which is not installed; "
-            f"accepted: after `pip install 'llmroute[{extras[0]}]'`"
+            f"accepted: after `pip install 'llmroute[{extra}]'`"
         )
     except BrokenPipeError:
         raise
@@ -137,6 +138,13 @@ def run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("llmroute: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def extra_with(module: str, command: Any) -> str | None:
+    """The extra that installs a module and whatever else the command needs; None if none does."""
+    found = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+    # All that a command says it needs includes `train`, without being that alone.
+    return getattr(command, "extra", found) if found == "train" else found
 
 
 def refused(reason: str) -> int:

@@ -27,7 +27,7 @@ class Bench:
     """
 
     suite: tyro.conf.Positional[str]
-    """Name of a suite: testing, heuristics, standard, learning, ablation, generalist or paper."""
+    """Name of a suite: one that `llmroute list suites` says."""
     out: Said[Path | None] = None
     """Directory of its rows; runs/bench/SUITE by default."""
     agent: Said[tuple[Path, ...]] = ()

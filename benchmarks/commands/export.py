@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import tyro
 
@@ -15,6 +16,7 @@ from benchmarks.commands.options import UNCHANGED, Environment, Said
 class Export:
     """Write a trained router as an ONNX model: observation to action, heuristic guard included."""
 
+    extra: ClassVar = "export"
     agent: tyro.conf.Positional[str]
     """A run directory, or a shipped router: `llmroute list agents` says those pretrained."""
     out: Path = Path("router.onnx")

@@ -9,7 +9,7 @@ import json as json_format
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -81,6 +81,13 @@ class Train:
     """Without the levels that TensorBoard compares scores with: the bound and the better of two
     tuned heuristics, found once for all runs in the same folder."""
 
+    @property
+    def extra(self) -> str:
+        """The extra with all that the algorithm needs."""
+        from agents.settings.sb3 import SB3_PRESETS
+
+        return "sb3" if self.algorithm in SB3_PRESETS else "train"
+
     def run(self) -> int:
         """Train and print the score; 130 if it was interrupted."""
         from agents.training.outcome import overruling_of
@@ -144,6 +151,7 @@ class Train:
 class Tune:
     """Search an algorithm's settings with Optuna on validation episodes; can be interrupted."""
 
+    extra: ClassVar = "tune"
     algorithm: tyro.conf.Positional[str]
     """Which learner: ddqn, rollout-pi, or another that `llmroute list learners` says."""
     environment: Environment = UNCHANGED
