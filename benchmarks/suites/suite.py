@@ -146,6 +146,14 @@ SUITES = {
             agents=("best-single", "largest-feasible", *LEARNED, *SB3),
         ),
         Suite(
+            "leaderboard",
+            "the main entries: rules, and one router for all of them beside",
+            entries=tagged("main"),
+            agents=("best-single", *STRONGEST),
+            seeds=1,
+            seed=1000,
+        ),
+        Suite(
             "ablation",
             "what each part of the Double DQN recipe is worth",
             entries=("unpredictable-1",),
