@@ -68,22 +68,22 @@ class Reference:
 
 def reference_of(plan: Plan) -> Reference:
     """The levels for the plan's training; computed only if no run beside it has done so."""
-    settings = plan.resolved_settings
-    configs = [
-        replace(config, observation=DEFAULT_FEATURES, action="model")
-        for config in plan.configs("train")
-    ]
+    found = reference_beside(plan.directory, plan.configs("train"), plan.resolved_settings)
+    return found.extended(plan.budget, SHORTEST_S)
+
+
+def reference_beside(run: Path, own: Sequence[EnvConfig], settings: Settings) -> Reference:
+    """The levels of environments, kept beside a run that is trained in them, for all such runs."""
+    configs = [replace(config, observation=DEFAULT_FEATURES, action="model") for config in own]
     shas = [config_sha256(validation_episodes(config, settings)[0]) for config in configs]
     sha = shas[0] if len(shas) == 1 else sha256("".join(shas).encode()).hexdigest()
     episodes = settings.validation_episodes
-    directory = plan.directory.parent / f"reference-{sha[:6]}-{episodes}"
+    directory = run.parent / f"reference-{sha[:6]}-{episodes}"
     path = directory / "levels.json"
     if path.exists():
-        found = Reference(directory, **json.loads(path.read_text()))
-    else:
-        print(f"levels of {episodes} validation episodes, once for {directory}", file=sys.stderr)
-        found = Reference(directory, levels(configs, settings))
-    return found.extended(plan.budget, SHORTEST_S)
+        return Reference(directory, **json.loads(path.read_text()))
+    print(f"levels of {episodes} validation episodes, once for {directory}", file=sys.stderr)
+    return Reference(directory, levels(configs, settings))
 
 
 def levels(configs: Sequence[EnvConfig], settings: Settings) -> dict[str, float]:

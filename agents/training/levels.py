@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.training.monitor import BOUND, REGRET, REGRET_BY_S, SCORE, SCORE_BY_S
+from agents.training.monitor import BOUND, BY_SECONDS, REGRET, REGRET_BY_S, SCORE, SCORE_BY_S
 
 POINTS = 60
 """In a line: with fewer TensorBoard would take it for an outlier, and leave it out of the view."""
@@ -39,7 +39,7 @@ def draw_level(run: Path, scalars: Mapping[str, float], decisions: int, seconds:
     now_s = time.time()
     with SummaryWriter(str(run)) as writer:
         for name, value in scalars.items():
-            end = seconds if name in (SCORE_BY_S, REGRET_BY_S) else decisions
+            end = seconds if name in BY_SECONDS else decisions
             for i in range(POINTS + 1):
                 done = i / POINTS
                 writer.add_scalar(name, value, round(done * end), walltime=now_s + done * seconds)

@@ -6,6 +6,7 @@ that it says little between algorithms: scores are also shown over the seconds o
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -26,14 +27,35 @@ REGRET, BOUND = "eval/regret", "bound"
 """Distance from the score to the level called `bound`, where the plan has one."""
 SCORE_BY_S, REGRET_BY_S = "by_seconds/utility_of_peak", "by_seconds/regret"
 """The same over seconds of training; TensorBoard sorts by name, so these come first."""
+BY_SECONDS = (SCORE_BY_S, REGRET_BY_S)
+"""Scalars whose steps are seconds; those of all others are decisions."""
+
+LAYOUT = {
+    "routers compared": {
+        "utility of peak over seconds of training (higher is better)": ["Multiline", [SCORE_BY_S]],
+        "regret over seconds of training (lower is better)": ["Multiline", [REGRET_BY_S]],
+        "utility of peak over decisions (higher is better)": ["Multiline", [SCORE]],
+        "best utility of peak so far, over decisions (higher is better)": ["Multiline", [BEST]],
+    },
+    "episodes of the training, over decisions": {
+        "utility of peak (higher is better)": ["Multiline", ["in_training/utility_of_peak"]],
+        "share of requests in time (higher is better)": ["Multiline", ["in_training/deadline_met"]],
+        "requests in time per second (higher is better)": [
+            "Multiline",
+            ["in_training/goodput_per_s"],
+        ],
+        "share of requests rejected (lower is better)": ["Multiline", ["in_training/rejected"]],
+    },
+}
+"""Of the page CUSTOM SCALARS; every run has it, and TensorBoard shows it once with all runs."""
 
 
 ABOUT, WORDS = (
     "about",
-    """**To compare runs, look at `by_seconds`**: score and regret on the validation episodes over
-seconds of training. The other groups are over decisions, those of rollouts included: of
-{decisions:,} here, which another algorithm takes in a multiple or a fraction of the time. Runs of
-very different budgets share no useful axis there.
+    """**To compare runs, look at `by_seconds`**, or at the page CUSTOM SCALARS: score and regret on
+the validation episodes over seconds of training. The other groups are over decisions, those of
+rollouts included: of {decisions:,} here, which another algorithm takes in a multiple or a fraction
+of the time. Runs of very different budgets share no useful axis there.
 
 Horizontal lines are runs of their own: the bound, which no router can reach, and a tuned heuristic.
 Weak learners are out of view until *Ignore outliers in chart scaling* is switched off in the
@@ -52,6 +74,7 @@ class Monitor:
         self.writer = SummaryWriter(str(plan.directory), purge_step=done + 1 if done else None)
         if not done:
             self.writer.add_text(ABOUT, WORDS.format(decisions=plan.budget))
+            self.writer.add_custom_scalars(LAYOUT)
         self.levels, self.best = plan.levels, 0.0
         self.began_s = time.perf_counter() - spent_s
         self.bar = tqdm(
@@ -112,18 +135,22 @@ class Monitor:
     def evaluated(self, decisions: int, utility_of_peak: float) -> None:
         """Show and write the score on the validation episodes."""
         self.best = max(self.best, utility_of_peak)
-        self.write(decisions, {SCORE: utility_of_peak, BEST: self.best})
-        self.write(round(self.spent_s), {SCORE_BY_S: utility_of_peak})
-        if BOUND in self.levels:
-            regret = self.levels[BOUND] - utility_of_peak
-            self.write(decisions, {REGRET: regret})
-            self.write(round(self.spent_s), {REGRET_BY_S: regret})
+        for name, value in scalars_of(utility_of_peak, self.best, self.levels).items():
+            step = round(self.spent_s) if name in BY_SECONDS else decisions
+            self.write(step, {name: value})
         self.bar.set_postfix_str(f"validation {utility_of_peak:.3f} of peak")
 
     def close(self) -> None:
         """Write what is buffered."""
         self.bar.close()
         self.writer.close()
+
+
+def scalars_of(score: float, best: float, levels: Mapping[str, float]) -> dict[str, float]:
+    """What a score on the validation episodes adds to the curves; BY_SECONDS says over what."""
+    scalars = {SCORE: score, BEST: best, SCORE_BY_S: score}
+    regret = levels.get(BOUND, math.nan) - score
+    return scalars | ({} if math.isnan(regret) else {REGRET: regret, REGRET_BY_S: regret})
 
 
 def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:

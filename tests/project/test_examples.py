@@ -15,6 +15,7 @@ NEEDS = {
     "compare_curves": ("torch", "tensorboard"),
     "dqn_in_one_file": ("torch",),
     "masked_ppo": ("sb3_contrib",),
+    "sb3_curves": ("stable_baselines3", "torch", "tensorboard"),
     "sb3_many_envs": ("stable_baselines3",),
     "sb3_ppo": ("stable_baselines3",),
     "search_with_optuna": ("optuna",),
@@ -27,6 +28,7 @@ LEAVES = {
     "compare_curves": "runs/example-curves/*/events.out.tfevents*",
     "own_profile": "my-gpus.toml",
     "own_trace": "waves.csv",
+    "sb3_curves": "runs/example-axes/*/events.out.tfevents*",
     "train_router": "runs/example-ddqn/weights.safetensors",
     "watch_and_film": "runs/example-videos/*.[gm][ip][f4]",
 }
@@ -56,7 +58,9 @@ def test_runs(
         assert f"{score:.3f}" in printed, router
     left = list(tmp_path.glob(LEAVES[name])) if name in LEAVES else []
     assert all(path.stat().st_size > 0 for path in left)
-    assert len(left) == {"compare_curves": 3, "watch_and_film": 2}.get(name, len(left[:1]))
+    assert len(left) == {"compare_curves": 3, "sb3_curves": 2, "watch_and_film": 2}.get(
+        name, len(left[:1])
+    )
     assert bool(left) == (name in LEAVES) == any(tmp_path.iterdir())
 
 

@@ -40,10 +40,10 @@ def test_it_is_imported_from_the_wheel_and_says_which_extra_is_missing(clean: Cl
 
 
 def test_the_command_answers(clean: Clean):
-    done = clean.run("--help")
+    done = clean.run("llmroute", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage: llmroute" in done.stdout
-    assert clean.run("--version").stdout.startswith("llmroute 0.")
+    assert clean.run("llmroute", "--version").stdout.startswith("llmroute 0.")
 
 
 NEEDS_AN_EXTRA = {
