@@ -62,6 +62,7 @@ COMMANDS: dict[str, Any] = {
     "bench": bench.Bench,
     "report": bench.Report,
     "validate": bench.Validate,
+    "leaderboard": bench.Leaderboard,
     "headroom": headroom.Headroom,
     "tune": train.Tune,
     "export": export.Export,

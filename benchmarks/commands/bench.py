@@ -1,4 +1,4 @@
-"""What `llmroute bench`, `report` and `validate` take and do.
+"""What `llmroute bench`, `report`, `validate` and `leaderboard` take and do.
 
 Importing this module imports neither numba nor torch, so that `llmroute --help` answers at once.
 """
@@ -126,3 +126,31 @@ class Validate:
             row = {"confirmed": verdict.confirmed, "cells": verdict.cells, "rows": verdict.rows}
             print(json_format.dumps({**row, "differences": len(verdict.findings)}))
         return 0 if verdict.confirmed else REFUTED
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Add routers whose rows `llmroute validate` confirmed to a leaderboard, and write its page."""
+
+    directory: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Directories that `llmroute bench leaderboard` wrote; without any only the page is written."""
+    board: Path = Path("benchmarks/results/leaderboard.json")
+    """The figures of the routers on it; a new board if there is no such file."""
+    out: Path = Path("docs/leaderboard.md")
+    """The page."""
+
+    def run(self) -> int:
+        """Add what is confirmed, write the page and print where it is."""
+        from benchmarks.leaderboard.board import read_board
+        from benchmarks.leaderboard.page import page
+        from benchmarks.suites.suite import suite
+        from llmroute_env.recording.files import write_atomically
+
+        chosen = suite("leaderboard")
+        board = read_board(self.board, chosen)
+        for directory in self.directory:
+            board = board.with_rows(directory, chosen)
+        board.save(self.board)
+        write_atomically(self.out, page(board, chosen).encode())
+        print(f"{self.out}: {len(board.standings)} routers")
+        return 0

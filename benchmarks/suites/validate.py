@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from benchmarks.suites.bench import plan
 from benchmarks.suites.evaluate import EvaluateRouter
 from benchmarks.suites.suite import Suite
 from benchmarks.suites.workers import Workers, run
+from llmroute_env.recording.files import write_atomically
 from llmroute_env.specs import ConfigError, require
 
+VALIDATED = "validated.json"
+"""In a suite's directory: the cells that the last validation confirmed, and the sha256 of each."""
 IGNORED = ("commit", "versions")
 """What may differ between two machines without refuting a figure."""
 ADDED_LATER = ("tape_window_s", "guard", "goodput_per_s")
@@ -42,11 +46,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a validation came to."""
+    """What a validation came to; `confirmed_cells` has the sha256 of their files of rows."""
 
     cells: int
     rows: int
     findings: tuple[Finding, ...]
+    confirmed_cells: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def confirmed(self) -> bool:
@@ -57,18 +62,33 @@ class Verdict:
 def validate(directory: Path, most: int | None, seed: int, workers: Workers) -> Verdict:
     """Run finished cells again, all or `most` drawn with `seed`, from the inputs saved there.
 
+    What was confirmed is written to VALIDATED, in place of what an earlier validation wrote.
+
     Raises:
         ConfigError: not a suite's directory, or one without finished cells.
     """
     cells = chosen(finished(directory), most, seed)
+    # One that is interrupted has confirmed nothing.
+    (directory / VALIDATED).unlink(missing_ok=True)
     findings: list[Finding] = []
+    confirmed: dict[str, str] = {}
     rows = 0
     for cell, files in run(cells, directory, workers):
+        digest = sha256_of(directory / cell.output)
         saved = read_file(directory / cell.output)
         again = [json.loads(line) for line in files[cell.output].splitlines()]
-        findings += compare(cell.output, saved, again)
+        differing = compare(cell.output, saved, again)
+        findings += differing
+        confirmed |= {} if differing else {cell.output: digest}
         rows += len(saved)
-    return Verdict(len(cells), rows, tuple(findings))
+    content = {"cells": len(cells), "confirmed": confirmed}
+    write_atomically(directory / VALIDATED, json.dumps(content, indent=1).encode())
+    return Verdict(len(cells), rows, tuple(findings), confirmed)
+
+
+def sha256_of(path: Path) -> str:
+    """The fingerprint of a file."""
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def finished(directory: Path) -> list[EvaluateRouter]:

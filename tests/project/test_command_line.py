@@ -74,8 +74,10 @@ def test_help_speaks_of_options_and_not_of_python(
         assert word not in printed
 
 
-MAKES_NO_ENVIRONMENT = {"list", "report", "validate", "replay", "latency", "trace", "fidelity"}
-MAKES_NO_ENVIRONMENT |= {"gpu-check"}
+MAKES_NO_ENVIRONMENT = {
+    *("list", "report", "validate", "leaderboard", "gpu-check"),
+    *("replay", "latency", "trace", "fidelity"),
+}
 """First words of commands that read of their environments what was recorded, or have none."""
 
 

@@ -1,0 +1,1 @@
+"""Rows that `llmroute validate` has confirmed, as a page that compares routers."""
