@@ -132,7 +132,7 @@ class Validate:
 class Leaderboard:
     """Add routers whose rows `llmroute validate` confirmed to a leaderboard, and write its page."""
 
-    directory: tyro.conf.Positional[tuple[Path, ...]] = ()
+    directory: Said[tyro.conf.Positional[tuple[Path, ...]]] = ()
     """Directories that `llmroute bench leaderboard` wrote; without any only the page is written."""
     board: Path = Path("benchmarks/results/leaderboard.json")
     """The figures of the routers on it; a new board if there is no such file."""
