@@ -18,6 +18,7 @@ NEEDS = {
     "sb3_curves": ("stable_baselines3", "torch", "tensorboard"),
     "sb3_many_envs": ("stable_baselines3",),
     "sb3_ppo": ("stable_baselines3",),
+    "offline_data": ("torch",),
     "search_with_optuna": ("optuna",),
     "train_router": ("torch", "tensorboard"),
     "watch_and_film": ("PIL", "imageio_ffmpeg", "moviepy"),
@@ -26,6 +27,7 @@ NEEDS = {
 
 LEAVES = {
     "compare_curves": "runs/example-curves/*/events.out.tfevents*",
+    "offline_data": "runs/example-offline.npz",
     "own_profile": "my-gpus.toml",
     "own_trace": "waves.csv",
     "sb3_curves": "runs/example-axes/*/events.out.tfevents*",
