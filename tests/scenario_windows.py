@@ -1,4 +1,6 @@
-"""Windows that hold about as many requests in every scenario."""
+"""The scenarios as tests go through them, and windows that hold about as many requests in each."""
+
+import pytest
 
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.scenarios import SCENARIOS
@@ -7,6 +9,20 @@ WITH_TOKENS = tuple(n for n, s in SCENARIOS.items() if SERVICES[s.config.service
 """Scenarios whose requests have tokens: they take seconds instead of tenths, and come as slowly."""
 
 IN_BATCHES = tuple(name for name in SCENARIOS if name not in WITH_TOKENS)
+
+OF_EVERY_KIND = (
+    *("stable", "unpredictable-1", "unpredictable-2", "soft", "overload", "admission"),
+    *("task-shift", "paper", "priority"),
+    *("azure-conv", "chat-and-code", "burst", "kv-pressure", "stale-1s", "everything"),
+    *("tokens-admission", "tokens-everything"),
+)
+"""Between them they have all that scenarios differ by."""
+
+EVERY = tuple(
+    name if name in OF_EVERY_KIND else pytest.param(name, marks=pytest.mark.verify)
+    for name in SCENARIOS
+)
+"""All scenarios, of which `make test` goes through OF_EVERY_KIND and `make verify` the others."""
 
 LOAD_1_PER_S = 227.0
 """Of the default cluster of static batching."""

@@ -10,10 +10,11 @@ from agents.compiled.policies import largest_feasible
 from agents.compiled.rollouts import Trial, try_actions
 from llmroute_env.dynamics.state import COMES_BACK, LOST, OUTCOMES, RETRIED
 from llmroute_env.failure_specs import ExponentialTimes
-from llmroute_env.scenarios import SCENARIOS, configure
+from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Defer
 from tests.env.failing_episodes import CHAT, OVERLOAD, failing, play, some
+from tests.scenario_windows import EVERY
 
 TRAILS = {
     "fail-fast": {},
@@ -61,7 +62,7 @@ def test_nothing_is_lost_from_the_books_and_nothing_is_served_twice(config, trai
         assert simulation.summary(e)["lost"] == told["lost"]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_in_every_scenario_each_request_comes_to_one_end_and_arrives_as_ever(scenario):
     config = configure(scenario)
     window_s = min(config.window_s, 20.0 if config.service == "continuous" else 1.0)

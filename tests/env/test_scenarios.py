@@ -1,10 +1,14 @@
-"""What the README says of the scenarios' arrivals."""
+"""What docs/scenarios.md says of the arrivals of scenarios, and which of them tests go through."""
+
+from collections.abc import Iterable
+from dataclasses import fields
 
 import numpy as np
 
-from llmroute_env import SCENARIOS, TESTING
+from llmroute_env import SCENARIOS, TESTING, EnvConfig
 from llmroute_env.scenarios import configure, rate_spread
 from llmroute_env.simulation.simulation import Simulation
+from tests.scenario_windows import OF_EVERY_KIND
 
 
 def test_unpredictable_1_spans_a_factor_of_twenty_around_load_1():
@@ -40,3 +44,19 @@ def test_static_batching_takes_every_request_for_the_measured_one():
 def test_the_testing_subset_is_part_of_the_scenarios():
     assert set(TESTING) <= set(SCENARIOS)
     assert len(TESTING) >= 2
+
+
+def test_the_scenarios_of_every_kind_differ_by_all_that_others_do() -> None:
+    usual = EnvConfig()
+
+    def differing(names: Iterable[str]) -> set[str]:
+        configs = [SCENARIOS[name].config for name in names]
+        return {
+            field.name
+            for field in fields(EnvConfig)
+            if any(getattr(c, field.name) != getattr(usual, field.name) for c in configs)
+        }
+
+    assert differing(OF_EVERY_KIND) == differing(SCENARIOS)
+    tags = [set(SCENARIOS[name].tags) for name in OF_EVERY_KIND]
+    assert set().union(*tags) == set().union(*(set(s.tags) for s in SCENARIOS.values()))

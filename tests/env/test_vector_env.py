@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from llmroute_env import SCENARIOS, ConfigError, Deadline
+from llmroute_env import ConfigError, Deadline
 from llmroute_env.dynamics.state import State, allocate_log
 from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.vector_env import LLMRouteVectorEnv
+from tests.scenario_windows import EVERY
 
 ENVS = 3
 
@@ -25,7 +26,7 @@ def scripted(step: int, e: int, models: int = 3) -> int:
     return (7 * step + 3 * e + step // 50) % models
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_vector_env_equals_single_envs_step_by_step(scenario: str):
     vector = LLMRouteVectorEnv(
         ENVS, scenario, autoreset_mode="SameStep", completions=True, window_s=0.4
@@ -79,7 +80,7 @@ def assert_same_completions(of_all: np.ndarray, e: int, of_one: list) -> None:
     assert [record[1:] for record in mine] == [completion[1:] for completion in of_one]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_a_snapshot_continues_identically(scenario: str):
     env = LLMRouteVectorEnv(2, scenario, autoreset_mode="SameStep", completions=True, window_s=0.7)
     env.reset(seed=0)

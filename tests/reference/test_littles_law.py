@@ -11,8 +11,7 @@ import pytest
 
 from llmroute_env.dynamics.state import COMES_BACK
 from llmroute_env.env import LLMRouteEnv
-from llmroute_env.scenarios import SCENARIOS
-from tests.scenario_windows import window_s
+from tests.scenario_windows import EVERY, window_s
 
 
 @dataclass
@@ -53,7 +52,7 @@ def in_system(counters: np.void) -> int:
     return int(counters["waiting"] + counters["running"] + counters["away"])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_littles_law(scenario: str):
     account = episode(scenario, seed=7, window_s=window_s(scenario, 10.0))
     mean_number = account.in_system_s / account.duration_s

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv, LLMRouteVectorEnv
+from llmroute_env import EnvConfig, LLMRouteEnv, LLMRouteVectorEnv
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.reward import REWARD_TERMS
 from llmroute_env.dynamics.stepping import DISABLED
@@ -15,9 +15,9 @@ from llmroute_env.scenarios import configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Deadline
-from tests.scenario_windows import WITH_TOKENS, window_s
+from tests.scenario_windows import EVERY, WITH_TOKENS, window_s
 
-pytestmark = pytest.mark.parametrize("scenario", SCENARIOS)
+pytestmark = pytest.mark.parametrize("scenario", EVERY)
 EPISODES = 16
 FIXED = ("deadline", "grace")
 OF_LATE_SIGNALS = ("age", "sent", "gpu_age", "gpu_sent")

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.commands.episodes import EpisodeChoice, Record, Replay
 from benchmarks.commands.options import EnvOptions
-from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, LLMRouteVectorEnv
+from llmroute_env import ConfigError, LLMRouteEnv, LLMRouteVectorEnv
 from llmroute_env.dynamics.state import COMPLETION
 from llmroute_env.recording import run_card
 from llmroute_env.recording.recording import Difference, follow, play
@@ -25,7 +25,7 @@ from llmroute_env.recording.run_card import (
 )
 from llmroute_env.recording.serialization import pack
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import window_s
+from tests.scenario_windows import EVERY, window_s
 
 SHORT = {"window_s": 5.0}
 
@@ -40,7 +40,7 @@ def card_of(scenario: str = "overload", steps: int = 300) -> dict:
     return run_card.card_of(recording, config, 5, scenario=scenario)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_a_recording_is_what_the_env_reports(scenario: str):
     env = LLMRouteEnv(scenario, completions=True, window_s=window_s(scenario, 5.0))
     actions = actions_of(1, 200, len(env.config.models))
@@ -59,7 +59,7 @@ def test_a_recording_is_what_the_env_reports(scenario: str):
     assert recording.completions.tolist() == np.array(completions, COMPLETION).tolist()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_env_of_many_reproduces_a_recording(scenario: str):
     recording = recording_of(card_of(scenario))
     short = {"window_s": window_s(scenario, 5.0)}

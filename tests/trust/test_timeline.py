@@ -10,12 +10,12 @@ import pytest
 
 from benchmarks.commands.episodes import EpisodeChoice, Timeline
 from benchmarks.commands.options import EnvOptions
-from llmroute_env import SCENARIOS, ConfigError, LLMRouteEnv, Pool
+from llmroute_env import ConfigError, LLMRouteEnv, Pool
 from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play
 from llmroute_env.recording.timeline import timeline, write_timeline
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import IN_BATCHES, window_s
+from tests.scenario_windows import EVERY, IN_BATCHES, window_s
 
 KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},
@@ -42,7 +42,7 @@ def of_phase(events: list[dict], phase: str) -> list[dict]:
     return [event for event in events if event["ph"] == phase]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_events_follow_the_format(scenario: str, tmp_path: Path):
     _, events = episode(scenario)
     write_timeline({"traceEvents": events}, tmp_path / "new" / "t.json")
