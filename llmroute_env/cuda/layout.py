@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmroute_env.cuda.memory import Memory
 from llmroute_env.dynamics.records import WORD_BYTES
 
 WARP = 32
@@ -98,28 +99,13 @@ class Layout:
         return self.strides[0] * self.tiles * math.prod(self.inner)
 
 
-class View(Protocol):
-    """Whoever makes arrays in a buffer, `at` so many bytes from its begin."""
-
-    def view(
-        self,
-        buffer: Any,
-        shape: tuple[int, ...],
-        strides: tuple[int, ...],
-        dtype: np.dtype[Any],
-        at: int = 0,
-    ) -> Any:
-        """The array."""
-        ...
-
-
 @dataclass
 class Tiled:
     """An array in tiles, and the bytes of a device that it lies in."""
 
     layout: Layout
     buffer: Any
-    memory: View
+    memory: Memory
 
     @property
     def array(self) -> Any:

@@ -43,7 +43,7 @@ def on_host(parts: Arrays, envs: int) -> Arrays:
 
 def fetched(part: Tiled, envs: int) -> Any:
     """A copy as a CPU has it."""
-    data = part.memory.get(part.buffer)  # type: ignore[attr-defined]
+    data = part.memory.get(part.buffer)
     return untiled(part.layout, data, envs)
 
 

@@ -122,7 +122,8 @@ FLOORS = {
         "simulation",
     ),
     "llmroute_env.cuda": (
-        "layout memory toolchain",
+        "memory toolchain",
+        "layout",
         "kernels room tiled tiles",
         "device threads",
         "simulation",
