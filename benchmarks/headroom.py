@@ -6,7 +6,7 @@ who also knows what will come. All meet the same test episodes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,13 +69,14 @@ def headroom(
     Settings that do not come with the package are found once and kept in `folder`.
     """
     config = replace(config, split="test")
-    rules = rules_in(config, folder, set(tunable_in(config)))
+    rules = rules_in(config, folder, tunable_in(config))
     best = max(rules, key=lambda rule: rule.score)
     found = {str(best): evaluate(make(best.name, config, best.setting), config, episodes, seed)}
     if config.signals.are_late:
         exact = replace(config, signals=Signals())
         # Who runs compiled is tuned in no time, and has the best of exact signals.
-        seeing = max(rules_in(exact, folder, set(COMPILED)), key=lambda rule: rule.score)
+        quick = [name for name in tunable_in(exact) if name in COMPILED]
+        seeing = max(rules_in(exact, folder, quick), key=lambda rule: rule.score)
         router = make(seeing.name, exact, seeing.setting)
         found[f"{seeing}, with exact signals"] = evaluate(router, exact, episodes, seed)
     for followed in followed_in(config, rules):
@@ -89,10 +90,9 @@ def headroom(
     return [*levels(found), Level("no router can exceed", most)]
 
 
-def rules_in(config: EnvConfig, folder: Path, names: Collection[str]) -> list[Rule]:
-    """Every heuristic of `names` that has a setting in `config`, at its best."""
-    known = [name for name in tunable_in(config) if name in names]
-    tunings = {name: tuned_in(name, config, folder)[0] for name in known}
+def rules_in(config: EnvConfig, folder: Path, names: Iterable[str]) -> list[Rule]:
+    """The heuristics `names`, which have a setting in `config`, each at its best."""
+    tunings = {name: tuned_in(name, config, folder)[0] for name in names}
     return [
         Rule(name, float(found["setting"]), float(found["validation_score"]))
         for name, found in tunings.items()

@@ -21,7 +21,7 @@ from llmroute_env.rendering.renderer import (
 )
 from llmroute_env.rendering.sparing import SparingPictures, checked_decisions
 from llmroute_env.route_spec import RouteSpec
-from llmroute_env.scenarios import configure
+from llmroute_env.scenarios import USUAL, configure, named
 from llmroute_env.simulation.episodes import evaluation_seeds
 from llmroute_env.simulation.simulation import Simulation, as_integer
 from llmroute_env.specs import ConfigError
@@ -93,7 +93,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
 
     def __init__(
         self,
-        scenario: str | Mapping[str, Any] = "unpredictable-1",
+        scenario: str | Mapping[str, Any] = USUAL,
         render_mode: str | None = None,
         completions: bool = False,
         decisions_per_picture: int | None = None,
@@ -114,8 +114,7 @@ class LLMRouteEnv(gym.Env[Observation, np.int64]):
             gymnasium.error.DependencyNotInstalled: the render mode needs the extra `render`.
         """
         if isinstance(scenario, Mapping):
-            fields = {**fields, **scenario}
-            scenario = str(fields.pop("scenario", "unpredictable-1"))
+            scenario, fields = named(scenario, fields)
             render_mode = fields.pop("render_mode", render_mode)
             completions = fields.pop("completions", completions)
             decisions_per_picture = fields.pop("decisions_per_picture", decisions_per_picture)

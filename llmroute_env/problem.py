@@ -19,7 +19,7 @@ from typing import Any
 
 from llmroute_env.config import EnvConfig
 from llmroute_env.recording.serialization import TYPE
-from llmroute_env.scenarios import scenario
+from llmroute_env.scenarios import USUAL, scenario
 from llmroute_env.specs import ConfigError, Profile
 from llmroute_env.toml_values import Tables, build, check_key, plain_table, to_table, toml
 from traces.errors import InputError
@@ -27,9 +27,6 @@ from traces.files import FileTrace, TraceFile
 from traces.tasks import TaskMix
 from traces.trace import Trace
 from traces.typed import conform, hints_of, shown
-
-USUAL = "unpredictable-1"
-"""The scenario of a problem that names none."""
 
 ABOVE = ("scenario", "trace", "cv")
 """Keys of a problem beside the fields of EnvConfig."""

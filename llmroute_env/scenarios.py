@@ -22,6 +22,9 @@ from traces.tasks import AbruptMix
 from traces.typed import conform, nearest
 from traces.workloads import CountsReplay, PoissonArrivals, RegimeSwitching, TraceReplay
 
+USUAL = "unpredictable-1"
+"""The scenario of who names none."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -189,6 +192,16 @@ def configure(name: str, plain: Mapping[str, Any] | None = None, **fields: Any) 
     if "profile" in fields:
         fields = {"pools": unnamed(usual), **fields}
     return dataclasses.replace(usual, **fields)
+
+
+def named(
+    scenario: str | Mapping[str, Any], fields: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The name of a scenario and what is said beside it; a mapping says both, and more `fields`."""
+    if not isinstance(scenario, Mapping):
+        return scenario, dict(fields)
+    every = {**fields, **scenario}
+    return str(every.pop("scenario", USUAL)), every
 
 
 def unnamed(config: EnvConfig) -> tuple[Pool, ...]:

@@ -26,7 +26,7 @@ from llmroute_env.rendering.renderer import (
     Renderer,
     check_mode,
 )
-from llmroute_env.scenarios import configure
+from llmroute_env.scenarios import USUAL, configure, named
 from llmroute_env.simulation.episodes import evaluation_seeds
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, require
@@ -66,7 +66,7 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: str | Mapping[str, Any] = "unpredictable-1",
+        scenario: str | Mapping[str, Any] = USUAL,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
@@ -96,10 +96,8 @@ class LLMRouteVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.int
         self.num_envs = num_envs
         self.copy = copy
         self._tells_completions = conform(completions, bool, "completions", ConfigError)
-        if isinstance(scenario, Mapping):
-            fields = {**fields, **scenario}
-            scenario = str(fields.pop("scenario", "unpredictable-1"))
-        self.config = configure(scenario, **fields)
+        name, fields = named(scenario, fields)
+        self.config = configure(name, **fields)
         self.simulation = Simulation(
             self.config, num_envs, _MODES[mode], max_episode_steps or 0, threads=threads
         )

@@ -18,6 +18,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.cuda.toolchain import check_usable
 from llmroute_env.devices import DEVICES
 from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.scenarios import USUAL
 from llmroute_env.specs import ConfigError, require
 
 
@@ -43,7 +44,7 @@ class Plan:
     """
 
     directory: Path
-    scenario: str = "unpredictable-1"
+    scenario: str = USUAL
     fields: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     decisions: int | None = None

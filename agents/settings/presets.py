@@ -8,6 +8,7 @@ from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
 from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
+from llmroute_env.scenarios import USUAL
 
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
@@ -65,7 +66,7 @@ SCENARIO = {"generalist": "any"}
 
 def usual_scenario(algorithm: str) -> str:
     """What `algorithm` is trained on unless a scenario is named."""
-    return SCENARIO.get(algorithm, "unpredictable-1")
+    return SCENARIO.get(algorithm, USUAL)
 
 
 ALONE = DoubleDQNSettings(guarded=False)

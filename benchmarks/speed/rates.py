@@ -27,8 +27,7 @@ from agents.runs.plan import Plan
 from agents.training.training import train
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import State
-from llmroute_env.problem import USUAL
-from llmroute_env.scenarios import configure
+from llmroute_env.scenarios import USUAL, configure
 from llmroute_env.simulation.simulation import Simulation
 
 ENVS = (1, 16, 256, 1024, 4096)

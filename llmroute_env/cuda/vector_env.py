@@ -20,7 +20,7 @@ from llmroute_env.cuda.simulation import DeviceSimulation, Setting
 from llmroute_env.cuda.toolchain import check_usable
 from llmroute_env.dynamics.state import Records
 from llmroute_env.dynamics.stepping import NEXT_STEP, SAME_STEP
-from llmroute_env.scenarios import configure
+from llmroute_env.scenarios import USUAL, configure, named
 from llmroute_env.simulation.episodes import evaluation_seeds
 from llmroute_env.specs import ConfigError, require
 from llmroute_env.vector_env import begun_streams
@@ -50,7 +50,7 @@ class LLMRouteCudaVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: str | Mapping[str, Any] = "unpredictable-1",
+        scenario: str | Mapping[str, Any] = USUAL,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         completions: bool = False,
@@ -75,11 +75,9 @@ class LLMRouteCudaVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         mode = AutoresetMode(autoreset_mode)
         accepted = ", ".join(m.value for m in _MODES)
         require(mode in _MODES, "autoreset_mode", mode.value, accepted)
-        if isinstance(scenario, Mapping):
-            fields = {**fields, **scenario}
-            scenario = str(fields.pop("scenario", "unpredictable-1"))
         self.num_envs = num_envs
-        self.config = configure(scenario, **fields)
+        name, fields = named(scenario, fields)
+        self.config = configure(name, **fields)
         keeps = conform(completions, bool, "completions", ConfigError)
         setting = Setting(_MODES[mode], max_episode_steps or 0, keeps)
         self.simulation = DeviceSimulation(self.config, num_envs, memory or at_hand(), setting)

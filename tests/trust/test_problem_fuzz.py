@@ -13,8 +13,9 @@ import pytest
 from agents.runs.plan import Plan
 from benchmarks.shipping.problem_table import EXAMPLES
 from llmroute_env import ConfigError, EnvConfig, configure, load_problem
-from llmroute_env.problem import KEYS, USUAL, arguments, assign, to_tables
+from llmroute_env.problem import KEYS, arguments, assign, to_tables
 from llmroute_env.recording.serialization import config_sha256
+from llmroute_env.scenarios import USUAL
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.simulation.tape import workload_trace
 from llmroute_env.toml_values import toml
