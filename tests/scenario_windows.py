@@ -11,10 +11,8 @@ WITH_TOKENS = tuple(n for n, s in SCENARIOS.items() if SERVICES[s.config.service
 IN_BATCHES = tuple(name for name in SCENARIOS if name not in WITH_TOKENS)
 
 OF_EVERY_KIND = (
-    *("stable", "unpredictable-1", "unpredictable-2", "soft", "overload", "admission"),
-    *("task-shift", "paper", "priority"),
-    *("azure-conv", "chat-and-code", "burst", "kv-pressure", "stale-1s", "everything"),
-    *("tokens-admission", "tokens-everything"),
+    *("stable", "unpredictable-1", "unpredictable-2", "soft", "task-shift", "paper", "priority"),
+    *("azure-conv", "burst", "kv-pressure", "stale-1s", "everything", "tokens-everything"),
 )
 """Between them they have all that scenarios differ by."""
 

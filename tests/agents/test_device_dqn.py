@@ -110,6 +110,7 @@ def test_the_heuristic_on_a_device_decides_as_that_of_the_cpu():
     assert len(set(expected.tolist())) == 3
 
 
+@pytest.mark.verify
 def test_it_collects_learns_and_hands_over_a_router():
     learner = DeviceDQN(SETTINGS, env(), budget=10_000, seed=1)
     before = [p.clone() for p in learner.online.parameters()]

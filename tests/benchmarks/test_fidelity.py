@@ -132,6 +132,7 @@ def test_a_prediction_depends_on_the_run_that_it_is_of():
     assert first.predicted_s > 5 * second.predicted_s
 
 
+@pytest.mark.verify
 def test_the_command_draws_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["fidelity", "--json", "--out", str(tmp_path)]) == 0
     numbers = json.loads(capsys.readouterr().out.splitlines()[-1])

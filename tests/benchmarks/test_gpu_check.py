@@ -14,6 +14,7 @@ from benchmarks.measuring.loads import Effort, poisson
 from llmroute_env import ConfigError, profiles
 
 
+@pytest.mark.verify
 def test_engines_leave_profiles_and_requests_one_by_one(tmp_path: Path):
     became = run(Check(tmp_path, "cpu", quick=True), tuple(MODELS))
     assert became == dict.fromkeys(MODELS, "done")

@@ -48,6 +48,7 @@ def test_whoever_knows_what_comes_is_between_the_rule_and_the_bound(tmp_path):
         assert level.gain.mean == pytest.approx((level.earned - rule.earned).mean())
 
 
+@pytest.mark.verify
 def test_exact_signals_earn_what_the_rule_does_in_a_world_that_has_them(tmp_path):
     late, exact, *_ = headroom(LATE, EPISODES, SEED, tmp_path, (1.0,))
     at_once = headroom(SHORT, EPISODES, SEED, tmp_path, (1.0,))[0]

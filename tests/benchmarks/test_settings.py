@@ -138,7 +138,10 @@ def recorded(capsys: pytest.CaptureFixture[str], name: str) -> tuple[dict, str]:
     return json.loads(Path("card.json").read_text()), said
 
 
-@pytest.mark.parametrize("name", ["largest-feasible", *FOLLOWED])
+@pytest.mark.parametrize(
+    "name",
+    ["largest-feasible", *(pytest.param(n, marks=pytest.mark.verify) for n in FOLLOWED)],
+)
 def test_record_timeline_and_watch_use_the_setting_of_evaluate(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

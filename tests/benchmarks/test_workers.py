@@ -170,6 +170,7 @@ def rows_written(directory: Path) -> int:
     return len(list((directory / "rows").rglob("*.jsonl")))
 
 
+@pytest.mark.verify
 def test_a_suite_killed_half_way_resumes(finished: Path, tmp_path: Path):
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", RUN, str(tmp_path), str(finished)]

@@ -67,6 +67,7 @@ def bound_of(config: EnvConfig, seed: int = 0) -> float:
     return bound_by_events(episodes(config, np.array([seed], np.uint64))[0])
 
 
+@pytest.mark.verify
 @BOTH
 def test_nothing_is_done_while_a_machine_is_down(service):
     assert bound_of(service(2, 2.0)) == pytest.approx(2 * 0.5)
@@ -75,6 +76,7 @@ def test_nothing_is_done_while_a_machine_is_down(service):
     assert best_routing(service(2, 2.0, [(1.0, 1.5)]), 0) == pytest.approx(0.5)
 
 
+@pytest.mark.verify
 @BOTH
 def test_what_runs_into_an_outage_earns_nothing(service):
     # Up for half a second before, and for 0.9 s of the window after it.
@@ -98,6 +100,7 @@ def test_a_machine_that_warms_up_is_down(service):
     assert bound_of(replace(config, deadline=Deadline(2.75))) == pytest.approx(0.5)
 
 
+@pytest.mark.verify
 @BOTH
 def test_what_ends_as_its_machine_fails_is_done(service):
     config = service(1, 4.0, [(1.0, math.inf)])
@@ -106,6 +109,7 @@ def test_what_ends_as_its_machine_fails_is_done(service):
     assert bound_of(service(1, 4.0, [(1.0 - 2.0**-20, math.inf)])) == 0.0
 
 
+@pytest.mark.verify
 @BOTH
 @pytest.mark.parametrize(("worth", "total"), [(0.2, 0.5 + 0.2), (0.5, 1.0), (0.0, 0.5), (-1, 0.5)])
 def test_whoever_is_turned_away_earns_what_that_is_worth(service, worth, total):
@@ -116,6 +120,7 @@ def test_whoever_is_turned_away_earns_what_that_is_worth(service, worth, total):
     assert bound_of(replace(config, deadline=Deadline(math.inf))) == pytest.approx(1.0)
 
 
+@pytest.mark.verify
 @BOTH
 def test_where_nobody_can_answer_rejection_is_all_there_is(service):
     config = service(2, 4.0, [(0.0, math.inf)], reject=True, reject_utility=0.2)
@@ -153,6 +158,7 @@ def test_a_machine_that_flaps_is_up_for_good_at_last():
     assert bound_of(flapping) == pytest.approx(0.5)
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("seed", range(100))
 def test_order_of_optima_in_static_worlds(seed):
     config = static_world(seed)
@@ -164,6 +170,7 @@ def test_order_of_optima_in_static_worlds(seed):
     assert events <= even + ROUNDING
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("seed", range(100))
 def test_order_of_optima_in_engine_worlds(seed):
     config = engine_world(seed)
@@ -212,6 +219,7 @@ def later(runs):
 TRUE_UP_TIMES, LONGER = upper.up_times, 2.0
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("world", [static_world, engine_world])
 def test_wrong_bounds_are_noticed(world, wrong, monkeypatch):
@@ -256,7 +264,13 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
+QUICK = ("failures", "rejection that costs", "mixed", "engines of one pool")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.verify) for name in REAL],
+)
 def test_no_heuristic_exceeds_the_bound(name):
     config = replace(REAL[name], split="validation", window_s=12.0 if "eng" in name else 3.0)
     bounds = upper_bound(config, episode_seeds(3, 2))

@@ -77,6 +77,7 @@ def outer(x):
 """
 
 
+@pytest.mark.verify
 def test_a_cache_of_types_that_have_moved_is_made_anew(tmp_path: Path):
     room = tmp_path / "room"
     room.mkdir()
@@ -127,6 +128,7 @@ def room(folder: Path) -> str:
     return f"{paths}; from room.outer import outer; print(outer(1.0))"
 
 
+@pytest.mark.verify
 def test_plain_python_yields_the_same_episode():
     assert output_of(EPISODE, NUMBA_DISABLE_JIT="1").stdout == output_of(EPISODE).stdout
 
@@ -140,6 +142,7 @@ def test_compiling_is_announced_once_and_can_be_silenced(tmp_path: Path):
     assert output_of(program, **other).stderr == ""
 
 
+@pytest.mark.verify
 def test_of_processes_that_start_together_one_compiles(tmp_path: Path):
     begin = tmp_path / "begin"
     ready, call = room(tmp_path).rsplit("; ", 1)
@@ -162,6 +165,7 @@ def test_of_processes_that_start_together_one_compiles(tmp_path: Path):
     assert sum(ONCE in err for _, err in said) == 1
 
 
+@pytest.mark.verify
 def test_it_works_where_no_cache_can_be_kept(tmp_path: Path):
     program = room(tmp_path)
     for _ in range(2):
@@ -184,6 +188,7 @@ def test_functions_that_only_compiled_code_calls_have_no_code_for_python(tmp_pat
     assert cached == {"outer.outer", "outer.outer.inner", "inner.inner.inner"}
 
 
+@pytest.mark.verify
 def test_functions_that_only_compiled_code_calls_are_read_back_by_others(tmp_path: Path):
     program, cache = room(tmp_path), {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     outer = tmp_path / "room" / "outer.py"

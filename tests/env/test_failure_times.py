@@ -52,6 +52,7 @@ def test_outages_that_are_listed_are_the_same_as_those_drawn(recipe):
     assert again.state.envs["failures"][0] == simulation.state.envs["failures"][0] > 3
 
 
+@pytest.mark.verify
 def test_times_have_their_means_and_episodes_begin_in_the_middle_of_them():
     config = replace(OVERLOAD, pools=(replace(OVERLOAD.pools[0], gpus=400),))
     for recipe in RECIPES:

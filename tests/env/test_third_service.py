@@ -27,6 +27,9 @@ from llmroute_env.specs import ConfigError, Pool
 from tests.env.processor_sharing import MOST
 from traces.trace import Provenance, Trace
 
+# What is compiled for it is not kept on disk, so that every process compiles it anew.
+pytestmark = pytest.mark.verify
+
 SHARING = {"service": "processor-sharing", "window_s": 3.0}
 CONFIG = configure("unpredictable-2", **SHARING)
 

@@ -287,13 +287,18 @@ OUTLESS = {"evaluate", "watch"}
     ("module", "extra", "arguments"),
     [
         ("torch", "train", ("train", "ddqn")),
-        ("torch", "train", ("evaluate", "pretrained:paper")),
-        ("torch", "train", ("latency",)),
+        pytest.param("torch", "train", ("evaluate", "pretrained:paper"), marks=pytest.mark.verify),
+        pytest.param("torch", "train", ("latency",), marks=pytest.mark.verify),
         ("tensorboard", "train", ("demo",)),
-        ("scipy", "train", ("bench", "testing", "--workers", "0")),
+        pytest.param(
+            *("scipy", "train", ("bench", "testing", "--workers", "0")), marks=pytest.mark.verify
+        ),
         ("matplotlib", "train", ("trace", "plot", "azure-conv")),
         ("PIL", "render", ("watch", "random", "--out", "x.gif")),
-        ("imageio_ffmpeg", "render", ("watch", "random", "--out", "x.mp4")),
+        pytest.param(
+            *("imageio_ffmpeg", "render", ("watch", "random", "--out", "x.mp4")),
+            marks=pytest.mark.verify,
+        ),
         ("optuna", "tune", ("tune", "ddqn", "--timesteps", "9")),
     ],
 )

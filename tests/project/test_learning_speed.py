@@ -96,6 +96,7 @@ def test_a_race_notes_when_the_heuristic_was_reached_and_exceeded(monkeypatch: p
         late(training.Status(0, None))
 
 
+@pytest.mark.verify
 def test_learners_race_to_the_same_score(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -89,6 +89,7 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path):
     assert (np.asarray(Image.open(tmp_path / "scaling.png").convert("L")) < 200).mean() > 0.005
 
 
+@pytest.mark.verify
 @pytest.mark.usefixtures("small_scaling")
 def test_scaling_is_of_the_problem_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -113,7 +113,7 @@ def run(seeds: range, is_late: bool) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("is_late", [False, pytest.param(True, marks=pytest.mark.verify)])
 def test_the_document_suffices_where_machines_fail(is_late):
     counts = run(range(50), is_late)
     assert min(counts[name] for name in ("retried", "lost", "deferred", "aborted")) > 5, counts
