@@ -1,7 +1,8 @@
 """How much there is to gain in a problem, before anybody trains: rules, clairvoyants, the bound.
 
-Two who know what no router does say what stands in its way: one to whom signals are exact, and one
-who also knows what will come. All meet the same test episodes.
+Three who know what no router does say what stands in its way: one to whom signals are exact; one
+who knows the present exactly, and how requests come, but not which will; and one who knows what
+will come. All meet the same test episodes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.policies import COMPILED
-from agents.heuristics.lookahead import OVER_MODELS, Hindsight
+from agents.heuristics.lookahead import FUTURES, OVER_MODELS, Foresight, Hindsight
 from agents.heuristics.table import make, tunable_in
 from agents.settings.own import RolloutSettings
 from benchmarks.bounds.upper import bound_of_peak
@@ -80,14 +81,30 @@ def headroom(
         router = make(seeing.name, exact, seeing.setting)
         found[f"{seeing}, with exact signals"] = evaluate(router, exact, episodes, seed)
     for followed in followed_in(config, rules):
-        for horizon_s in (RolloutSettings(horizon=units).horizon_s(config) for units in horizons):
-            router = Hindsight(
-                "hindsight", config, followed.setting, follows=followed.name, horizon_s=horizon_s
-            )
+        horizons_s = [RolloutSettings(horizon=units).horizon_s(config) for units in horizons]
+        if not config.comes_back:
+            shortest_s = min(horizons_s)
+            who = f"who tries in {FUTURES} sampled futures of {shortest_s:.3g} s, then {followed}"
+            found[who] = improved(Foresight, config, followed, shortest_s, episodes, seed)
+        for horizon_s in horizons_s:
             who = f"who knows {horizon_s:.3g} s of what comes, then {followed}"
-            found[who] = evaluate(router, config, episodes, seed)
+            found[who] = improved(Hindsight, config, followed, horizon_s, episodes, seed)
     most = bound_of_peak(config, episode_seeds(seed, episodes))
     return [*levels(found), Level("no router can exceed", most)]
+
+
+def improved(
+    kind: type[Hindsight],
+    config: EnvConfig,
+    followed: Rule,
+    horizon_s: float,
+    episodes: int,
+    seed: int,
+) -> Evaluation:
+    """What one step of policy improvement on `followed` earns, by who looks ahead so far."""
+    name = kind.__name__.lower()
+    router = kind(name, config, followed.setting, follows=followed.name, horizon_s=horizon_s)
+    return evaluate(router, config, episodes, seed)
 
 
 def rules_in(config: EnvConfig, folder: Path, names: Iterable[str]) -> list[Rule]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,9 +12,9 @@ from agents.base import Actions, Observations, read_in
 from agents.compiled import policies as compiled_policies
 from agents.compiled.rollouts import Trial, try_actions, try_pairs
 from agents.heuristics.models import Heuristic
+from agents.heuristics.past import Past, begin_future
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.cluster import Tape
-from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.features import PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
@@ -29,9 +28,6 @@ PAIRS_TRIED = 6
 OVER_MODELS = ("largest-feasible", "reckoned-feasible")
 RECKONED = ("reckoned-feasible", "reckoned-pair")
 """Of the heuristics that run compiled: who decides models, and who adds what it has sent."""
-
-ALIKE, CLOSEST = 256, 32
-"""Futures begin at one of the closest by the short rate, of twice ALIKE moments by the long one."""
 
 
 @runtime_checkable
@@ -97,19 +93,15 @@ class Rollout(LooksAhead):
         config = simulation.config
         accepted = "exact ones: this router begins from the state itself"
         require(not config.signals.are_late, f"{self.name} signals", config.signals, accepted)
-        # What becomes of requests is kept by their numbers, which in its futures are others.
-        accepted = "None: in the futures of this router no request comes back"
-        for field in ("defer", "failures"):
-            found = getattr(config, field)
-            require(found is None, f"{self.name} {field}", found, accepted)
+        check_none_returns(self.name, config)
         super().attach(simulation)
-        self.past = Past(replace(simulation.config, split="train"))
+        self.past = Past(replace(config, split="train"), HORIZON_S)
 
     def choose(self) -> int:
         """The best model of those that gain in every future, else the base's."""
-        state = self.spare.state
+        env = self.spare.state.envs[0]
         usual = compiled_policies.decide(self.base, self.spare.world, 0)
-        futures = self.past.futures(state.envs[0], self.rng)
+        futures = self.past.futures(env, self.real.tape, self.rng, FUTURES)
         values = np.array([self.values(future) for future in futures])
         gains = values - values[:, [usual]]
         agreed = np.where((gains > 0).all(axis=0), gains.mean(axis=0), 0.0)
@@ -117,10 +109,8 @@ class Rollout(LooksAhead):
 
     def values(self, tape: Tape) -> NDArray[np.float64]:
         """Utility that each model promises on one future."""
-        env, values = self.spare.state.envs[0], np.zeros(self.models)
-        # The pending request is the first of the sampled tape.
-        env["first"], env["end"] = -env["request"], len(tape.arrival_s)
-        env["tape_start_s"], env["stretch"] = 0.0, 1.0
+        values = np.zeros(self.models)
+        begin_future(self.spare.state.envs[0], tape)
         world = self.spare.world._replace(tape=tape)
         try_actions(Trial(self.base, world, 1, HORIZON_S), 0, values)
         return values
@@ -165,60 +155,59 @@ class Hindsight(LooksAhead):
 
     def choose(self) -> int:
         """The action that earns most."""
-        world = self.spare.world._replace(tape=self.real.tape)
-        trial = Trial(self.base, world, 1, self.horizon_s)
-        if not self.takes_pairs:
+        return self.best(self.earned(self.real.tape))
+
+    def earned(self, tape: Tape) -> NDArray[np.float64]:
+        """What each action earns on `tape`, shape (A,); of pairs, more than the heuristic's."""
+        trial = Trial(self.base, self.spare.world._replace(tape=tape), 1, self.horizon_s)
+        if self.takes_pairs:
+            try_pairs(trial, 0, self.values, self.picks)
+        else:
             try_actions(trial, 0, self.values)
-            return int(self.values.argmax())
-        try_pairs(trial, 0, self.values, self.picks)
+        return self.values
+
+    def best(self, values: NDArray[np.float64]) -> int:
+        """The action of the largest value, of those that were tried."""
+        if not self.takes_pairs:
+            return int(values.argmax())
         tried = self.picks[self.picks >= 0]
         # The first is what the heuristic does, and of equals the first is taken.
-        return int(tried[self.values[tried].argmax()])
+        return int(tried[values[tried].argmax()])
 
 
-class Past:
-    """The training arrivals, by the rates that a router would have estimated at each of them."""
+class Foresight(Hindsight):
+    """What one step of policy improvement is worth to who knows how requests come, not which will.
 
-    def __init__(self, config: EnvConfig) -> None:
-        simulation = Simulation(config, logs_completions=False)
-        self.tape = simulation.tape
-        rates = np.empty((2, len(self.tape.arrival_s)))
-        for row, window_s in zip(rates, config.rate_windows_s, strict=True):
-            estimate_rates(self.tape.arrival_s, window_s, row)
-        self.order = np.argsort(rates[1], kind="stable")
-        self.slow = rates[1][self.order]
-        self.surge = np.log(rates[0] / rates[1])[self.order]
+    As Hindsight, but an action earns the mean over FUTURES that were sampled from the training
+    arrivals (Past); what is in flight goes on as it will. It knows more than a router does by no
+    more than the state of the cluster, so that what it gains is what a router could learn.
+    """
 
-    def futures(self, env: np.void, rng: np.random.Generator) -> list[Tape]:
-        """FUTURES tapes that begin with the pending request of `env`."""
-        rate = float(env["slow_rate_per_s"])
-        middle = int(np.searchsorted(self.slow, rate))
-        first = min(max(middle - ALIKE, 0), max(len(self.slow) - 2 * ALIKE, 0))
-        near = slice(first, first + 2 * ALIKE)
-        distance = np.abs(self.surge[near] - np.log(env["fast_rate_per_s"] / rate))
-        closest = first + np.argsort(distance)[:CLOSEST]
-        return [self.future(env, int(i)) for i in rng.choice(closest, FUTURES)]
+    def attach(self, simulation: Simulation) -> None:
+        """Keep the simulation, and prepare what this router looks ahead with.
 
-    def future(self, env: np.void, place: int) -> Tape:
-        """What followed at one place, at the rate of now."""
-        start, tape = int(self.order[place]), self.tape
-        pace = float(np.clip(self.slow[place] / env["slow_rate_per_s"], 0.5, 2.0))
-        until_s = tape.arrival_s[start] + HORIZON_S / pace
-        chosen = slice(start, max(int(np.searchsorted(tape.arrival_s, until_s)), start + 1))
-        later_s = (tape.arrival_s[chosen] - tape.arrival_s[start]) * pace
-        tasks, classes = tape.task[chosen].copy(), tape.user_class[chosen].copy()
-        tasks[0], classes[0] = env["task"], env["user_class"]
-        lengths = tape.prompt_tokens[chosen].copy(), tape.output_tokens[chosen].copy()
-        return Tape(float(env["now_s"]) + later_s, tasks, classes, *lengths)
+        Raises:
+            ConfigError: requests can come back.
+        """
+        check_none_returns(self.name, simulation.config)
+        super().attach(simulation)
+        self.past = Past(replace(simulation.config, split="train"), self.horizon_s)
+
+    def choose(self) -> int:
+        """The action that earns most in the mean."""
+        env, total = self.spare.state.envs[0], np.zeros_like(self.values)
+        for tape in self.past.futures(env, self.real.tape, self.rng, FUTURES):
+            begin_future(env, tape)
+            total += self.earned(tape)
+        return self.best(total)
 
 
-@compiled
-def estimate_rates(
-    arrival_s: NDArray[np.float64], window_s: float, rates: NDArray[np.float64]
-) -> None:
-    """The rate estimate (episode.present) right after each arrival."""
-    rate, before_s = 0.0, 0.0
-    for i in range(len(arrival_s)):
-        rate = rate * math.exp((before_s - arrival_s[i]) / window_s) + 1.0 / window_s
-        before_s = arrival_s[i]
-        rates[i] = rate
+def check_none_returns(name: str, config: EnvConfig) -> None:
+    """Raise a ConfigError if requests can come back.
+
+    What becomes of them is kept by their numbers, which in sampled futures are others.
+    """
+    accepted = "None: in the futures of this router no request comes back"
+    for field in ("defer", "failures"):
+        found = getattr(config, field)
+        require(found is None, f"{name} {field}", found, accepted)

@@ -43,6 +43,7 @@ class Ground:
         self.simulation.begin(draws)
         self.columns = self.simulation.outputs.observations.shape[1]
         self.decisions = 0
+        self.hosted = self.simulation.hosted_actions()
 
     def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator, most: int) -> Tried:
         """Every env goes on for a while, then actions are tried in it.
@@ -59,7 +60,16 @@ class Ground:
         trial = Trial(self.base, simulation.world, self.envs, s.horizon_s(self.config))
         taken, done = visit_and_try(behaviour, trial, simulation.outputs, skips, tried, most)
         self.decisions += taken
+        self._level_unhosted(tried.values[:done])
         return Tried(tried.observations[:done], tried.values[:done], tried.picks)
+
+    def _level_unhosted(self, values: NDArray[np.float64]) -> None:
+        """Give pairs that nobody can take the mean of the others, from which values are learned.
+
+        What the heuristic thinks of them is tens of requests, and differs from state to state.
+        """
+        if not self.hosted.all():
+            values[:, ~self.hosted] = values[:, self.hosted].mean(axis=1, keepdims=True)
 
     def finished(self) -> list[dict[str, Any]]:
         """Summaries of the episodes that ended during the last visit."""

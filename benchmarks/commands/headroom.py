@@ -14,7 +14,8 @@ class Headroom:
     """Say how much there is to gain in an environment, before anybody trains.
 
     What the best rule earns at its best setting; what a rule would that sees the present exactly,
-    where signals are late; what whoever also knows the near future would earn by trying actions in
+    where signals are late; what whoever knows the present and how requests come would earn by
+    trying actions in sampled futures; what whoever knows the near future would, by trying them in
     it; and what no router can exceed. All on the same episodes.
     """
 

@@ -44,6 +44,22 @@ NO_PICKS = np.zeros(0, np.int64)
 MODEL = {"action": "model", "observation": DEFAULT_FEATURES}
 
 
+def test_pairs_that_nobody_can_take_do_not_hide_what_the_others_are_worth() -> None:
+    # Each GPU has one of three models: two thirds of the pairs lead nowhere.
+    apart = tuple(Pool(1, (name,)) for name in CONFIG.model_names)
+    learner = make_learner(replace(CONFIG, pools=apart), tries=3, states_per_round=64)
+    learner.iterate()
+    hosted = learner.grounds[0].hosted
+    (memory,) = learner.memories.values()
+    values = memory.values[: len(memory)]
+    assert hosted.sum() == 3
+    assert hosted.size == 9
+    assert np.abs(values[:, ~hosted]).max() < 1e-5
+    # A decision is worth some requests, where a price on 16 times the work is tens of them.
+    assert 0 < np.abs(values).max() < 10
+    assert np.allclose(values[:, hosted].sum(axis=1), 0, atol=1e-5)
+
+
 def test_remembers_centred_values_and_forgets_the_oldest() -> None:
     memory = Memory(capacity=5, columns=16, actions=3)
     for number in range(4):

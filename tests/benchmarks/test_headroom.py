@@ -40,8 +40,9 @@ def test_whoever_knows_what_comes_is_between_the_rule_and_the_bound(tmp_path):
         make(name, SHORT, float(setting)), replace(SHORT, split="test"), EPISODES, SEED
     )
     assert rule.earned == pytest.approx(alone.values("utility_of_peak"))
-    # Each of two horizons, after a rule over models and after one over pairs.
-    assert len(clairvoyants) == 4
+    # One who samples and each of two horizons, after a rule over models and after one over pairs.
+    assert len(clairvoyants) == 6
+    assert [level.who.startswith("who tries") for level in clairvoyants] == [True, False, False] * 2
     assert max(level.earned.mean() for level in clairvoyants) > rule.earned.mean() + 0.005
     for level in clairvoyants:
         assert (level.earned <= bound.earned).all()

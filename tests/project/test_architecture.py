@@ -155,7 +155,7 @@ FLOORS = {
         "guards rollouts threads",
     ),
     "agents.heuristics": (
-        "instances models pairs",
+        "instances models pairs past",
         "late lookahead",
         "table",
         "tuning",
