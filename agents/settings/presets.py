@@ -10,6 +10,17 @@ from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 from llmroute_env.scenarios import USUAL
 
+TOKENS = RolloutSettings(tries=7, huber_delta=5.0)
+MODEL_TOKENS = RolloutSettings(
+    action="model",
+    observation=DEFAULT_FEATURES,
+    hidden=(64, 64),
+    huber_delta=5.0,
+    decisions=60_000_000,
+)
+KNOWN_OF_TOKENS = ("prompt", "ttft", "tpot", "kv", "prefill", "age", "sent", "tries", "waited")
+"""What else there may be to know of models where answers are tokens."""
+
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
     "rollout-pi-model": RolloutSettings(
@@ -28,6 +39,19 @@ PRESETS: dict[str, Settings] = {
         batch_size=2048,
         cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
         validation_episodes=8,
+    ),
+    "rollout-pi-tokens": TOKENS,
+    "rollout-pi-model-tokens": MODEL_TOKENS,
+    "generalist-tokens": replace(
+        MODEL_TOKENS,
+        observation=(*DEFAULT_FEATURES, *KNOWN_OF_TOKENS, "deadline"),
+        hidden=(128, 64),
+        decisions=150_000_000,
+        follows="largest-feasible",
+        capacity=800_000,
+        states_per_round=2048,
+        batch_size=2048,
+        validation_episodes=24,
     ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
@@ -56,11 +80,14 @@ PRESETS: dict[str, Settings] = {
 one-hot task, the requests of each model and the arrival rate, with a hard target and nothing that
 guides it. What the paper leaves open is ours, chosen for the paper's setting (docs/routers.md).
 `ddqn` is the improved one, `ddqn-pairs` the same over (GPU, model) pairs.
-`rollout-pi` is rollout policy iteration over pairs, `rollout-pi-model` over models only.
+`rollout-pi` is rollout policy iteration over pairs, `rollout-pi-model` over models only; with
+`-tokens`, for continuous batching: an instance hosts one model, so that all of the few pairs are
+tried, and a decision that slows an instance down beyond a deadline costs all that run there, so
+that large errors count in full.
 `generalist` is for the family `any` (families.py): one router for all loads, deadlines and numbers
-of GPUs, which it reads."""
+of GPUs, which it reads; `generalist-tokens` for the family `tokens`."""
 
-SCENARIO = {"generalist": "any"}
+SCENARIO = {"generalist": "any", "generalist-tokens": "tokens"}
 """What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
 
 

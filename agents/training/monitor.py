@@ -165,14 +165,15 @@ def episode_means(summaries: list[Mapping[str, Any]]) -> dict[str, float]:
         "in_training/goodput_per_s": sum(s["goodput_per_s"] for s in summaries) / count,
         "in_training/rejected": sum(s["rejected"] / s["requests"] for s in summaries) / count,
     }
-    if "lost" in summaries[0]:
-        for name in ("lost", "retried"):
-            shares = [s[name] / s["requests"] for s in summaries]
-            means[f"in_training/{name}"] = sum(shares) / count
-    for name in summaries[0].get("classes", ()):
+    # Of the environments of a family some have what others do not: machines that fail, classes.
+    failing = [s for s in summaries if "lost" in s]
+    for name in ("lost", "retried") if failing else ():
+        means[f"in_training/{name}"] = sum(s[name] / s["requests"] for s in failing) / len(failing)
+    of_classes = [users for s in summaries for users in s.get("classes", {}).items()]
+    for name in dict(of_classes):
+        own = [users for known, users in of_classes if known == name]
         for figure in ("utility_of_peak", "deadline_met"):
-            values = [s["classes"][name][figure] for s in summaries]
-            means[f"class_{name}/{figure}"] = sum(values) / count
+            means[f"class_{name}/{figure}"] = sum(users[figure] for users in own) / len(own)
     for model in summaries[0]["share"]:
         means[f"share/{model}"] = sum(s["share"][model] for s in summaries) / count
     return means

@@ -23,6 +23,7 @@ from llmroute_env.rendering.scene import capture
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.outages import outages
 from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import RequestClass
 
 TIMES = ExponentialTimes(0.5), LognormalTimes(0.2, 0.5)
 CONFIG = configure("overload", window_s=2.0, failures=Failures(*TIMES, tries=2))
@@ -105,6 +106,20 @@ def test_nothing_is_said_of_failures_where_nothing_fails(capsys):
         assert not any(word in said for word in ("lost", "retried", "retries"))
     assert columns([told]) == COLUMNS
     assert not {"in_training/lost", "in_training/retried"} & set(episode_means([summary]))
+
+
+def test_means_are_of_the_episodes_in_which_there_is_such_a_thing():
+    classes = {"classes": (RequestClass("all", 2.0),)}
+    configs = (replace(CONFIG, failures=None), CONFIG, replace(CONFIG, failures=None, **classes))
+    plain, failing, classed = (
+        evaluate(make("opt-1.3b", config), config, 1, 5).episodes[0].summary for config in configs
+    )
+    for order in ([plain, failing, classed, plain], [classed, plain, failing, plain]):
+        means = episode_means(order)
+        assert means["in_training/retried"] == failing["retried"] / failing["requests"] > 0
+        assert means["class_all/deadline_met"] == classed["classes"]["all"]["deadline_met"] > 0
+        met = [summary["deadline_met"] for summary in order]
+        assert means["in_training/deadline_met"] == pytest.approx(np.mean(met))
 
 
 @pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
