@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
@@ -25,6 +25,8 @@ SEED = 0
 SCORE: Final = "utility_of_peak"
 Cell = tuple[str, str]
 """An entry and a router."""
+Against = Mapping[str, str]
+"""Entry -> the heuristic that routers are compared with there."""
 AVAILABLE = 0.99
 """Share of requests in time from which a router counts as available."""
 

@@ -11,8 +11,7 @@ import numpy as np
 from benchmarks.drawing import new_figure
 from benchmarks.evaluation.intervals import Interval
 from benchmarks.report import guards, learned
-from benchmarks.report.data import SCORE, Results
-from benchmarks.report.learned import Against
+from benchmarks.report.data import SCORE, Against, Results
 from benchmarks.report.page import Part, Section
 from benchmarks.report.svg import bar_style, picture, put_legend
 from benchmarks.report.text import number

@@ -11,16 +11,14 @@ import numpy as np
 from benchmarks.drawing import new_figure
 from benchmarks.evaluation.intervals import Floats, Interval
 from benchmarks.evaluation.stats import crossed_bootstrap
-from benchmarks.report.data import SEED, Results
+from benchmarks.report.data import SEED, Against, Results
 from benchmarks.report.page import Part, Picture, Section, Table
 from benchmarks.report.svg import mark_style, picture, put_legend
 from benchmarks.report.text import OF_INTERVALS, closed_text, label, number
+from benchmarks.report.where import gains_table, ways_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Against = Mapping[str, str]
-"""Entry -> the heuristic that routers are compared with there."""
 
 FIELD = "largest-feasible"
 """The largest model predicted in time: what learned routers are usually asked to beat."""
@@ -40,6 +38,7 @@ def sections(results: Results) -> list[Section]:
     field = {entry: FIELD for entry in best if (entry, FIELD) in results.cells}
     if field and field != best:
         parts.append(replace(table(results, field), title=f"The same against tuned {FIELD}"))
+    parts += [found for found in (gains_table(results, best), ways_table(results, best)) if found]
     return [Section("Learned against the best tuned heuristic", tuple(parts))]
 
 

@@ -145,14 +145,16 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
 def test_what_a_generalist_never_saw_is_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(intervals, "RESAMPLES", 20)
-    seen = learned_rows("one", 0.7, (0.8, 0.8))
+    did = {"share": {"small": 1.0}, "deadline_met": 1.0, "rejected": 0.0, "shed": 0.0, "p99_s": 1.0}
+    seen = [{**did, **r} for r in learned_rows("one", 0.7, (0.8, 0.8))]
     new = [{**r, "tags": ["unseen"]} for r in learned_rows("unseen-one", 0.7, (0.6, 0.6))]
     (section,) = learned.sections(Results([*seen, *new]))
     tables = {part.title: part.rows for part in section.parts if isinstance(part, Table)}
-    assert [rows[0][0] for rows in tables.values()] == ["one", "unseen-one"]
+    assert [rows[0][0] for rows in tables.values()] == ["one", "unseen-one", "one"]
     assert tables[learned.UNSEEN][0][4] == "-0.1000"
     (section,) = learned.sections(Results(seen))
-    assert len([part for part in section.parts if isinstance(part, Table)]) == 1
+    titles = [part.title for part in section.parts if isinstance(part, Table)]
+    assert titles == ["Learned routers against the best tuned heuristic", "What they do otherwise"]
 
 
 @pytest.mark.parametrize(
