@@ -61,6 +61,11 @@ def value_of(entry: str) -> str:
     return entry.rpartition("-")[2]
 
 
+def rising(results: Results, varied: Varied) -> list[str]:
+    """Entries by what is varied: rows alone tell no order, and a line must not turn back."""
+    return sorted(results.tagged(varied.tag), key=lambda entry: float(value_of(entry)))
+
+
 def trained_and_tested(entry: str) -> tuple[str, str]:
     """Of an entry KIND-TRAINED-to-TESTED."""
     _, train, _, test = entry.rsplit("-", 3)
@@ -75,7 +80,7 @@ def routers(results: Results, entries: Sequence[str]) -> list[str]:
 
 def cost_table(results: Results, varied: Varied) -> Table:
     """Utility of peak by what is varied, and router."""
-    entries = results.tagged(varied.tag)
+    entries = rising(results, varied)
     rows = []
     for agent in routers(results, entries):
         cells = [results.cells.get((entry, agent)) for entry in entries]
@@ -93,7 +98,7 @@ def cost_picture(results: Results, varied: Varied) -> Picture:
 
 def cost_figure(results: Results, varied: Varied) -> Figure:
     """One line per router over what is varied."""
-    entries = results.tagged(varied.tag)
+    entries = rising(results, varied)
     figure, axes = new_figure(1, 1, (8.0, 4.2))
     axis = axes[0, 0]
     for agent in routers(results, entries):
