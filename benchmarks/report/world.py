@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.drawing import new_figure
 from benchmarks.report.data import SCORE, Results
+from benchmarks.report.marks import tell_lines
 from benchmarks.report.page import Part, Picture, Section, Table
 from benchmarks.report.shifts import matrix
-from benchmarks.report.svg import picture, put_legend, style
+from benchmarks.report.svg import HIGHER, picture, put_legend, style
 from benchmarks.report.text import number
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def cost_figure(results: Results, varied: Varied) -> Figure:
     values = sorted(float(value_of(entry)) for entry in entries)
     axis.set_xticks(values, [f"{value:g}" for value in values])
     axis.minorticks_off()
-    axis.set(xlabel=varied.what, ylabel="utility / peak", ylim=(0, 1))
+    axis.set(xlabel=varied.what, ylabel=f"utility / peak ({HIGHER})", ylim=(0, 1))
+    tell_lines(axis, "utility / peak")
     put_legend(figure, axis)
     return figure
