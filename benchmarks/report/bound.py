@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.drawing import new_figure
 from benchmarks.evaluation.row_files import LOOSENESS
+from benchmarks.report.marks import tell_lines
 from benchmarks.report.page import Section, Table
 from benchmarks.report.svg import MARKERS, ROUTER_COLORS, picture, put_legend
 from benchmarks.report.text import number
@@ -53,8 +54,10 @@ def looseness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
         axes[0, 0].plot(loads, [row[name] for row in rows], **look)
     axes[0, 0].axhline(1.0, color="#999999", linewidth=0.8)
-    axes[0, 0].set(xscale="log", xlabel="arrival rate / load 1", ylabel="bound / optimum")
+    ylabel = "bound / optimum\n(1 is tight)"
+    axes[0, 0].set(xscale="log", xlabel="arrival rate / load 1", ylabel=ylabel)
     axes[0, 0].set_xticks(loads, [f"{load:g}" for load in loads])
     axes[0, 0].minorticks_off()
+    tell_lines(axes[0, 0], "bound / optimum")
     put_legend(figure, axes[0, 0])
     return figure

@@ -12,9 +12,10 @@ from benchmarks.drawing import new_figure
 from benchmarks.evaluation.intervals import Interval
 from benchmarks.report import guards, learned
 from benchmarks.report.data import SCORE, Against, Results
+from benchmarks.report.marks import tell
 from benchmarks.report.page import Part, Section
-from benchmarks.report.svg import bar_style, picture, put_legend
-from benchmarks.report.text import number
+from benchmarks.report.svg import RIGHT, bar_style, picture, put_legend
+from benchmarks.report.text import interval_text, number
 from benchmarks.tables import percent
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def scores_picture(results: Results) -> Part:
     """Bars of the main entries, with intervals, and their bounds."""
     entries = results.main[:MOST_ENTRIES]
     caption = (
-        "Utility of peak and 95 % interval; black lines: the bound, which no router can reach. "
+        "Utility of peak and 95 % interval; upright lines: the bound, which no router can reach. "
     )
     if len(entries) < len(results.main):
         caption += f"The first {len(entries)} of {len(results.main)} entries. "
@@ -153,17 +154,17 @@ def scores(results: Results, entries: Sequence[str]) -> Figure:
     groups = {entry: barred(results, entry, len(entries) == 1) for entry in entries}
     lines = sum(map(len, groups.values())) + len(groups)
     figure, axes = new_figure(1, 1, (10.5, 0.9 + 0.2 * lines))
-    axis, top, middles = axes[0, 0], 0.0, []
+    axis, top = axes[0, 0], 0.0
+    middles: list[float] = []
     for entry, agents in groups.items():
         for line, agent in enumerate(agents):
             bar(axis, results, entry, agent, top + line)
         bound = results.cells[entry, agents[0]].mean("bound_of_peak")
-        axis.plot(
-            [bound, bound], [top - 0.6, top + len(agents) - 0.4], color="black", linewidth=1.5
-        )
+        ends, look = (top - 0.6, top + len(agents) - 0.4), {"color": "black", "linewidth": 1.5}
+        axis.plot([bound, bound], ends, label="" if middles else "bound", **look)
         middles.append(top + (len(agents) - 1) / 2)
         top += len(agents) + 1
-    axis.set(xlim=(0, 1.13), ylim=(top - 1.2, -0.8), xlabel="utility / peak")
+    axis.set(xlim=(0, 1.13), ylim=(top - 1.2, -0.8), xlabel=f"utility / peak ({RIGHT})")
     axis.set_yticks(middles, list(groups))
     axis.tick_params(axis="y", length=0)
     drawn = [agent for agent in results.routers if any(agent in a for a in groups.values())]
@@ -180,6 +181,9 @@ def bar(axis: Axes, results: Results, entry: str, agent: str, place: float) -> N
     ends = (value.ci_low, value.ci_high) if value.known else (value.mean, value.mean)
     axis.plot(np.clip(ends, 0.0, 1.0), (place, place), color="#222222", linewidth=1.0)
     axis.text(1.01, place, number(value.mean), va="center", fontsize="small")
+    bound = number(results.cells[entry, agent].mean("bound_of_peak"))
+    said = f"{entry}, {agent}\nutility / peak: {interval_text(value, 4)}\nbound: {bound}"
+    tell(axis, said, y=(place - 0.5, place + 0.5))
 
 
 def barred(results: Results, entry: str, alone: bool) -> list[str]:

@@ -12,8 +12,9 @@ from benchmarks.drawing import new_figure
 from benchmarks.evaluation.intervals import Floats, Interval
 from benchmarks.evaluation.stats import crossed_bootstrap
 from benchmarks.report.data import SEED, Against, Results
+from benchmarks.report.marks import tell
 from benchmarks.report.page import Part, Picture, Section, Table
-from benchmarks.report.svg import mark_style, picture, put_legend
+from benchmarks.report.svg import RIGHT, mark_style, picture, put_legend
 from benchmarks.report.text import OF_INTERVALS, closed_text, label, number
 from benchmarks.report.where import gains_table, ways_table
 
@@ -83,12 +84,13 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
                 axis.plot(beyond, place, clip_on=False, **{**look, "marker": "<"})
             ends, line = (value.ci_low, value.ci_high), {"color": look["color"], "linewidth": 1.5}
             axis.plot(ends, (place, place), **line)
+            tell(axis, f"{entry}, {agent}\n{signed(value)}", y=(place - 0.5, place + 0.5))
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)
     axis.xaxis.set_major_formatter("{x:+g}")
     axis.set_ylim(max(places.values()) + GAP / 2, -GAP / 2)
     axis.grid(axis="y", color="#eeeeee")
-    axis.set(xlabel="utility of peak, minus the best tuned heuristic's")
+    axis.set(xlabel=f"utility of peak, minus the best tuned heuristic's ({RIGHT})")
     entries = list(dict.fromkeys(entry for entry, _ in places))
     if len(entries) == 1:
         # Of many routers on one entry the names say more than a legend of repeated colours.

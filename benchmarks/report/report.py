@@ -13,6 +13,7 @@ from benchmarks.report import (
     figures,
     headline,
     learned,
+    policies,
     tables,
     world,
 )
@@ -23,6 +24,14 @@ from benchmarks.report.svg import picture
 from llmroute_env.recording.files import write_atomically
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+WHAT_IS_DONE = (
+    "Share of each model against the arrival rate: what routers do, of which no end is better. "
+    "Rates that were not met are left out."
+)
+THE_POLICY = (
+    "The policy over (arrival rate, backlog), likewise; grey: never met. Rates and backlogs are "
+    "left out where nothing was decided."
+)
 SHOWN_OVER_TIME = 3
 """Entries whose course over time is drawn."""
 IN_NUMBERS = {
@@ -110,8 +119,8 @@ def pictures_of(results: Results, entry: str) -> list[Picture]:
     agents = headline.shown(results, entry)
     course = figures.over_time(results, entry, agents)
     two = agents[:2]
-    shares = figures.share_by_rate(results, entry, two)
-    maps = figures.policy_maps(results, entry, two)
+    shares = policies.share_by_rate(results, entry, two)
+    maps = policies.policy_maps(results, entry, two)
     return [
         picture(
             f"time-{entry}",
@@ -120,6 +129,6 @@ def pictures_of(results: Results, entry: str) -> list[Picture]:
             "heuristic, of learned routers.",
             course,
         ),
-        picture(f"share-{entry}", "Share of each model against the arrival rate.", shares),
-        picture(f"map-{entry}", "The policy over (arrival rate, backlog); grey: never met.", maps),
+        picture(f"share-{entry}", WHAT_IS_DONE, shares),
+        picture(f"map-{entry}", THE_POLICY, maps),
     ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.drawing import COLORS
 from benchmarks.report.data import Results
+from benchmarks.report.look import figure_style
+from benchmarks.report.marks import areas
 from benchmarks.report.page import Picture
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ CHARACTERS = 120
 """That fit beside each other in a legend, 8 of them for a line and its distance to the next."""
 MARKERS = "osD^vPX>phd"
 """As many as have no factor in common with the colours, so that no two routers share both."""
+HIGHER, RIGHT = "higher is better", "farther right is better"
+"""Said beside the unit of every axis on which one end is."""
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -37,7 +41,14 @@ def to_svg(figure: Figure, name: str) -> str:
     drawing = re.sub(r'(<image [^>]*?)id="[^"]*"', r"\1", drawing)
     for mark in ('id="', "url(#", 'href="#'):
         drawing = drawing.replace(mark, f"{mark}{name}-")
-    return drawing
+    return themed(drawing, areas(figure))
+
+
+def themed(drawing: str, over: str = "") -> str:
+    """The drawing in light and dark, with elements over it."""
+    head, rest = drawing.removeprefix("<svg").split(">", 1)
+    body, end = rest.rsplit("</svg>", 1)
+    return f'<svg class="figure"{head}>\n {figure_style()}{body}{over}</svg>{end}'
 
 
 def style(results: Results, agent: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ COLUMNS = (
 )
 
 
+LESS = "regret, times and what is dropped, lost or tried again"
 OF_FAILURES = ("lost", "retries per 1000 requests")
 """Columns more where machines fail, after what was dropped."""
 
@@ -63,7 +64,8 @@ def entry_table(results: Results, entry: str) -> Table:
         f"{entry}{trained}",
         columns(results, entry),
         tuple((label(results, entry, a), *entry_row(results, entry, a, best)) for a in agents),
-        f"Bound {bound} of peak. Best tuned by validation: {best or 'none'}. Models: {models}. "
+        f"Less is better of {LESS}, more of the rest. Bound {bound} of peak. "
+        f"Best tuned by validation: {best or 'none'}. Models: {models}. "
         f"{OF_INTERVALS} {results.episodes_text(entry)}",
     )
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.drawing import new_figure
 from benchmarks.report.data import SCORE, Results
+from benchmarks.report.marks import tell_lines
 from benchmarks.report.page import Part, Picture, Section, Table
 from benchmarks.report.shifts import matrix
-from benchmarks.report.svg import picture, put_legend, style
+from benchmarks.report.svg import HIGHER, picture, put_legend, style
 from benchmarks.report.text import number
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ def value_of(entry: str) -> str:
     return entry.rpartition("-")[2]
 
 
+def rising(results: Results, varied: Varied) -> list[str]:
+    """Entries by what is varied: rows alone tell no order, and a line must not turn back."""
+    return sorted(results.tagged(varied.tag), key=lambda entry: float(value_of(entry)))
+
+
 def trained_and_tested(entry: str) -> tuple[str, str]:
     """Of an entry KIND-TRAINED-to-TESTED."""
     _, train, _, test = entry.rsplit("-", 3)
@@ -75,7 +81,7 @@ def routers(results: Results, entries: Sequence[str]) -> list[str]:
 
 def cost_table(results: Results, varied: Varied) -> Table:
     """Utility of peak by what is varied, and router."""
-    entries = results.tagged(varied.tag)
+    entries = rising(results, varied)
     rows = []
     for agent in routers(results, entries):
         cells = [results.cells.get((entry, agent)) for entry in entries]
@@ -93,7 +99,7 @@ def cost_picture(results: Results, varied: Varied) -> Picture:
 
 def cost_figure(results: Results, varied: Varied) -> Figure:
     """One line per router over what is varied."""
-    entries = results.tagged(varied.tag)
+    entries = rising(results, varied)
     figure, axes = new_figure(1, 1, (8.0, 4.2))
     axis = axes[0, 0]
     for agent in routers(results, entries):
@@ -106,6 +112,7 @@ def cost_figure(results: Results, varied: Varied) -> Figure:
     values = sorted(float(value_of(entry)) for entry in entries)
     axis.set_xticks(values, [f"{value:g}" for value in values])
     axis.minorticks_off()
-    axis.set(xlabel=varied.what, ylabel="utility / peak", ylim=(0, 1))
+    axis.set(xlabel=varied.what, ylabel=f"utility / peak ({HIGHER})", ylim=(0, 1))
+    tell_lines(axis, "utility / peak")
     put_legend(figure, axis)
     return figure

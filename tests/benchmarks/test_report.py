@@ -1,5 +1,7 @@
 """Reports read rows and nothing else, stand alone, and say what the rows say."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -192,7 +194,13 @@ def test_the_page_needs_nothing_else(reported: Path):
     assert not re.search(r'(?:src|href)="(?!#|data:)', page), (
         "nothing is loaded or linked to outside"
     )
-    assert "<script" not in page
+    assert page.count("<script>") == page.count("<script") == 1
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert policy
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}'" in policy[1], "it alone may run"
     assert len(set(re.findall(r'\bid="([^"]+)"', page))) == len(re.findall(r'\bid="', page))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.evaluation import intervals
-from benchmarks.report import added, costs, figures, headline
+from benchmarks.report import added, costs, figures, headline, policies
 from benchmarks.report.data import Results
 from benchmarks.report.page import Picture, Table
 from benchmarks.report.svg import bar_style, style
@@ -148,11 +148,16 @@ def test_classes_that_never_occurred_take_no_room():
     decisions[2:4, 1:3] = 5
     detailed = {"policy_map": decisions.tolist(), "share": {"small": 0.5, "large": 0.5}}
     results = Results([row("one", "net", 0, 0.5, **detailed)])
-    assert figures.occurred(results, "one", ["net"]) == (slice(2, 4), slice(1, 3))
-    (axis,) = figures.share_by_rate(results, "one", ["net"]).axes
+    met = [found.tolist() for found in policies.occurred(results, "one", ["net"])]
+    assert met == [[2, 3], [1, 2]]
+    (axis,) = policies.share_by_rate(results, "one", ["net"]).axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0.5-1", "1-2"]
-    maps = figures.policy_maps(results, "one", ["net"]).axes
+    maps = policies.policy_maps(results, "one", ["net"]).axes
     assert [tick.get_text() for tick in maps[0].get_yticklabels()] == ["0.5-1", "1-2"]
+    decisions[5, 1] = 5
+    apart = Results([row("one", "net", 0, 0.5, **{**detailed, "policy_map": decisions.tolist()})])
+    (axis,) = policies.share_by_rate(apart, "one", ["net"]).axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0.5-1", "1-2", "4-8"]
 
 
 def test_a_second_is_drawn_as_long_as_it_is():

@@ -219,7 +219,7 @@ def test_the_compact_report_is_small_and_whole(
     assert 2 <= len(figures) <= 6
     assert {out / figure for figure in figures} == set((out / FIGURES).iterdir())
     assert sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) < 1_000_000
-    assert table.read_text().startswith("| result | the paper | paper's setting: random |")
+    assert table.read_text().startswith("| result | the paper | with shedding: random |")
     assert table.read_text() in report.read_text()
     assert "### unpredictable-1\n" not in report.read_text()
 

@@ -49,6 +49,11 @@ def test_lines_have_the_values_of_the_rows_and_entries_stand_in_no_other_chapter
     lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     assert lines["steep-pair"] == [[0.0, 0.9], [1.0, 0.5], [60.0, 0.25]]
     assert by_themselves(results) == []
+    # Rows alone have the order of their names, in which 10 comes before 3.
+    rows = [row(f"cost-signals-{value}", "steep-pair", 0.5) for value in (10, 3, 60)]
+    (axis,) = cost_figure(Results(rows), COSTS[0]).axes
+    assert axis.lines[0].get_xdata().tolist() == [3.0, 10.0, 60.0]
+    assert tables(list(sections(Results(rows))[0].parts)).popitem()[1].head[1:] == ("3", "10", "60")
 
 
 @pytest.mark.parametrize("tag", ["signals-shift", "crash-shift"])

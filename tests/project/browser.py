@@ -53,8 +53,11 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def asked(folder: Path, pages: list[str], width: int, function: str) -> dict[str, Any]:
-    """What a function of JavaScript tells of the document of every page, shown so wide."""
+def asked(folder: Path, pages: list[str], width: int, function: str, *more: str) -> dict[str, Any]:
+    """What a function of JavaScript tells of the document of every page, shown so wide.
+
+    `more`: options of the browser.
+    """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)}")
@@ -63,7 +66,7 @@ def asked(folder: Path, pages: list[str], width: int, function: str) -> dict[str
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=100000"]
     try:
         with served(folder) as address:
-            command = [browser, *options, "--dump-dom", f"{address}/{harness.name}"]
+            command = [browser, *options, *more, "--dump-dom", f"{address}/{harness.name}"]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     finally:
         harness.unlink()

@@ -25,6 +25,7 @@ BENCHMARKS = (
     ("tables",),
     ("bounds", "figures", "speed", "suites.entries", "watching"),
     ("suites",),
+    ("report.look", "report.marks", "report.sorting"),
     ("report.data", "report.page"),
     ("report.guards",),
     ("report.text", "report.svg"),

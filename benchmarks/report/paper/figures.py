@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.drawing import new_figure
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Results, ratio
-from benchmarks.report.svg import ROUTER_COLORS, put_legend, style
+from benchmarks.report.marks import tell_lines
+from benchmarks.report.svg import HIGHER, ROUTER_COLORS, put_legend, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,12 +45,13 @@ def window_ratios(
         axis.set_title(f">= {100 * threshold:.0f} % of peak")
         axis.set_xticks(results.windows_s, [f"{window_s:g}" for window_s in results.windows_s])
         axis.minorticks_off()
+        tell_lines(axis, f"windows / those of {base} alone")
         axis.set_ylim(0.9 * LEAST, 10)
         axis.set_yticks(
             TICKS,
             ("<= 0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10"),
         )
-    axes[0, 0].set_ylabel(f"windows / those of {base} alone")
+    axes[0, 0].set_ylabel(f"windows / those of {base} alone\n({HIGHER})")
     put_legend(figure, axes[0, 0])
     return figure
 
@@ -66,7 +68,8 @@ def window_levels(results: Results, entries: Sequence[str], agents: Sequence[str
         for threshold in THRESHOLDS:
             axis.axvline(100 * threshold, color="#cccccc", linewidth=0.8, zorder=0)
         axis.set(title=entry, xlabel="utility of the second, % of peak", ylim=(-2, 102))
-    axes[0, 0].set_ylabel("seconds with at least that, %")
+        tell_lines(axis, "seconds with at least that, %", every=4)
+    axes[0, 0].set_ylabel(f"seconds with at least that, %\n({HIGHER})")
     put_legend(figure, axes[0, 0])
     return figure
 

@@ -33,7 +33,7 @@ def parts(results: Results) -> list[Part]:
     found: list[Part] = [*words(results), *(of_windows(results, entry) for entry in entries)]
     if entries:
         caption = (
-            "Seconds that earn at least a share of their peak, in the first four episodes; grey "
+            "Seconds that earn at least a share of their peak, in the first four episodes; upright "
             "lines: 96, 98 and 99 %. One model for all is either at its own level or far below."
         )
         levels = window_levels(results, entries, on_levels(results, entries[0]))
@@ -43,7 +43,7 @@ def parts(results: Results) -> list[Part]:
         caption = (
             "With shedding, windows near the peak as a multiple of those of OPT-6.7B alone, by "
             "window length and by our own choices, one changed at a time from "
-            f"{BASE}. Grey: as many."
+            f"{BASE}. Thin line: as many."
         )
         found.append(picture("windows", caption, window_ratios(results, swept, LARGEST, PAPER)))
         found.append(sensitivity(results, swept))

@@ -12,6 +12,8 @@ from benchmarks.drawing import new_figure
 from benchmarks.evaluation.intervals import Floats
 from benchmarks.evaluation.metrics import THRESHOLDS
 from benchmarks.report.data import Results
+from benchmarks.report.look import ON_DARK, ON_LIGHT
+from benchmarks.report.marks import tell_lines
 from benchmarks.report.page import Part
 from benchmarks.report.paper.static.gpus import PAPER_PER_GPU, Match, matches
 from benchmarks.report.paper.static.grid import (
@@ -27,7 +29,7 @@ from benchmarks.report.paper.static.grid import (
     reached,
     spots,
 )
-from benchmarks.report.svg import ROUTER_COLORS, picture, put_legend
+from benchmarks.report.svg import HIGHER, ROUTER_COLORS, picture, put_legend
 from benchmarks.suites.entries.static import LOADS, WORKLOADS
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def windows(results: Results) -> list[Part]:
         return []
     caption = (
         f"Windows near the peak under {who}, as a multiple of those of OPT-6.7B alone: blue more, "
-        "red fewer. Framed: at least the paper's multiple, which the titles give. Rows: load and "
-        "length of the episodes. Grey: OPT-6.7B alone has none, or no rows."
+        "which is better, red fewer. Framed: at least the paper's multiple, which the titles give. "
+        "Rows: load and length of the episodes. Grey: OPT-6.7B alone has none, or no rows."
     )
     rows = [s for setting in (STATIC, SHEDDING) for s in spots(results, setting)]
     rows = [spot for spot in rows if any(case.spot == spot for case in found)]
@@ -115,7 +117,7 @@ def write(axis: Axes, x: int, y: int, value: float) -> None:
     dark = value >= DARK or value <= 1 / DARK
     text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.995 else f"{value:.2f}"
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small"}
-    axis.text(x, y, text, color="white" if dark else "black", **style)
+    axis.text(x, y, text, color=ON_DARK if dark else ON_LIGHT, **style)
 
 
 def outline(axis: Axes, x: int, y: int) -> None:
@@ -177,12 +179,13 @@ def per_gpu(found: Sequence[Match]) -> Figure:
         axis.set(title=workload, xlabel="load of 4 GPUs", yscale="log")
         axis.set_xticks(LOADS, [f"{load:g}" for load in LOADS])
         axis.minorticks_off()
+        tell_lines(axis, "utility per GPU / OPT-6.7B's on 8")
     shown = [PAPER_PER_GPU, *(m.per_gpu for m in found if m.per_gpu is not None)]
     low, high = min(shown), max(shown)
     axes[0, 0].set_ylim(min(1.0, 0.9 * low), 1.15 * high)
     ticks = [tick for tick in TICKS if min(1.0, low) <= tick <= high]
     axes[0, 0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes[0, 0].set_ylabel("utility per GPU / OPT-6.7B's on 8")
+    axes[0, 0].set_ylabel(f"utility per GPU / OPT-6.7B's on 8\n({HIGHER})")
     put_legend(figure, axes[0, 0])
     return figure
 
