@@ -168,7 +168,7 @@ FLOORS = {
     ),
     "agents.routers": (
         "networks",
-        "build",
+        "build recurrent",
     ),
     "agents.runs": (
         "checkpoint",
@@ -187,7 +187,7 @@ FLOORS = {
         "learner",
     ),
     "agents.learners.sb3": (
-        "generators",
+        "generators memory",
         "replay_buffer rollout_buffer",
         "models",
         "learner",
