@@ -40,9 +40,10 @@ class Agent(Protocol):
 
 
 class Learned:
-    """What learned routers have in common: a decision depends on its observation alone.
+    """What learned routers have in common: what they read beside signals (for_agent).
 
-    Where signals are late that has what they have sent, and where something has failed (for_agent).
+    Where signals are late that is what they have sent, and where something has failed. A decision
+    depends on its observation alone, unless a router remembers (routers/recurrent.py).
     """
 
     reckons = breaks_circuits = True

@@ -12,7 +12,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError, require
 
 if TYPE_CHECKING:
-    from agents.runs.card import TrainedRouter
+    from agents.runs.card import Trained
 
 PRETRAINED = "pretrained:"
 """What the names of routers that the package ships begin with."""
@@ -48,7 +48,7 @@ def load(name: str, config: EnvConfig) -> Agent:
     return load_trained(name, config)
 
 
-def load_trained(name: str, config: EnvConfig | None = None) -> TrainedRouter:
+def load_trained(name: str, config: EnvConfig | None = None) -> Trained:
     """The trained router of the run directory `name`, or a shipped one; see `load`.
 
     Raises:

@@ -8,7 +8,7 @@ from agents.learners.device_dqn import DeviceDQN
 from agents.learners.double_dqn import DoubleDQN
 from agents.learners.rollout_iteration import RolloutIteration
 from agents.learners.training_env import device_env, training_env
-from agents.routers.networks import Router
+from agents.routers.recurrent import AnyRouter
 from agents.runs.checkpoint import Snapshot
 from agents.runs.plan import Plan
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
@@ -35,7 +35,7 @@ class Learner(Protocol):
         ...
 
     @property
-    def router(self) -> Router:
+    def router(self) -> AnyRouter:
         """What has been learned."""
         ...
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from agents.compiled.guards import Overruling, overruled
 from agents.compiled.policies import CompiledPolicy, episode_scores
-from agents.heuristics.tuning import validation_seeds
+from agents.heuristics.tuning import run_episodes, validation_seeds
 from agents.routers.build import compiled_guard, compiled_router
-from agents.routers.networks import Guarded, Router
+from agents.routers.networks import Guarded
+from agents.routers.recurrent import AnyRouter, RecurrentNetwork, RecurrentRouter
 from agents.settings.own import GuardedSettings
 from agents.settings.parts import Settings
 from llmroute_env.config import EnvConfig
@@ -57,9 +58,11 @@ def validation_episodes(
 
 
 def validate(
-    router: Router, configs: Sequence[EnvConfig], settings: Settings, share: float = 1.0
+    router: AnyRouter, configs: Sequence[EnvConfig], settings: Settings, share: float = 1.0
 ) -> float:
     """Mean utility of peak of the router over a share of the validation episodes of `configs`."""
+    if isinstance(router, RecurrentNetwork):
+        return mean_of(lambda *episodes: remembering(router, *episodes), configs, settings, share)
     return mean_score(lambda config: compiled_router(router, config), configs, settings, share)
 
 
@@ -70,12 +73,34 @@ def mean_score(
     share: float = 1.0,
 ) -> float:
     """Mean utility of peak of what `policy` makes for each of `configs`, as in `validate`."""
+
+    def compiled(config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
+        return episode_scores(policy(config), config, seeds)
+
+    return mean_of(compiled, configs, settings, share)
+
+
+def mean_of(
+    score: Callable[[EnvConfig, NDArray[np.uint64]], NDArray[np.float64]],
+    configs: Sequence[EnvConfig],
+    settings: Settings,
+    share: float,
+) -> float:
+    """Mean of what `score` says of the episodes of each of `configs`, one number per seed."""
     scores = []
     for own in configs:
         config, seeds = validation_episodes(own, settings)
         seeds = seeds[: max(round(share * len(seeds)), 1)]
-        scores.append(episode_scores(policy(config), config, seeds).mean())
+        scores.append(score(config, seeds).mean())
     return float(np.mean(scores))
+
+
+def remembering(
+    network: RecurrentNetwork, config: EnvConfig, seeds: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Utility of peak of a router that remembers, shape (N,): it has no compiled form."""
+    agent = RecurrentRouter(network, "recurrent", config.observation, config.action)
+    return run_episodes(agent, config, seeds)
 
 
 def overruling(router: Guarded, configs: Sequence[EnvConfig], settings: Settings) -> Overruling:

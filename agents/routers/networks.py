@@ -251,7 +251,7 @@ class GuardedPairs(Guard):
 
 Guarded = GuardedNetwork | GuardedPairs
 Router = QNetwork | Guarded
-"""What training yields and `weights.safetensors` holds."""
+"""A router to which the observation at hand is all there is."""
 
 
 def follow(network: QNetwork, leader: QNetwork, rate: float) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from agents.base import Actions, Learned, Observations
@@ -27,9 +26,11 @@ from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rules import Price
 from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.runs.checkpoint import CheckpointError, read_tensors
+from agents.routers.recurrent import AnyRouter, RecurrentNetwork, RecurrentRouter
+from agents.runs.checkpoint import CheckpointError, load_weights, read_tensors
 from agents.settings.parts import Settings
 from agents.settings.presets import SETTINGS
+from agents.settings.sb3 import RecurrentSettings
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.actions import number_of_actions
@@ -186,7 +187,11 @@ class TrainedRouter(Learned):
         return compiled_router(self.network, config)
 
 
-def load_agent(directory: Path | str, config: EnvConfig | None = None) -> TrainedRouter:
+Trained = TrainedRouter | RecurrentRouter
+"""What `load_agent` loads."""
+
+
+def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Trained:
     """The trained router of a run directory.
 
     `config` is where it is to route, checked against what it was trained for.
@@ -201,12 +206,31 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Traine
         check_fit(card, config)
     network = make_router(card, None if config is None else config.gpus)
     load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
+    if isinstance(network, RecurrentNetwork):
+        return RecurrentRouter(network, card.algorithm, card.settings.observation, card.action)
     return TrainedRouter(card, network)
 
 
-def make_router(card: Card, gpus: int | None = None) -> Router:
+def memoryless(agent: Trained, way: str) -> TrainedRouter:
+    """`agent`, which `way` asks for decisions by an observation alone.
+
+    Raises:
+        ConfigError: it remembers the observations before.
+    """
+    if isinstance(agent, RecurrentRouter):
+        raise ConfigError(
+            f"agent: got {agent.name!r}, which remembers the observations of its episode; accepted "
+            f"by {way}: a router that decides by one observation, as all other learners train"
+        )
+    return agent
+
+
+def make_router(card: Card, gpus: int | None = None) -> AnyRouter:
     """The router of `card`, before its weights are loaded; over pairs, for so many GPUs."""
     s, models = card.settings, len(card.models)
+    if isinstance(s, RecurrentSettings):
+        lstm = s.lstm_width, s.lstm_layers
+        return RecurrentNetwork(card.columns, *lstm, s.hidden, card.actions)
     if not s.reads_gpus_alike:
         network = QNetwork(card.columns, s.hidden, card.actions, s.dueling, seed=0)
         order = list(range(models))
@@ -250,25 +274,3 @@ def check_fit(card: Card, config: EnvConfig) -> None:
             f"observation: got {seen.width} columns of {card.settings.observation!r}; "
             f"accepted by this router: {card.columns}"
         )
-
-
-def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy `tensors`, read from `path`, into `network`.
-
-    Raises:
-        CheckpointError: they are not the network's, by name or shape, or not numbers.
-    """
-    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            raise CheckpointError(
-                f"{path}: {name}: got shape {found.get(name)}; accepted: {expected.get(name)}"
-            )
-    weights = {name for name, _ in network.named_parameters()}
-    for name, tensor in tensors.items():
-        # A guard may have limits that are infinite.
-        bad = ~torch.isfinite(tensor) if name in weights else torch.isnan(tensor)
-        if bad.any():
-            raise CheckpointError(f"{path}: {name}: got {tensor[bad][0]}; accepted: finite numbers")
-    network.load_state_dict(dict(tensors))

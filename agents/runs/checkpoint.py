@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import safetensors.torch
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
@@ -151,3 +152,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: is missing") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is not a readable safetensors file: {error}") from None
+
+
+def load_weights(network: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `tensors`, read from `path`, into `network`.
+
+    Raises:
+        CheckpointError: they are not the network's, by name or shape, or not numbers.
+    """
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{path}: {name}: got shape {found.get(name)}; accepted: {expected.get(name)}"
+            )
+    weights = {name for name, _ in network.named_parameters()}
+    for name, tensor in tensors.items():
+        # A guard may have limits that are infinite.
+        bad = ~torch.isfinite(tensor) if name in weights else torch.isnan(tensor)
+        if bad.any():
+            raise CheckpointError(f"{path}: {name}: got {tensor[bad][0]}; accepted: finite numbers")
+    network.load_state_dict(dict(tensors))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.base import Actions, Learned, Observations, for_agent
 from agents.compiled.policies import CompiledPolicy, decide_observed
 from agents.routers.build import compiled_router
-from agents.runs.card import TrainedRouter
+from agents.runs.card import Trained, memoryless
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled, entry_point
 
@@ -25,8 +25,13 @@ class CompiledRouter(Learned):
     tenth of what `act` takes.
     """
 
-    def __init__(self, agent: TrainedRouter, config: EnvConfig) -> None:
-        """Compile it for the cluster of `config`, for which it was loaded."""
+    def __init__(self, agent: Trained, config: EnvConfig) -> None:
+        """Compile it for the cluster of `config`, for which it was loaded.
+
+        Raises:
+            ConfigError: it remembers, which compiled routers cannot.
+        """
+        agent = memoryless(agent, "compiled code")
         self.name, self.observation, self.action = agent.name, agent.observation, agent.action
         self.policy = compiled_router(agent.network, for_agent(config, agent))
         row = np.zeros_like(self.policy.network.observation)

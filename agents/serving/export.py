@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agents.compiled.rules import ROOT, SAFE_SLACK, TIE_WEIGHT
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
-from agents.runs.card import TrainedRouter
+from agents.runs.card import Trained, TrainedRouter, memoryless
 from llmroute_env.recording.files import write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
@@ -144,13 +144,14 @@ class Priced(nn.Module):
         return self.utility[kind] * chance - price_now * work + TIE_WEIGHT * slack
 
 
-def export(agent: TrainedRouter, path: Path) -> None:
+def export(agent: Trained, path: Path) -> None:
     """Write `agent` as an ONNX model.
 
     Raises:
-        ConfigError: the name does not end with .onnx.
+        ConfigError: the name does not end with .onnx, or the router remembers.
         InputError: ONNX is not installed.
     """
+    agent = memoryless(agent, "export to ONNX")
     accepted = f"a name that ends with {SUFFIX}"
     require(path.suffix == SUFFIX, "out", str(path), accepted)
     try:

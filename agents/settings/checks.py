@@ -15,7 +15,7 @@ USUAL = {"model": ("largest-feasible",), "gpu-model": ("priced-pair", "steep-pai
 
 COUNTS = (
     *("envs", "collect_steps", "n_step", "replay_capacity", "batch_size", "tries"),
-    *("states_per_round", "capacity", "uses"),
+    *("states_per_round", "capacity", "uses", "lstm_width", "lstm_layers"),
 )
 SHARES = (
     *("exploration_start", "exploration_end", "exploration_fraction", "demonstrators"),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 ORDER = (
-    *("decisions", "action", "observation", "hidden", "dueling", "envs"),
+    *("decisions", "action", "observation", "lstm_width", "lstm_layers", "hidden", "dueling"),
+    "envs",
     *("skipped_decisions", "tries", "follows", "horizon", "on_policy_share"),
     *("states_per_round", "capacity", "collect_steps", "warmup_decisions"),
     *("exploration_start", "exploration_end", "exploration_fraction"),

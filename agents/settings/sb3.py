@@ -78,6 +78,28 @@ class OnPolicySettings(Rescaled, Returns, Settings):
         require(self.batch_size >= 2, "batch_size", self.batch_size, "an integer >= 2")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSettings(OnPolicySettings):
+    """Every hyper-parameter of contrib's RecurrentPPO: those of PPO, and its own.
+
+    The policy is an LSTM, which reads the observation, and the layers of `hidden` on what it puts
+    out; so is the value network. A batch holds the decisions of a round of some envs in their
+    order. Gradients go back through those of one env and episode in it, `collect_steps` at most;
+    the first of them begins with what was remembered when it was collected.
+
+    Attributes:
+        lstm_width: units of each LSTM.
+        lstm_layers: LSTMs on top of each other.
+    """
+
+    hidden: tuple[int, ...] = (64,)
+    envs: int = 128
+    collect_steps: int = 128
+    lstm_width: int = 64
+    lstm_layers: int = 1
+    learning_rate: float = 1e-3
+
+
 SB3Settings = OffPolicySettings | OnPolicySettings
 
 SB3_PRESETS: dict[str, SB3Settings] = {
@@ -86,8 +108,10 @@ SB3_PRESETS: dict[str, SB3Settings] = {
     "ppo": OnPolicySettings(),
     "a2c": OnPolicySettings(collect_steps=128, look_ahead_steps=256, learning_rate=1e-3),
     "maskable-ppo": OnPolicySettings(observation=(*DEFAULT_FEATURES, "gpu_slack")),
+    "recurrent-ppo": RecurrentSettings(),
 }
 """Tuned on the validation episodes of `unpredictable-1`, a handful of trainings of 0.7 to 1.5
 million decisions each. What paid most: rewards credited to decisions, centred and small; discounts
 by time; for PPO and A2C a low learning rate and entropy, without which they settle on one model
-for all."""
+for all. `recurrent-ppo` is from three trainings of up to a million decisions on `stale-1s`: so that
+a batch holds many envs, rounds are short, and its learning rate may be higher."""

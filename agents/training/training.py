@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agents.interruption import interruption
 from agents.learners.learner import make_learner
-from agents.routers.networks import Router
+from agents.routers.recurrent import AnyRouter
 from agents.runs import checkpoint
 from agents.runs.card import CARD, CHECKPOINTS, Card, plain, read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError, Snapshot, chosen, prefixed
@@ -189,7 +189,7 @@ class Run:
         return Result(self.plan.directory, done, self.best_score, not self.finished)
 
 
-def weights_of(router: Router) -> dict[str, Tensor]:
+def weights_of(router: AnyRouter) -> dict[str, Tensor]:
     """A copy of the router's weights."""
     return {name: tensor.clone() for name, tensor in router.state_dict().items()}
 

@@ -32,16 +32,14 @@ def gains_table(results: Results, against: Against) -> Table | None:
     if not rows:
         return None
     titles = [f"{of}: {third}" for of in ("episodes", "seconds") for third in THIRDS]
-    return without_empty(
-        Table(
-            "Where they gain",
-            ("entry", "learned", *titles, "classes"),
-            tuple(rows),
-            "Mean gain in utility of peak on the best tuned heuristic, by how many requests came: "
-            "in the third of the episodes with the fewest, in the middle and in the third with the "
-            "most; and of the seconds of those episodes whose course is in the rows, as a share of "
-            "their peak. Classes: of the users of each.",
-        )
+    return Table(
+        "Where they gain",
+        ("entry", "learned", *titles, "classes"),
+        tuple(rows),
+        "Mean gain in utility of peak on the best tuned heuristic, by how many requests came: "
+        "in the third of the episodes with the fewest, in the middle and in the third with the "
+        "most; and of the seconds of those episodes whose course is in the rows, as a share of "
+        "their peak. Classes: of the users of each.",
     )
 
 
@@ -95,13 +93,6 @@ def by_class(ours: RouterRows, usual: RouterRows) -> str:
 def three(found: Floats | None) -> list[str]:
     """Texts of three gains, empty where there are none."""
     return ["", "", ""] if found is None else [f"{gain:+.4f}" for gain in found]
-
-
-def without_empty(table: Table) -> Table:
-    """The table without the columns in which nothing stands."""
-    kept = [k for k in range(len(table.head)) if any(row[k] for row in table.rows)]
-    rows = tuple(tuple(row[k] for k in kept) for row in table.rows)
-    return Table(table.title, tuple(table.head[k] for k in kept), rows, table.note)
 
 
 def ways_table(results: Results, against: Against) -> Table | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
 from agents.loading import load_trained
+from agents.runs.card import memoryless
 from agents.serving.compiled import CompiledRouter
 from agents.serving.ways import one_thread, ways_to_decide
 from agents.settings.families import configurations
@@ -64,8 +65,11 @@ def measure_decisions(
     Each way answers for the same observations, one at a time, which the router itself visits in
     episodes of `config`; by default those are test episodes of what it was trained on, of a family
     its first scenario.
+
+    Raises:
+        ConfigError: a router that remembers, and so cannot answer for single observations.
     """
-    agent = load_trained(name, config)
+    agent = memoryless(load_trained(name, config), "`llmroute speed decisions`")
     if config is None:
         fields = {**from_plain(dict(agent.card.fields), "fields"), "split": "test"}
         config = configurations(agent.card.scenario, fields)[0]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.compiled.policies import largest_feasible
 from agents.routers.build import guard
-from agents.routers.networks import GuardedNetwork, QNetwork
+from agents.routers.networks import QNetwork
+from agents.routers.recurrent import AnyRouter, RecurrentNetwork
 from agents.runs.card import (
     CARD,
     WEIGHTS,
@@ -43,7 +45,7 @@ TURNED = replace(
 )
 
 
-def written(directory: Path, algorithm: str = "ddqn") -> QNetwork | GuardedNetwork:
+def written(directory: Path, algorithm: str = "ddqn") -> AnyRouter:
     """A run directory without any training."""
     card = Plan(directory, "stable", algorithm=algorithm).card()
     router = make_router(card)
@@ -59,10 +61,17 @@ def test_what_is_loaded_acts_as_what_was_written(tmp_path: Path, algorithm: str)
     assert agent.name == algorithm
     assert agent.observation == PRESETS[algorithm].observation
     assert read_card(tmp_path) == Plan(tmp_path, "stable", algorithm=algorithm).card()
-    columns = agent.card.columns
+    columns = read_card(tmp_path).columns
     rows = np.random.default_rng(0).normal(size=(64, columns)).astype(np.float32)
     agent.begin(64, np.random.default_rng(0))
-    assert np.array_equal(agent.act(rows), router.greedy(rows))
+    assert np.array_equal(agent.act(rows), greedy(router, rows))
+
+
+def greedy(router: AnyRouter, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+    """What a router does with the first observations of episodes."""
+    if isinstance(router, RecurrentNetwork):
+        return router.preferences(rows, router.fresh(len(rows)))[0].argmax(axis=1)
+    return router.greedy(rows)
 
 
 @pytest.mark.parametrize(

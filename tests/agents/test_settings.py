@@ -15,10 +15,16 @@ from agents.settings.order import ORDER
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS, SETTINGS
-from agents.settings.sb3 import OffPolicySettings, OnPolicySettings
+from agents.settings.sb3 import OffPolicySettings, OnPolicySettings, RecurrentSettings
 from llmroute_env.specs import ConfigError
 
-KINDS = (DoubleDQNSettings, RolloutSettings, OffPolicySettings, OnPolicySettings)
+KINDS = (
+    DoubleDQNSettings,
+    RolloutSettings,
+    OffPolicySettings,
+    OnPolicySettings,
+    RecurrentSettings,
+)
 WRITTEN = {
     DoubleDQNSettings: "decisions action observation hidden dueling envs collect_steps "
     "warmup_decisions exploration_start exploration_end exploration_fraction demonstrators guarded "
@@ -39,6 +45,10 @@ WRITTEN = {
     "discount_per_decision discount_rate_per_s trace_decay reward_centre reward_scale "
     "entropy_weight value_weight learning_rate learning_rate_end largest_gradient batch_size uses "
     "clip_range validations validation_episodes validation_window_s",
+    RecurrentSettings: "decisions observation lstm_width lstm_layers hidden envs collect_steps "
+    "credit look_ahead_steps discount_per_decision discount_rate_per_s trace_decay reward_centre "
+    "reward_scale entropy_weight value_weight learning_rate learning_rate_end largest_gradient "
+    "batch_size uses clip_range validations validation_episodes validation_window_s",
 }
 """The order in which run cards have always held them."""
 
@@ -104,7 +114,7 @@ def test_settings_answer_what_others_ask() -> None:
         "ddqn-paper": ("model", False, False, 0, False, False),
         "ddqn-pairs": ("gpu-model", True, True, 0, True, False),
         **dict.fromkeys(
-            ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo"),
+            ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo", "recurrent-ppo"),
             (None, False, False, 0, False, False),
         ),
     }

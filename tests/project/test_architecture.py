@@ -169,7 +169,7 @@ FLOORS = {
     ),
     "agents.routers": (
         "networks",
-        "build",
+        "build recurrent",
     ),
     "agents.runs": (
         "checkpoint",
@@ -188,7 +188,7 @@ FLOORS = {
         "learner",
     ),
     "agents.learners.sb3": (
-        "generators",
+        "generators memory",
         "replay_buffer rollout_buffer",
         "models",
         "learner",

@@ -7,7 +7,8 @@ from agents.runs.plan import Plan
 from agents.settings.presets import PRESETS
 from agents.settings.sb3 import OffPolicySettings
 
-ALGORITHMS = ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo")
+ALGORITHMS = ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo", "recurrent-ppo")
+MEMORYLESS = ALGORITHMS[:-1]
 CROWDED = {"load": 8.0, "window_s": 1.0}
 
 

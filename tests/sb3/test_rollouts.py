@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import RecurrentPPO
 
 from agents.learners.sb3.learner import SB3Learner
 from llmroute_env.vector_env import LLMRouteVectorEnv
@@ -12,13 +13,16 @@ from llmroute_env.vector_env import LLMRouteVectorEnv
 from .small_runs import CROWDED, small_plan
 
 ROWS, ENVS = 64, 4
+BUFFERS = pytest.mark.parametrize("algorithm", ["ppo", "recurrent-ppo"])
 
 
-def collect(directory, rollouts: int = 1, **changes) -> tuple[SB3Learner, LLMRouteVectorEnv]:
+def collect(
+    directory, rollouts: int = 1, algorithm: str = "ppo", **changes
+) -> tuple[SB3Learner, LLMRouteVectorEnv]:
     """A learner after its last rollout, and a twin of its envs from before that."""
     small = {"envs": ENVS, "collect_steps": ROWS, "reward_centre": 0.25, "reward_scale": 2.0}
     fields = {**CROWDED, "window_s": 0.06}
-    learner = SB3Learner(small_plan(directory, "ppo", fields=fields, **small, **changes))
+    learner = SB3Learner(small_plan(directory, algorithm, fields=fields, **small, **changes))
     names = learner.settings.observation
     twin = LLMRouteVectorEnv(
         ENVS,
@@ -53,9 +57,10 @@ def earned(learner: SB3Learner, twin: LLMRouteVectorEnv) -> dict[tuple[int, int]
     return utility
 
 
+@BUFFERS
 @pytest.mark.parametrize("rollouts", [1, 2])
-def test_rewards_belong_to_decisions(rollouts, tmp_path):
-    learner, twin = collect(tmp_path, rollouts, look_ahead_steps=0)
+def test_rewards_belong_to_decisions(rollouts, algorithm, tmp_path):
+    learner, twin = collect(tmp_path, rollouts, algorithm, look_ahead_steps=0)
     utility = earned(learner, twin)
     assert 0 < len(utility) < ROWS * ENVS
     expected = np.zeros((ROWS, ENVS))
@@ -65,8 +70,9 @@ def test_rewards_belong_to_decisions(rollouts, tmp_path):
     assert learner.rollouts.known.sum() == len(utility)
 
 
-def test_looking_ahead_learns_the_rest_and_changes_nothing(tmp_path):
-    learner, twin = collect(tmp_path, look_ahead_steps=2000)
+@BUFFERS
+def test_looking_ahead_learns_the_rest_and_changes_nothing(algorithm, tmp_path):
+    learner, twin = collect(tmp_path, algorithm=algorithm, look_ahead_steps=2000)
     utility = earned(learner, twin)
     assert learner.rollouts.known.all()
     for at, value in utility.items():
@@ -77,9 +83,21 @@ def test_looking_ahead_learns_the_rest_and_changes_nothing(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_advantages_discount_by_time(tmp_path):
+def last_values(learner: SB3Learner) -> torch.Tensor:
+    """What the critic says of the observations after the rollout."""
+    model, observations = learner.model, torch.from_numpy(learner.venv.result[0])
+    memory = ()
+    if isinstance(model, RecurrentPPO):
+        starts = torch.from_numpy(model._last_episode_starts).float()
+        memory = (model._last_lstm_states.vf, starts)
+    with torch.no_grad():
+        return model.policy.predict_values(observations, *memory)
+
+
+@BUFFERS
+def test_advantages_discount_by_time(algorithm, tmp_path):
     learner, twin = collect(
-        tmp_path, 2, look_ahead_steps=0, trace_decay=0.9, discount_rate_per_s=50.0
+        tmp_path, 2, algorithm, look_ahead_steps=0, trace_decay=0.9, discount_rate_per_s=50.0
     )
     buffer, e = learner.rollouts, 0
     discounts, ended = [], []
@@ -87,8 +105,7 @@ def test_advantages_discount_by_time(tmp_path):
         _, _, terminated, _, infos = twin.step(buffer.actions[row, :, 0].astype(int))
         discounts.append(math.exp(-50.0 * infos["elapsed_s"][e]))
         ended.append(bool(terminated[e]))
-    with torch.no_grad():
-        last = learner.model.policy.predict_values(torch.from_numpy(learner.venv.result[0]))
+    last = last_values(learner)
     values = [*buffer.values[:, e], float(last[e])]
     assert any(ended)
     for start in range(ROWS):
@@ -102,8 +119,9 @@ def test_advantages_discount_by_time(tmp_path):
         assert buffer.advantages[start, e] == pytest.approx(advantage, abs=1e-4)
 
 
-def test_rewards_at_completion_are_those_of_the_steps(tmp_path):
-    learner, twin = collect(tmp_path, credit="completion")
+@BUFFERS
+def test_rewards_at_completion_are_those_of_the_steps(algorithm, tmp_path):
+    learner, twin = collect(tmp_path, algorithm=algorithm, credit="completion")
     for row in range(ROWS):
         _, rewards, *_ = twin.step(learner.rollouts.actions[row, :, 0].astype(int))
         expected = (rewards - 0.25) * 2.0

@@ -1,8 +1,9 @@
-"""Stable-Baselines3's DQN, PPO and A2C, and contrib's QR-DQN and MaskablePPO, as learners.
+"""Stable-Baselines3's DQN, PPO and A2C, and contrib's QR-DQN, MaskablePPO and RecurrentPPO.
 
 SB3 collects and learns; the run around it (training/training.py) is that of our own: run card,
-validation, best weights, checkpoints, TensorBoard. What a policy prefers is in every case a
-multilayer perceptron, so the weights are saved as those of a QNetwork and need no SB3 to be used.
+validation, best weights, checkpoints, TensorBoard. What a policy prefers is a multilayer
+perceptron, with an LSTM before it if it remembers, so the weights are saved as those of a QNetwork
+or RecurrentNetwork and need no SB3 to be used.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -18,12 +20,14 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq
 
 from agents.learners.sb3.generators import GlobalGenerators
-from agents.learners.sb3.models import Model, build, router_of
+from agents.learners.sb3.memory import remember, remembered
+from agents.learners.sb3.models import Model, build, perceptron_of, preferences_of, router_of
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
-from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
+from agents.learners.sb3.rollout_buffer import Crediting
 from agents.learners.training_env import training_env
 from agents.learners.validation import validate
-from agents.routers.networks import QNetwork, moments_of, restore_moments
+from agents.routers.networks import moments_of, restore_moments
+from agents.routers.recurrent import AnyRouter
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
 from agents.runs.plan import Plan
 from agents.settings.sb3 import SB3Settings
@@ -69,7 +73,7 @@ class SB3Learner:
             self.model.set_logger(Logger(folder=None, output_formats=[]))
             self.venv.seed(int(seeds[1]))
             if isinstance(self.model, OnPolicyAlgorithm):
-                self.rollouts.policy = lambda: self.router
+                self.rollouts.policy = lambda: preferences_of(self.model, self.hosted)
             _, self.callback = self.model._setup_learn(plan.budget, self.collected)
 
     def iterate(self) -> dict[str, float]:
@@ -89,7 +93,7 @@ class SB3Learner:
             scalars["train/entropy"] = -float(logged["train/entropy_loss"])
         if isinstance(self.model, OffPolicyAlgorithm):
             # In the learner's units: centred and scaled.
-            values = self.router.preferences(self.venv.result[0])
+            values = perceptron_of(self.model, self.hosted).preferences(self.venv.result[0])
             scalars |= {"q/mean": float(values.mean()), "q/max": float(values.max())}
             if "train/loss" in logged:
                 scalars["loss/td"] = float(logged["train/loss"])
@@ -117,14 +121,19 @@ class SB3Learner:
         return cast(CreditingReplayBuffer, cast(OffPolicyAlgorithm, self.model).replay_buffer)
 
     @property
-    def rollouts(self) -> CreditingRolloutBuffer:
+    def rollouts(self) -> Crediting:
         """The buffer of an on-policy learner."""
-        return cast(CreditingRolloutBuffer, cast(OnPolicyAlgorithm, self.model).rollout_buffer)
+        return cast(Crediting, cast(OnPolicyAlgorithm, self.model).rollout_buffer)
 
     @property
-    def router(self) -> QNetwork:
+    def hosted(self) -> NDArray[np.bool_]:
+        """Actions that lead to a GPU with the model, shape (actions,)."""
+        return self.env.simulation.hosted_actions()
+
+    @property
+    def router(self) -> AnyRouter:
         """What the policy does when it does not explore."""
-        return router_of(self.model, self.env.simulation.hosted_actions())
+        return router_of(self.model, self.hosted)
 
     def validate(self) -> float:
         """Score of the router on the validation episodes."""
@@ -135,6 +144,8 @@ class SB3Learner:
         model = self.model
         tensors = prefixed("policy", model.policy.state_dict())
         tensors |= moments_of(model.policy.optimizer)
+        if isinstance(model, RecurrentPPO):
+            tensors |= prefixed("lstm", remembered(model))
         arrays: dict[str, NDArray[Any]] = prefixed("env", self.env.snapshot().named)
         numbers: dict[str, Any] = {name: getattr(model, name) for name in counters(model)}
         numbers["actions"] = model.action_space.np_random.bit_generator.state
@@ -152,6 +163,8 @@ class SB3Learner:
         model = self.model
         model.policy.load_state_dict(chosen(tensors, "policy"))
         restore_moments(model.policy.optimizer, tensors)
+        if isinstance(model, RecurrentPPO):
+            remember(model, chosen(tensors, "lstm"))
         model._last_obs = self.env.restore(State.of_named(chosen(arrays, "env")))
         for name in counters(model):
             setattr(model, name, numbers[name])

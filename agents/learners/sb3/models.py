@@ -1,24 +1,35 @@
-"""Stable-Baselines3's models from our settings, and from a model the perceptron that it acts by."""
+"""Stable-Baselines3's models from our settings, and from a model the network that it acts by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sb3_contrib import QRDQN, MaskablePPO
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
-from torch import nn
+from torch import Tensor, nn
 
+from agents.learners.sb3.memory import states_of
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
-from agents.learners.sb3.rollout_buffer import CreditingRolloutBuffer
+from agents.learners.sb3.rollout_buffer import (
+    CreditingRolloutBuffer,
+    Preferring,
+    RecurrentCreditingBuffer,
+)
 from agents.routers.networks import QNetwork
-from agents.settings.sb3 import OffPolicySettings, OnPolicySettings, SB3Settings
+from agents.routers.recurrent import RecurrentNetwork, forgotten
+from agents.settings.sb3 import (
+    OffPolicySettings,
+    OnPolicySettings,
+    RecurrentSettings,
+    SB3Settings,
+)
 from llmroute_env.sb3 import SB3VecEnv
 
 Model = OffPolicyAlgorithm | OnPolicyAlgorithm
@@ -81,23 +92,60 @@ def build_on_policy(
     """PPO, MaskablePPO or A2C; `own` holds the arguments that the others lack."""
     return kind(
         env=venv,
-        n_steps=s.collect_steps,
-        gae_lambda=s.trace_decay,
         rollout_buffer_class=CreditingRolloutBuffer,
         rollout_buffer_kwargs={"venv": venv, "settings": s, "seed": seed},
-        ent_coef=s.entropy_weight,
-        vf_coef=s.value_weight,
-        policy_kwargs={
-            "net_arch": {"pi": list(s.hidden), "vf": list(s.hidden)},
-            "activation_fn": nn.ReLU,
-        },
+        policy_kwargs=actor_and_critic(s),
+        **on_policy(s),
         **shared(s, seed),
         **own,
     )
 
 
+def build_recurrent(s: RecurrentSettings, venv: SB3VecEnv, seed: int) -> RecurrentPPO:
+    """RecurrentPPO; critic and policy have an LSTM each, as usual there."""
+    lstm = {"lstm_hidden_size": s.lstm_width, "n_lstm_layers": s.lstm_layers}
+    model = RecurrentPPO(
+        env=venv,
+        policy_kwargs=actor_and_critic(s) | lstm,
+        **on_policy(s),
+        **(shared(s, seed) | {"policy": "MlpLstmPolicy"}),
+        **proximal(s),
+    )
+    # RecurrentPPO takes no class of buffers to make its own of.
+    model.rollout_buffer = RecurrentCreditingBuffer(
+        s.collect_steps,
+        model.observation_space,
+        model.action_space,
+        (s.collect_steps, s.lstm_layers, s.envs, s.lstm_width),
+        model.device,
+        gae_lambda=s.trace_decay,
+        gamma=s.discount_per_decision,
+        n_envs=s.envs,
+        venv=venv,
+        settings=s,
+        seed=seed,
+    )
+    return model
+
+
+def on_policy(s: OnPolicySettings) -> dict[str, Any]:
+    """The arguments that all on-policy algorithms have."""
+    return {
+        "n_steps": s.collect_steps,
+        "gae_lambda": s.trace_decay,
+        "ent_coef": s.entropy_weight,
+        "vf_coef": s.value_weight,
+    }
+
+
+def actor_and_critic(s: OnPolicySettings) -> dict[str, Any]:
+    """Their networks."""
+    layers = {"pi": list(s.hidden), "vf": list(s.hidden)}
+    return {"net_arch": layers, "activation_fn": nn.ReLU}
+
+
 def proximal(s: OnPolicySettings) -> dict[str, Any]:
-    """The arguments that only PPO and MaskablePPO have."""
+    """The arguments that PPO, MaskablePPO and RecurrentPPO have, but not A2C."""
     batch_size = min(s.batch_size, s.envs * s.collect_steps)
     return {"batch_size": batch_size, "n_epochs": s.uses, "clip_range": s.clip_range}
 
@@ -112,15 +160,43 @@ BUILDERS: dict[str, Callable[[Any, SB3VecEnv, int], Model]] = {
     "maskable-ppo": lambda s, venv, seed: build_on_policy(
         MaskablePPO, s, venv, seed, **proximal(s)
     ),
+    "recurrent-ppo": build_recurrent,
 }
 
 
-def router_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork:
-    """The perceptron whose largest output is the policy's deterministic action.
+def router_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork | RecurrentNetwork:
+    """The network whose largest output is the policy's deterministic action.
 
     `hosted`, shape (actions,), is False for actions that lead to no GPU with the model.
     """
+    if isinstance(model, RecurrentPPO):
+        return recurrent_of(model, hosted)
+    return perceptron_of(model, hosted)
+
+
+def perceptron_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork:
+    """The same of a policy that does not remember."""
     layers = linear_layers(model)
+    columns, hidden = layers[0].in_features, tuple(layer.out_features for layer in layers[:-1])
+    router = QNetwork(columns, hidden, len(hosted), dueling=False, seed=0)
+    tensors = preferring(layers, hosted)
+    router.load_state_dict(dict(zip(router.state_dict(), tensors, strict=True)))
+    return router
+
+
+def recurrent_of(model: RecurrentPPO, hosted: NDArray[np.bool_]) -> RecurrentNetwork:
+    """The same of one that does."""
+    lstm, layers = cast(nn.LSTM, model.policy.lstm_actor), linear_layers(model)
+    hidden = tuple(layer.out_features for layer in layers[:-1])
+    size = lstm.input_size, lstm.hidden_size, lstm.num_layers
+    router = RecurrentNetwork(*size, hidden, len(hosted))
+    tensors = [*lstm.state_dict().values(), *preferring(layers, hosted)]
+    router.load_state_dict(dict(zip(router.state_dict(), tensors, strict=True)))
+    return router
+
+
+def preferring(layers: list[nn.Linear], hosted: NDArray[np.bool_]) -> list[Tensor]:
+    """Weights and biases of `layers`, of which the last has one output for every action."""
     weight, bias = layers[-1].weight.detach(), layers[-1].bias.detach()
     # QR-DQN has one output per quantile and action and acts on the mean of the quantiles.
     weight = weight.reshape(-1, len(hosted), weight.shape[1]).mean(dim=0)
@@ -128,16 +204,12 @@ def router_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork:
     # Nothing but the bias may decide about these.
     closed = torch.from_numpy(~hosted)
     weight[closed], bias[closed] = 0.0, LEAST_LOGIT
-    tensors = [t for layer in layers[:-1] for t in (layer.weight.detach(), layer.bias.detach())]
-    columns, hidden = layers[0].in_features, tuple(layer.out_features for layer in layers[:-1])
-    router = QNetwork(columns, hidden, len(hosted), dueling=False, seed=0)
-    names = router.state_dict().keys()
-    router.load_state_dict(dict(zip(names, [*tensors, weight, bias], strict=True)))
-    return router
+    before = [t.detach() for layer in layers[:-1] for t in (layer.weight, layer.bias)]
+    return [*before, weight, bias]
 
 
 def linear_layers(model: Model) -> list[nn.Linear]:
-    """The layers between an observation and the preferences of the policy."""
+    """The layers between an observation, or the LSTM, and the preferences of the policy."""
     policy: Any = model.policy
     if isinstance(model, DQN):
         parts = [policy.q_net]
@@ -146,3 +218,22 @@ def linear_layers(model: Model) -> list[nn.Linear]:
     else:
         parts = [policy.mlp_extractor.policy_net, policy.action_net]
     return [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)]
+
+
+def preferences_of(model: Model, hosted: NDArray[np.bool_]) -> Preferring:
+    """The logits of the policy as it is, with what it remembers now; `model` stays as it is."""
+    if not isinstance(model, RecurrentPPO):
+        perceptron = perceptron_of(model, hosted)
+        return lambda observations, begun: perceptron.preferences(observations)
+    network = recurrent_of(model, hosted)
+    hidden, cell = states_of(model).pi
+    memory = hidden, cell
+
+    def preferences(
+        observations: NDArray[np.float32], begun: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        nonlocal memory
+        logits, memory = network.preferences(observations, forgotten(memory, begun))
+        return logits
+
+    return preferences

@@ -1,4 +1,4 @@
-"""A rollout buffer for SB3 whose rewards belong to decisions and whose discounts know the time."""
+"""Rollout buffers for SB3 whose rewards belong to decisions and whose discounts know the time."""
 
 from __future__ import annotations
 
@@ -7,51 +7,44 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
+from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.routers.networks import QNetwork
 from agents.settings.sb3 import OnPolicySettings
 from llmroute_env.sb3 import SB3VecEnv
 
+Preferring = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
+"""From observations, shape (E, F), and whether an episode begins with them, shape (E,), to the
+logits of the actions, shape (E, actions). It may remember what it was asked before."""
 
-class CreditingRolloutBuffer(MaskableRolloutBuffer):
-    """Row t holds the t-th decision of every env since the rollout began.
+
+class Crediting(RolloutBuffer):
+    """What a rollout buffer does beside what SB3's of its kind does, which is the next class in it.
+
+    Row t holds the t-th decision of every env since the rollout began.
 
     With `credit="decision"` a reward is known only once the request has ended. For those still in
     flight when the rollout ends, the envs run on under the policy and are then set back.
 
     Attributes:
-        policy: makes the preferences of the policy that filled the buffer: logits of its actions;
+        policy: makes the preferences of the policy that filled the buffer, from where it is;
             whoever builds the buffer sets it.
         first: row of the first decision of every env's running episode, shape (E,).
         known: whether the reward is final, shape (rows, E).
         carry: discount of the value that follows, 0 where the episode ended, shape (rows, E).
     """
 
-    policy: Callable[[], QNetwork]
+    policy: Callable[[], Preferring]
 
     def __init__(
-        self,
-        buffer_size: int,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        device: torch.device | str = "cpu",
-        gae_lambda: float = 1.0,
-        gamma: float = 0.99,
-        n_envs: int = 1,
-        *,
-        venv: SB3VecEnv,
-        settings: OnPolicySettings,
-        seed: int,
+        self, *args: Any, venv: SB3VecEnv, settings: OnPolicySettings, seed: int, **kwargs: Any
     ) -> None:
         """`venv` is where the steps come from; SB3 gives the rest."""
         self.venv, self.settings = venv, settings
         self.rng = np.random.default_rng(seed)
-        super().__init__(
-            buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs
-        )
+        super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
         """Begin a rollout where the envs are."""
@@ -60,10 +53,10 @@ class CreditingRolloutBuffer(MaskableRolloutBuffer):
         self.carry = np.zeros((self.buffer_size, self.n_envs), np.float32)
         self.first = -self.venv.env.simulation.state.envs["decision"]
 
-    def add(self, *args: Any, action_masks: NDArray[Any] | None = None, **kwargs: Any) -> None:
+    def add(self, *args: Any, **kwargs: Any) -> None:
         """Store the step that the env took last; SB3's view of it lacks time and completions."""
         row, s = self.pos, self.settings
-        super().add(*args, action_masks=action_masks, **kwargs)
+        super().add(*args, **kwargs)
         _, earned, terminated, truncated, infos = self.venv.result
         if s.credit == "decision":
             # What is left is the value of a truncated episode's end, which SB3 has added.
@@ -103,14 +96,22 @@ class CreditingRolloutBuffer(MaskableRolloutBuffer):
 
     def _look_ahead(self) -> None:
         env = self.venv.env
-        snapshot, observations, policy = env.snapshot(), self.venv.result[0], self.policy()
+        snapshot, policy = env.snapshot(), self.policy()
+        observations, _, terminated, truncated, _ = self.venv.result
         for _ in range(self.settings.look_ahead_steps):
             if self.known.all():
                 break
-            logits = policy.preferences(observations)
+            logits = policy(observations, terminated | truncated)
             # The largest of logits with Gumbel noise is a draw from their softmax.
             actions = (logits + self.rng.gumbel(size=logits.shape)).argmax(axis=1)
-            result = self.venv.advance(actions)
-            observations = result[0]
-            self._credit(result[4]["completions"], result[2] | result[3], self.buffer_size)
+            observations, _, terminated, truncated, infos = self.venv.advance(actions)
+            self._credit(infos["completions"], terminated | truncated, self.buffer_size)
         env.restore(snapshot)
+
+
+class CreditingRolloutBuffer(Crediting, MaskableRolloutBuffer):
+    """For PPO, A2C and MaskablePPO."""
+
+
+class RecurrentCreditingBuffer(Crediting, RecurrentRolloutBuffer):
+    """For RecurrentPPO: it also keeps what the LSTMs remembered before every decision."""
