@@ -254,7 +254,8 @@ def check_fit(card: Card, config: EnvConfig) -> None:
     gpus, models = config.gpus, config.model_names
     if card.settings.reads_gpus_alike:
         gpus = card.actions // len(card.models)
-    actions = number_of_actions(card.action, gpus, len(models), config.reject)
+    defers = config.defer is not None
+    actions = number_of_actions(card.action, gpus, len(models), config.reject, defers)
     if actions != card.actions or models != card.models:
         raise CheckpointError(
             f"models: got {models!r} and {actions} actions; "

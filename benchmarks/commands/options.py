@@ -89,6 +89,8 @@ class EnvOptions:
 def problem_for(environment: EnvOptions, routers: Sequence[str]) -> Problem:
     """What the options describe; if nothing, that in which the first trained router was trained.
 
+    Of a family that is its first scenario.
+
     Raises:
         ConfigError: an unknown key, a value that a field does not accept, or a run whose card
             cannot say all that it was trained in.
@@ -106,7 +108,7 @@ def problem_for(environment: EnvOptions, routers: Sequence[str]) -> Problem:
         return environment.problem()
     card = read_card(runs[0])
     if len(members(card.scenario)) > 1:
-        return environment.problem()
+        return environment.problem(members(card.scenario)[0][0])
     ours = {name: value for name, value in card.fields.items() if name not in OWN}
     fields = {name: from_plain(value, name) for name, value in ours.items()}
     return Problem(card.scenario, fields, card.scenario)

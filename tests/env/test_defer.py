@@ -8,7 +8,9 @@ import pytest
 
 from agents.heuristics import table
 from agents.heuristics.models import make
+from agents.loading import load
 from agents.routers.build import q_network
+from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
 from agents.training.training import train
 from benchmarks.evaluation.runner import evaluate
@@ -157,6 +159,13 @@ def test_learners_take_it_as_an_action(tmp_path, algorithm):
     fields = {"window_s": 2.0, "defer": Defer(WAIT_S, 2), "reject": True}
     plan = Plan(tmp_path / "run", "overload", fields, algorithm=algorithm, decisions=2048)
     train(plan, shows_progress=False)
+    config = plan.config("test")
+    found = evaluate(load(str(plan.directory), config), config, 1, 0)
+    assert found.episodes[0].summary["requests"] > 0
+    with pytest.raises(
+        CheckpointError, match=r"models: got .* and 4 actions; accepted .* 5 actions"
+    ):
+        load(str(plan.directory), replace(config, defer=None))
 
 
 def test_who_tries_pairs_alone_refuses_it(tmp_path):

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from agents.loading import load
+from agents.runs.card import write_card
+from agents.runs.plan import Plan
 from agents.settings.families import configurations
 from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
 from benchmarks.commands.listing import LISTS
+from benchmarks.commands.options import EnvOptions, problem_for
 from benchmarks.speed.day import Day
 from llmroute_env import Pool, profiles
 from llmroute_env.scenarios import configure
@@ -401,3 +404,13 @@ def test_a_run_is_evaluated_where_it_was_trained(tmp_path, capsys):
     assert (there["load"], there["profile"], there["split"]) == (6.0, "opt-h100", "test")
     elsewhere = evaluation(capsys, run, "--set", "window_s=1")
     assert (elsewhere["load"], elsewhere["profile"]) == (2.5, "opt-a100")
+
+
+def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path):
+    plan = Plan(tmp_path, "tokens", algorithm="generalist-tokens")
+    write_card(tmp_path, plan.card())
+    found = problem_for(EnvOptions(), [str(tmp_path)])
+    assert found.scenario == "chat"
+    assert found.config().model_names == plan.card().models
+    elsewhere = problem_for(EnvOptions(scenario="burst"), [str(tmp_path)])
+    assert elsewhere.scenario == "burst"
