@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+LONG = {"ray_cluster"}
+"""Examples that `make verify` runs: a cluster takes longer to start than all the others to run."""
 NEEDS = {
     "compare_curves": ("torch", "tensorboard"),
     "dqn_in_one_file": ("torch",),
@@ -19,6 +21,7 @@ NEEDS = {
     "sb3_many_envs": ("stable_baselines3",),
     "sb3_ppo": ("stable_baselines3",),
     "offline_data": ("torch",),
+    "ray_cluster": ("ray",),
     "search_with_optuna": ("optuna",),
     "train_router": ("torch", "tensorboard"),
     "watch_and_film": ("PIL", "imageio_ffmpeg", "moviepy"),
@@ -42,7 +45,9 @@ def main_of(name: str) -> Callable[..., dict[str, float]]:
     return main
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.verify) if n in LONG else n for n in EXAMPLES]
+)
 def test_runs(
     name: str,
     tmp_path: Path,
@@ -72,7 +77,7 @@ def test_says_what_it_shows_and_how_it_is_run(name: str):
     told = ast.get_docstring(tree) or ""
     assert f"    python examples/{name}.py [--quick]" in told
     extras = {"torch": "train", "stable_baselines3": "sb3", "sb3_contrib": "sb3"}
-    extras |= {"optuna": "tune", "PIL": "render"}
+    extras |= {"optuna": "tune", "PIL": "render", "ray": "ray"}
     for module in NEEDS.get(name, ())[:1]:
         assert f"extra `{extras[module]}`" in told.replace("\n", " ")
     names = {
