@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
-from llmroute_env.engine_scenarios import ENGINE_SCENARIOS, POOLS
-from llmroute_env.failure_specs import ExponentialTimes
+from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
 from llmroute_env.scenarios import SCENARIOS, configure
-from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, Pool, Profile, require
-from llmroute_env.world_scenarios import CRASH, WORLD_SCENARIOS
+from llmroute_env.world_scenarios import WORLD_SCENARIOS
 
 Member = tuple[str, Mapping[str, Any]]
 """Scenario, and the fields of EnvConfig that differ; functions of the profile among them."""
@@ -31,14 +28,6 @@ APART = ("stable", "paper", "priority", "admission", *ENGINE_SCENARIOS, *WORLD_S
 """Scenarios that are no members of `any` as they are: other loads, rules, users, actions, services
 or worlds."""
 
-CHATS, LATE, FAILING = "chat-and-code", "tokens-stale-1s", "tokens-crash"
-
-
-def of_each(instances: int) -> tuple[Pool, ...]:
-    """So many instances of every size of `chat-and-code`."""
-    return tuple(replace(pool, gpus=instances) for pool in POOLS)
-
-
 FAMILIES: dict[str, tuple[Member, ...]] = {
     "any": (
         *((name, {}) for name in SCENARIOS if name not in APART),
@@ -52,22 +41,10 @@ FAMILIES: dict[str, tuple[Member, ...]] = {
         (BURSTY, {"pools": (Pool(8),)}),
         (REGIMES, {"pools": (Pool(8),)}),
         (BURSTY, {"pools": dedicated}),
-    ),
-    "tokens": (
-        *((name, {}) for name in ("chat", "code", CHATS, "burst", "long-context")),
-        *((name, {}) for name in ("tokens-stale-100ms", LATE, "tokens-stale-10s")),
-        *((name, {}) for name in ("tokens-spot", FAILING)),
-        (CHATS, {"load": (0.5, 4.0)}),
-        (CHATS, {"pools": of_each(2)}),
-        (CHATS, {"pools": of_each(4)}),
-        (LATE, {"signals": Signals(3.0, 0.15)}),
-        (FAILING, {"failures": replace(CRASH, up=ExponentialTimes(20.0))}),
-    ),
+    )
 }
 """`any`: every arrival pattern of users who are all alike, loads from 0.25 to 30, deadlines from
-0.25 s to 1 s, hard and soft, 2, 4 and 8 GPUs, shared and dedicated.
-`tokens`: continuous batching of the four sizes that `chat` has, on 4 to 16 instances, alone and
-mixed, exact signals and such as are up to ten seconds late, machines that stay, leave and crash."""
+0.25 s to 1 s, hard and soft, 2, 4 and 8 GPUs, shared and dedicated."""
 
 
 def members(name: str) -> tuple[Member, ...]:

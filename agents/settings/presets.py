@@ -10,17 +10,6 @@ from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 from llmroute_env.scenarios import USUAL
 
-TOKENS = RolloutSettings(tries=7, huber_delta=5.0)
-MODEL_TOKENS = RolloutSettings(
-    action="model",
-    observation=DEFAULT_FEATURES,
-    hidden=(64, 64),
-    huber_delta=5.0,
-    decisions=60_000_000,
-)
-KNOWN_OF_TOKENS = ("prompt", "ttft", "tpot", "kv", "prefill", "age", "sent", "tries", "waited")
-"""What else there may be to know of models where answers are tokens."""
-
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
     "rollout-pi-model": RolloutSettings(
@@ -40,18 +29,13 @@ PRESETS: dict[str, Settings] = {
         cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
         validation_episodes=8,
     ),
-    "rollout-pi-tokens": TOKENS,
-    "rollout-pi-model-tokens": MODEL_TOKENS,
-    "generalist-tokens": replace(
-        MODEL_TOKENS,
-        observation=(*DEFAULT_FEATURES, *KNOWN_OF_TOKENS, "deadline"),
-        hidden=(128, 64),
-        decisions=150_000_000,
-        follows="largest-feasible",
-        capacity=800_000,
-        states_per_round=2048,
-        batch_size=2048,
-        validation_episodes=24,
+    "rollout-pi-tokens": RolloutSettings(tries=7, huber_delta=5.0),
+    "rollout-pi-model-tokens": RolloutSettings(
+        action="model",
+        observation=DEFAULT_FEATURES,
+        hidden=(64, 64),
+        huber_delta=5.0,
+        decisions=60_000_000,
     ),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
@@ -85,9 +69,9 @@ guides it. What the paper leaves open is ours, chosen for the paper's setting (d
 tried, and a decision that slows an instance down beyond a deadline costs all that run there, so
 that large errors count in full.
 `generalist` is for the family `any` (families.py): one router for all loads, deadlines and numbers
-of GPUs, which it reads; `generalist-tokens` for the family `tokens`."""
+of GPUs, which it reads."""
 
-SCENARIO = {"generalist": "any", "generalist-tokens": "tokens"}
+SCENARIO = {"generalist": "any"}
 """What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
 
 

@@ -285,15 +285,3 @@ def test_only_rollout_iteration_learns_in_a_family(tmp_path: Path) -> None:
         Plan(tmp_path, "any", algorithm="ddqn")
     with pytest.raises(ConfigError, match="scenario: got 'all'; accepted: stable"):
         Plan(tmp_path, "all", algorithm="generalist")
-
-
-def test_what_differs_between_worlds_of_tokens_is_read_in_the_same_columns(tmp_path: Path) -> None:
-    configs = Plan(tmp_path, "tokens", algorithm="generalist-tokens").configs("train")
-    assert len(configs) == len(members("tokens"))
-    assert {config.service for config in configs} == {"continuous"}
-    assert len({config.layout.width for config in configs}) == 1
-    assert len({config.model_names for config in configs}) == 1
-    assert {config.gpus for config in configs} == {4, 7, 8, 16}
-    assert {config.failures is None for config in configs} == {True, False}
-    late = {config.signals.scrape_interval_s for config in configs}
-    assert late == {0.0, 0.1, 1.0, 3.0, 10.0}

@@ -109,7 +109,6 @@ def test_settings_answer_what_others_ask() -> None:
         "generalist": ("gpu-model", False, True, 3, True, True),
         "rollout-pi-tokens": ("gpu-model", False, True, 7, True, True),
         "rollout-pi-model-tokens": ("model", False, True, 3, False, True),
-        "generalist-tokens": ("model", False, True, 3, False, True),
         "ddqn": ("model", True, True, 0, False, False),
         "ddqn-paper": ("model", False, False, 0, False, False),
         "ddqn-pairs": ("gpu-model", True, True, 0, True, False),

@@ -65,7 +65,10 @@ def test_whoever_a_scenario_compares_can_route_there(id: str):
         entry.only
     )
     assert {agent: why for agent in entry.only if (why := refusal(agent, entry))} == {}
-    assert ("rollout-pi" in entry.only) == (refusal("rollout-pi", entry) is None)
+    kind = "-tokens" if entry.config("test").service == "continuous" else ""
+    takes_pairs = refusal("rollout-pi", entry) is None
+    assert (f"rollout-pi{kind}" in entry.only) == takes_pairs
+    assert takes_pairs or f"rollout-pi-model{kind}" in entry.only
 
 
 def test_many_static_gpus_meet_the_arrivals_of_four():

@@ -13,7 +13,7 @@ import pytest
 from agents.loading import load
 from agents.runs.card import write_card
 from agents.runs.plan import Plan
-from agents.settings.families import configurations
+from agents.settings.families import FAMILIES, configurations
 from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
 from benchmarks.commands.listing import LISTS
@@ -406,8 +406,9 @@ def test_a_run_is_evaluated_where_it_was_trained(tmp_path, capsys):
     assert (elsewhere["load"], elsewhere["profile"]) == (2.5, "opt-a100")
 
 
-def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path):
-    plan = Plan(tmp_path, "tokens", algorithm="generalist-tokens")
+def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "of two", (("chat", {}), ("burst", {})))
+    plan = Plan(tmp_path, "of two", algorithm="rollout-pi-model-tokens")
     write_card(tmp_path, plan.card())
     found = problem_for(EnvOptions(), [str(tmp_path)])
     assert found.scenario == "chat"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from agents.heuristics.table import tunable_in
 from benchmarks.suites.entries.entry import Entry
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.scenarios import SCENARIOS
 
 BALANCERS = ("least-requests", "power-of-two", "least-local", "circuit-breaker")
@@ -28,6 +29,9 @@ def as_they_stand(names: list[str], tag: str, *more: str) -> Iterator[Entry]:
 def routers_in(config: EnvConfig) -> tuple[str, ...]:
     """Each model alone, rules with and without a setting, learners."""
     fixed = ("random", *config.model_names, *BALANCERS)
+    tokens = "-tokens" if SERVICES[config.service].reads_lengths else ""
     # A pair is a GPU's: to turn away, or to put off, is none.
-    over_pairs = () if config.reject or config.defer else ("ddqn-pairs", "rollout-pi")
-    return (*fixed, "best-single", *tunable_in(config), "ddqn", *over_pairs)
+    only_models = bool(config.reject or config.defer)
+    over_models = ("ddqn", f"rollout-pi-model{tokens}") if tokens or only_models else ("ddqn",)
+    over_pairs = () if only_models else ("ddqn-pairs", f"rollout-pi{tokens}")
+    return (*fixed, "best-single", *tunable_in(config), *over_models, *over_pairs)
