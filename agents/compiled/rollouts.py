@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.policies import CompiledPolicy, decide, walk
-from agents.compiled.rules import price_at
+from agents.compiled.rules import NOWHERE, price_at
 from llmroute_env.dynamics.actions import gpu_of, model_of
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.episode import begin_episode, fork
@@ -124,11 +124,15 @@ def try_pairs(
 
 @compiled
 def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray[np.int64]) -> None:
-    """Write the pairs of the largest values into `picks`, of those that do the same only one."""
+    """Write the pairs of the largest values into `picks`, of those that do the same only one.
+
+    None that leads nowhere, unless all do; -1 where there are no more.
+    """
     for k in range(len(picks)):
         picks[k] = -1
         for pair in range(len(values)):
-            is_known = same_action(world, e, pair) >= 0
+            leads_nowhere = values[pair] < -NOWHERE / 2
+            is_known = leads_nowhere or same_action(world, e, pair) >= 0
             for earlier in range(k):
                 is_known = is_known or picks[earlier] == pair
             if not is_known and (picks[k] < 0 or values[pair] > values[picks[k]]):

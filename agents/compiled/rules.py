@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.columns import PairColumns
 from llmroute_env.dynamics.compiled import compiled
+from llmroute_env.dynamics.features import MOST_LOG
 
 SAFE_SLACK = 0.5
 """Predicted slack from which a request counts as sure to be in time; below, proportionally less:
@@ -22,6 +23,10 @@ ROOT, STEEP = 0.5, 0.75
 
 TIE_WEIGHT = 1e-3
 """What the slack adds to a pair's worth: it decides between pairs that are otherwise alike."""
+
+
+NOWHERE = 1e6
+"""What a pair is worth less that leads to no GPU that serves the model, as far as is known."""
 
 
 class Price(NamedTuple):
@@ -114,6 +119,8 @@ def best_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float
         promised = utility[kind, pair % utility.shape[1]] * chance
         worth = promised - price_now * row[columns.work + pair]
         worths[pair] = worth + TIE_WEIGHT * predicted
+        if row[columns.work + pair] >= MOST_LOG:
+            worths[pair] -= NOWHERE
         if worths[pair] > worths[best]:
             best = pair
     return best
@@ -135,6 +142,7 @@ def best_pairs(
 def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
     """Make the value of every pair -inf but of the `tries` most worth; pairs that tie are one.
 
+    What leads nowhere is not among them, unless all do.
     Where others are never tried, what a network makes of them was never learned: in a state that
     no router visits, it once sent everything to one GPU while the other was idle.
     """
@@ -144,8 +152,8 @@ def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: i
         for pair in range(len(worths)):
             if below < worths[pair] < bar:
                 below = worths[pair]
-        if below == -np.inf:
-            return
+        if below < -NOWHERE / 2 and bar < np.inf:
+            break
         bar = below
     for pair in range(len(worths)):
         if worths[pair] < bar:

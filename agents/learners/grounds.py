@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
 from agents.compiled.rollouts import Trial, Tried, visit_and_try
+from agents.compiled.rules import NOWHERE
 from agents.heuristics.tuning import Choice, setting_scores
 from agents.learners.replay import Ring
 from agents.learners.validation import stressed
@@ -43,7 +44,6 @@ class Ground:
         self.simulation.begin(draws)
         self.columns = self.simulation.outputs.observations.shape[1]
         self.decisions = 0
-        self.hosted = self.simulation.hosted_actions()
 
     def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator, most: int) -> Tried:
         """Every env goes on for a while, then actions are tried in it.
@@ -60,21 +60,25 @@ class Ground:
         trial = Trial(self.base, simulation.world, self.envs, s.horizon_s(self.config))
         taken, done = visit_and_try(behaviour, trial, simulation.outputs, skips, tried, most)
         self.decisions += taken
-        self._level_unhosted(tried.values[:done])
+        level_nowhere(tried.values[:done])
         return Tried(tried.observations[:done], tried.values[:done], tried.picks)
-
-    def _level_unhosted(self, values: NDArray[np.float64]) -> None:
-        """Give pairs that nobody can take the mean of the others, from which values are learned.
-
-        What the heuristic thinks of them is tens of requests, and differs from state to state.
-        """
-        if not self.hosted.all():
-            values[:, ~self.hosted] = values[:, self.hosted].mean(axis=1, keepdims=True)
 
     def finished(self) -> list[dict[str, Any]]:
         """Summaries of the episodes that ended during the last visit."""
         ended = np.flatnonzero(self.simulation.outputs.terminated)
         return [self.simulation.final_summary(int(e)) for e in ended]
+
+
+def level_nowhere(values: NDArray[np.float64]) -> None:
+    """Give pairs that lead nowhere, (N, pairs), the mean of the others, and so nothing to learn.
+
+    A router never takes them, and what its heuristic thinks of them would hide what differs between
+    the others.
+    """
+    nowhere = values < -NOWHERE / 2
+    if nowhere.any():
+        others = np.where(nowhere, 0.0, values).sum(axis=1) / (~nowhere).sum(axis=1)
+        values[:] = np.where(nowhere, others[:, None], values)
 
 
 def base_policy(

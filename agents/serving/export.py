@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.compiled.rules import ROOT, SAFE_SLACK, TIE_WEIGHT
+from agents.compiled.rules import NOWHERE, ROOT, SAFE_SLACK, TIE_WEIGHT
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.runs.card import Trained, TrainedRouter, memoryless
+from llmroute_env.dynamics.features import MOST_LOG
 from llmroute_env.recording.files import write_atomically
 from llmroute_env.specs import require
 from traces.errors import InputError
@@ -124,7 +125,8 @@ class Priced(nn.Module):
             return usual, None
         bar = torch.full_like(worth[:, :1], torch.inf)
         for _ in range(self.tries):
-            bar = torch.where(worth < bar, worth, -torch.inf).amax(dim=1, keepdim=True)
+            below = torch.where(worth < bar, worth, -torch.inf).amax(dim=1, keepdim=True)
+            bar = torch.where((below < -NOWHERE / 2) & (bar < torch.inf), bar, below)
         return usual, worth < bar
 
     def worth(self, observations: Tensor) -> Tensor:
@@ -141,7 +143,8 @@ class Priced(nn.Module):
         slack = exact[:, c.slack : c.slack + c.pairs]
         work = exact[:, c.work : c.work + c.pairs]
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
-        return self.utility[kind] * chance - price_now * work + TIE_WEIGHT * slack
+        worth = self.utility[kind] * chance - price_now * work + TIE_WEIGHT * slack
+        return torch.where(work >= MOST_LOG, worth - NOWHERE, worth)
 
 
 def export(agent: Trained, path: Path) -> None:

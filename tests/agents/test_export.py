@@ -24,9 +24,11 @@ from agents.serving.compiled import CompiledRouter
 from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter
 from agents.serving.ways import ways_to_decide
+from agents.settings.own import RolloutSettings
 from benchmarks.cli import main
 from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure, profiles
+from llmroute_env.simulation.simulation import Simulation
 
 OBSERVATIONS = 10_000
 CONFIG = configure("unpredictable-1", split="test")
@@ -107,6 +109,28 @@ def test_same_decisions_on_the_way_of_the_router(tmp_path: Path, algorithm: str)
         assert 0 < overruled < 1, "the heuristic or the network alone decides"
     for way, decide in ways_to_decide(agent, CONFIG).items():
         assert [decide(row) for row in rows[:200]] == expected[:200].tolist(), way
+
+
+def test_pairs_that_lead_nowhere_are_never_taken(tmp_path: Path):
+    # More pairs may be taken than there are on GPUs of which each has one model.
+    apart = {"pools": tuple(Pool(1, (name,)) for name in CONFIG.model_names)}
+    settings = replace(RolloutSettings(), tries=9)
+    plan = Plan(tmp_path, fields=apart, algorithm="rollout-pi", settings=settings)
+    config = plan.config("test")
+    router = guard(
+        q_network(config, (24, 8), seed=1), config, COMPILED["steep-pair"](config, 0.02), 9
+    )
+    router.caution.fill_(0.0)
+    agent = TrainedRouter(plan.card(), router)
+    hosted = Simulation(config).hosted_actions()
+    rows = visited(agent, config, 1000)
+    actions = agent.act(rows)
+    assert hosted[actions].all()
+    assert not hosted[router.network.greedy(rows)].all(), "the network alone would"
+    export(agent, tmp_path / "router.onnx")
+    session = OnnxRouter(tmp_path / "router.onnx").session
+    np.testing.assert_array_equal(session.run(["actions"], {"observations": rows})[0], actions)
+    np.testing.assert_array_equal(CompiledRouter(agent, config).act(rows), actions)
 
 
 @pytest.mark.parametrize("algorithm", ["rollout-pi", "ddqn"])

@@ -12,7 +12,7 @@ from agents.base import for_agent
 from agents.columns import gpu_inputs
 from agents.compiled.policies import COMPILED, episode_scores, priced_pair
 from agents.compiled.rollouts import Trial, try_action, try_pairs
-from agents.compiled.rules import Price, leave_out, price_at
+from agents.compiled.rules import NOWHERE, Price, leave_out, price_at
 from agents.heuristics import table as controls
 from agents.heuristics.pairs import PricedPair
 from agents.heuristics.tuning import best_tuned, run_episodes, setting_scores, validation_score
@@ -90,11 +90,15 @@ def test_choosing_the_gpu_too_beats_choosing_the_model() -> None:
 
 
 def test_only_pairs_that_are_tried_are_taken() -> None:
-    worths = np.array([0.3, 0.5, 0.5, 0.1, 0.4, -np.inf])
-    for tries, kept in ((1, [1, 2]), (2, [1, 2, 4]), (4, [0, 1, 2, 3, 4]), (9, range(6))):
+    worths = np.array([0.3, 0.5, 0.5, 0.1, 0.4, 0.2 - NOWHERE])
+    for tries, kept in ((1, [1, 2]), (2, [1, 2, 4]), (4, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])):
         values = np.arange(6, dtype=np.float32)
         leave_out(values, worths, tries)
-        assert np.flatnonzero(np.isfinite(values)).tolist() == list(kept)
+        assert np.flatnonzero(np.isfinite(values)).tolist() == kept
+    # Where nothing leads anywhere, what the heuristic does is left.
+    values = np.arange(6, dtype=np.float32)
+    leave_out(values, worths - NOWHERE, 3)
+    assert np.flatnonzero(np.isfinite(values)).tolist() == [1, 2]
     router = guard(q_network(CONFIG, (24, 8), seed=3), CONFIG, priced_pair(CONFIG, 0.02), 2)
     router.caution.fill_(0.0)
     simulation = begun(CONFIG, 300)
