@@ -1,9 +1,10 @@
 """What `llmroute gpu-check` measured on a machine beside what the simulator predicts of it.
 
 Steps take what was measured of that machine's steps one by one; the requests of its open loops come
-when they came, as long as they were. Nothing is assumed or fitted. One thing differs: an engine of
-gpu-check takes pages for all of a request when it admits it, ours blocks as it grows, which only
-matters where the cache is full.
+when they came, as long as they were. Nothing is assumed or fitted. An engine of gpu-check takes
+pages for all of a request when it admits it, ours blocks as it grows, which only matters where the
+cache is full. Whether its steps are those that were measured is another matter: without attention
+in pages it computes that of requests one by one, and without CUDA graphs a step waits for Python.
 """
 
 from __future__ import annotations
@@ -30,12 +31,19 @@ SERVING = re.compile(r"serving-(?P<model>.+)-(?P<load>\d+)\.json")
 
 
 class OpenLoop(NamedTuple):
-    """A run of which each request was measured, and how many of them were answered in time."""
+    """A run of which each request was measured.
+
+    Attributes:
+        pair: what was answered in time.
+        requests: how many were sent.
+        steps: how the engine computed them.
+    """
 
     model: str
     load: float
     pair: RunPair
     requests: int
+    steps: str
 
     @property
     def answered(self) -> int:
@@ -130,7 +138,13 @@ def open_loop(path: Path, model: str, times: StepTimes) -> OpenLoop:
     measured = Served(run.arrival_s, *ends, run.output_tokens, preemptions)
     answered = np.isfinite(run.last_token_s)
     pair = RunPair(run, measured.some(answered), predicted.some(answered))
-    return OpenLoop(model, load, pair, len(answered))
+    return OpenLoop(model, load, pair, len(answered), steps_of(told))
+
+
+def steps_of(told: dict[str, Any]) -> str:
+    """How an engine computed its steps."""
+    graphs = "CUDA graphs" if told.get("graphs") else "no CUDA graphs"
+    return f"attention {told.get('attention', 'not told')}, {graphs}"
 
 
 def run_of(told: dict[str, Any], model: str) -> Run:

@@ -153,7 +153,7 @@ def measured_text(found: Measured) -> str:
     quick = ", tiny networks, which say nothing about a GPU" if found.quick else ""
     lines = [f"Measured on {found.device}{quick}."] if found.device else []
     for loop in found.loops:
-        some = f"{loop.answered} of {loop.requests} requests"
+        some = f"{loop.answered} of {loop.requests} requests ({loop.steps})"
         head = f"{loop.pair.run.name}, {some}", "measured", "predicted", "error"
         lines += ["", *table(head, map(measured_row, loop.rows))]
     lines += ["", *(f"Left out: {name}, {why}." for name, why in found.left_out.items())]
@@ -175,6 +175,6 @@ def measured_json(found: Measured) -> dict[str, Any]:
 
 def loop_json(loop: OpenLoop) -> dict[str, Any]:
     """An open loop as numbers."""
-    told = {"model": loop.model, "load": loop.load, "requests": loop.requests}
+    told = {"model": loop.model, "load": loop.load, "steps": loop.steps, "requests": loop.requests}
     rows = [row._asdict() | {"error": row.error} for row in loop.rows]
     return {**told, "answered": loop.answered, "figures": rows}

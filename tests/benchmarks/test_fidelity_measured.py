@@ -76,6 +76,8 @@ def simulated(folder: Path, stretch: float = 1.0) -> dict[str, Any]:
         "limits": LIMITS,
         "page_tokens": 256,
         "load": 0.7,
+        "attention": "in pages",
+        "graphs": [1, 2, 4],
         "arrival_s": arrival_s.tolist(),
         "queued_s": arrival_s.tolist(),
         "first_token_s": ends[0].tolist(),
@@ -140,7 +142,8 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     }
     assert main(["fidelity", "--measured", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "| tiny at 70%, 80 of 80 requests | measured | predicted | error |" in said
+    head = "tiny at 70%, 80 of 80 requests (attention in pages, CUDA graphs)"
+    assert f"| {head} | measured | predicted | error |" in said
     assert "Left out: steps-alone.toml, there is no open loop." in said
 
 
@@ -199,6 +202,7 @@ def test_what_gpu_check_leaves_is_compared(
         ("opt-1.3b", 0.7),
         ("opt-1.3b", 1.1),
     ]
+    assert found["measured"][0]["steps"] == "attention one by one, no CUDA graphs"
     served = json.loads((checked / "serving-opt-1.3b-70.json").read_text())
     latencies_s = np.subtract(served["last_token_s"], served["arrival_s"])
     e2e = found["measured"][0]["figures"][6]
