@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.learners.device_experience import DeviceExperience, DeviceReplay, Step
+from agents.learners.device_experience import DeviceExperience, DeviceReplay, stepped
 from agents.learners.double_dqn import DoubleDQN
 from agents.routers.networks import Guarded, GuardedNetwork, Router, follow, moments_of
 from agents.runs.checkpoint import Snapshot, prefixed
@@ -53,23 +53,10 @@ class DeviceDQN(DoubleDQN):
         seen = self.observations.clone()
         actions: Any = self.act()
         env: Any = self.env
-        _, rewards, terminated, _, infos = env.step(actions)
-        final, earned, over = map(torch.as_tensor, (infos["final_obs"], rewards, terminated))
-        step = Step(self.observations, final, earned, over, *self._completions())
-        discounts: Any = self.discounts_of(torch.as_tensor(infos["elapsed_s"]))
+        step, elapsed_s = stepped(env, actions)
         waits = self.settings.credit == "decision"
-        self.experience.store(seen, actions, discounts, step, waits)
-
-    def _completions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of all envs which completions there are, their decisions and utilities: (E, K) each."""
-        env: Any = self.env
-        decisions, utilities = (self._of_log(env, name) for name in ("decision", "utility"))
-        used = torch.as_tensor(env.simulation.logged)
-        there = torch.arange(decisions.shape[1], device=used.device) < used
-        return there, decisions, utilities
-
-    def _of_log(self, env: LLMRouteCudaVectorEnv, name: str) -> Tensor:
-        return torch.as_tensor(env.simulation.log_field(name)).flatten(0, 1)[: env.num_envs]
+        self.experience.store(seen, actions, self.discounts_of(elapsed_s), step, waits)
+        self.observations = step.next_observations
 
     def iterate(self) -> dict[str, float]:
         """One round; summaries are those of the episodes that ended in its last step."""

@@ -5,14 +5,15 @@ It is what experience.py and replay.py do, with tensors; episodes are never cut 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from agents.learners.replay import Transitions, allocate_transitions
-from llmroute_env.specs import require
+from agents.learners.replay import Replay, Transitions, allocate_transitions
+from agents.learners.rows import Rows
+from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
 
 ROWS = 256
 """Steps that fit at first; doubled whenever decisions stay open for longer."""
@@ -34,55 +35,81 @@ class Step(NamedTuple):
     utilities: Tensor  # (E, K)
 
 
-class DeviceExperience:
-    """The latest steps of E envs: row t holds the t-th decision of every env.
+def stepped(env: LLMRouteCudaVectorEnv, actions: Tensor) -> tuple[Step, Tensor]:
+    """What `env`, which logs what ends, tells of a step; and the seconds that it took, (E,)."""
+    observations, rewards, terminated, _, infos = env.step(actions)
+    told = observations, infos["final_obs"], rewards, terminated
+    log: Any = env.simulation
+    decisions, utilities = (
+        torch.as_tensor(log.log_field(name)).flatten(0, 1)[: env.num_envs]
+        for name in ("decision", "utility")
+    )
+    used = torch.as_tensor(log.logged)
+    there = torch.arange(decisions.shape[1], device=used.device) < used
+    step = Step._make([*map(torch.as_tensor, told), there, decisions, utilities])
+    return step, torch.as_tensor(infos["elapsed_s"])
 
-    Attributes:
-        released: rows of each env before this one have become transitions, (E,).
-        episode: row of each env's first decision in its running episode, (E,).
-    """
+
+Kinds = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""The shape of what a column holds of an env, and its type."""
+
+
+def columns_for(envs: int, device: str, own: Kinds) -> dict[str, Tensor]:
+    """Columns of ROWS rows: those of every decision, and its `own`."""
+    every: Kinds = {
+        "action": ((), torch.int64),
+        "reward": ((), torch.float64),
+        "discount": ((), torch.float64),
+        "known": ((), torch.bool),
+    }
+    return {
+        name: torch.zeros(ROWS, envs, *shape, dtype=dtype, device=device)
+        for name, (shape, dtype) in {**every, **own}.items()
+    }
+
+
+def zeros(like: Tensor, rows: int) -> Tensor:
+    """So many rows as `like` has, of zeros."""
+    return like.new_zeros(rows, *like.shape[1:])
+
+
+def note(rows: Rows, actions: Tensor, discounts: Tensor, step: Step, waits: bool) -> int:
+    """A new row for the columns of every decision; `waits` if its reward is that of its request."""
+    row, c = rows.next_row(), rows.columns
+    over = step.terminated
+    c["action"][row], c["discount"][row] = actions, discounts * ~over
+    c["known"][row] = not waits
+    c["reward"][row] = 0.0 if waits else step.rewards
+    if waits:
+        envs, which = step.ended.nonzero(as_tuple=True)
+        rows.credit(envs, step.decisions[envs, which], step.utilities[envs, which])
+    rows.episode = torch.where(over, row + 1, rows.episode)
+    return row
+
+
+class DeviceExperience(Rows):
+    """The latest steps of E envs; rows before `released` have become transitions."""
 
     def __init__(self, envs: int, columns: int, n_step: int, offset: float, device: str) -> None:
         """`offset` is subtracted from the reward of every decision."""
-        self.n_step, self.offset, self.rows = n_step, offset, 0
-        self.released, self.episode = torch.zeros(2, envs, dtype=torch.int64, device=device)
-        seen, flag, number = (envs, columns), torch.bool, torch.float64
-
-        def column(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-            return torch.zeros(ROWS, *shape, dtype=dtype, device=device)
-
-        self.columns = {
-            "observation": column(seen, torch.float32),
-            "next_observation": column(seen, torch.float32),
-            "action": column((envs,), torch.int64),
-            "reward": column((envs,), number),
-            "discount": column((envs,), number),
-            "known": column((envs,), flag),
-            "last": column((envs,), flag),
-        }
+        self.n_step, self.offset = n_step, offset
+        seen = (columns,), torch.float32
+        own = {"observation": seen, "next_observation": seen, "last": ((), torch.bool)}
+        counters = torch.zeros(2, envs, dtype=torch.int64, device=device)
+        super().__init__(columns_for(envs, device, own), counters, zeros)
 
     def store(
         self, observations: Tensor, actions: Tensor, discounts: Tensor, step: Step, waits: bool
     ) -> None:
         """Append one decision per env; `waits` if its reward is what its own request comes to."""
-        row, c = self._next_row(), self.columns
-        over = step.terminated
-        c["observation"][row], c["action"][row] = observations, actions
-        c["discount"][row], c["last"][row] = discounts * ~over, over
+        row, over = note(self, actions, discounts, step, waits), step.terminated
         after = torch.where(over[:, None], step.final_observations, step.next_observations)
-        c["next_observation"][row] = after
-        c["known"][row] = not waits
-        c["reward"][row] = 0.0 if waits else step.rewards
-        if waits:
-            envs, which = step.ended.nonzero(as_tuple=True)
-            at = self.episode[envs] + step.decisions[envs, which], envs
-            c["reward"][at], c["known"][at] = step.utilities[envs, which], True
-        self.episode = torch.where(over, row + 1, self.episode)
+        self.columns["observation"][row], self.columns["last"][row] = observations, over
+        self.columns["next_observation"][row] = after
 
     def release(self) -> Transitions:
         """The transitions that are complete by now, in order of time; each is returned once."""
-        start = int(self.released.min())
-        view = {name: column[start : self.rows] for name, column in self.columns.items()}
+        start, view = self.waiting()
         end = self._window_ends(view["last"])
         ready = end < first_false(view["known"])
         number = torch.arange(len(ready), device=end.device)[:, None]
@@ -116,24 +143,6 @@ class DeviceExperience:
             weight *= torch.where(inside, view["discount"][at], 1.0)
         return total, weight
 
-    def _next_row(self) -> int:
-        capacity = len(self.columns["known"])
-        if self.rows == capacity:
-            self._make_room(capacity)
-        self.rows += 1
-        return self.rows - 1
-
-    def _make_room(self, capacity: int) -> None:
-        """Forget released rows; grow if they are less than half."""
-        start = int(self.released.min())
-        kept = self.rows - start
-        size = capacity if kept <= capacity // 2 else 2 * capacity
-        for name, column in self.columns.items():
-            moved = column.new_zeros(size, *column.shape[1:])
-            moved[:kept] = column[start : self.rows]
-            self.columns[name] = moved
-        self.rows, self.released, self.episode = kept, self.released - start, self.episode - start
-
 
 def first_false(flags: Tensor) -> Tensor:
     """Row of the first False in every column of `flags`; the number of rows where there is none."""
@@ -141,35 +150,14 @@ def first_false(flags: Tensor) -> Tensor:
     return padded.int().argmin(0)
 
 
-class DeviceReplay:
-    """The last `capacity` transitions."""
+class DeviceReplay(Replay):
+    """The last `capacity` transitions, on a device."""
 
     def __init__(self, capacity: int, columns: int, device: str) -> None:
-        require(capacity >= 1, "replay_capacity", capacity, ">= 1")
-        zeros = allocate_transitions(1, columns)._asdict().items()
-        self.stored = {
-            name: torch.from_numpy(one).to(device).new_zeros(capacity, *one.shape[1:])
-            for name, one in zeros
-        }
-        self.capacity, self.added = capacity, 0
+        self.device = device
+        super().__init__(capacity, columns)
 
-    def __len__(self) -> int:
-        """How many transitions can be sampled."""
-        return min(self.added, self.capacity)
-
-    def add(self, transitions: Any) -> None:
-        """Append transitions, overwriting the oldest."""
-        new = len(transitions.actions)
-        kept = min(new, self.capacity)
-        slots = (self.added + torch.arange(new - kept, new)) % self.capacity
-        for name, column in self.stored.items():
-            column[slots.to(column.device)] = getattr(transitions, name)[new - kept :]
-        self.added += new
-
-    def sample(self, size: int, rng: np.random.Generator) -> Any:
-        """`size` transitions, uniformly and with replacement."""
-        picks = torch.from_numpy(rng.integers(len(self), size=size))
-        made: Any = Transitions
-        return made(
-            **{name: column[picks.to(column.device)] for name, column in self.stored.items()}
-        )
+    def _allocate(self, capacity: int, columns: int) -> Any:
+        found: Any = Transitions
+        one = map(torch.from_numpy, allocate_transitions(1, columns))
+        return found(*(zeros(column.to(self.device), capacity) for column in one))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.learners.replay import Transitions
+from agents.learners.rows import Rows
 
 StepResult = tuple[
     NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
@@ -24,13 +25,8 @@ ROWS = 1024
 """Vector steps that fit at first; doubled whenever decisions stay open for longer."""
 
 
-class Experience:
-    """The latest steps of E envs: row t holds the t-th decision of every env.
-
-    Attributes:
-        released: rows of each env before this one have become transitions, shape (E,).
-        episode: row of each env's first decision in its running episode, shape (E,).
-    """
+class Experience(Rows):
+    """The latest steps of E envs; rows before `released` have become transitions."""
 
     def __init__(
         self, envs: int, columns: int, n_step: int, credit: str, offset: float = 0.0
@@ -38,10 +34,7 @@ class Experience:
         """Prepare for `envs` envs; `offset` is subtracted from the reward of every decision."""
         self.n_step, self.offset = n_step, offset
         self.by_decision = credit == "decision"
-        self.rows = 0
-        self.released = np.zeros(envs, np.int64)
-        self.episode = np.zeros(envs, np.int64)
-        self.columns: dict[str, NDArray[Any]] = {
+        zeroed: dict[str, NDArray[Any]] = {
             "observation": np.zeros((ROWS, envs, columns), np.float32),
             "action": np.zeros((ROWS, envs), np.int64),
             "reward": np.zeros((ROWS, envs)),
@@ -54,6 +47,7 @@ class Experience:
             # The episode was cut while the request was in flight: nobody will know its reward.
             "lost": np.zeros((ROWS, envs), np.bool_),
         }
+        super().__init__(zeroed, np.zeros((2, envs), np.int64), zeros)
 
     def store(
         self,
@@ -67,7 +61,7 @@ class Experience:
         `discounts` are those of the time until the next decision.
         """
         next_observations, rewards, terminated, truncated, infos = result
-        row = self._next_row()
+        row = self.next_row()
         ended = terminated | truncated
         self.columns["observation"][row] = observations
         self.columns["action"][row] = actions
@@ -78,15 +72,10 @@ class Experience:
         self.columns["known"][row] = not self.by_decision
         self.columns["reward"][row] = 0.0 if self.by_decision else rewards
         if self.by_decision:
-            self._credit(infos["completions"])
+            ended_in_it = infos["completions"]
+            self.credit(*(ended_in_it[name] for name in ("env", "decision", "utility")))
         if ended.any():
             self._end_episodes(row, ended, truncated, infos["final_obs"])
-
-    def _credit(self, completions: NDArray[np.void]) -> None:
-        envs = completions["env"]
-        rows = self.episode[envs] + completions["decision"]
-        self.columns["reward"][rows, envs] = completions["utility"]
-        self.columns["known"][rows, envs] = True
 
     def _end_episodes(
         self,
@@ -111,8 +100,7 @@ class Experience:
 
     def release(self) -> Transitions:
         """The transitions that are complete by now, in order of time; each is returned once."""
-        start = int(self.released.min())
-        view = {name: column[start : self.rows] for name, column in self.columns.items()}
+        start, view = self.waiting()
         end = self._window_ends(view["last"])
         ready = end < first_false(view["known"])
         number = np.arange(len(ready))[:, None]
@@ -150,30 +138,9 @@ class Experience:
             weight *= np.where(inside, view["discount"][at], 1.0)
         return total, weight
 
-    def _next_row(self) -> int:
-        capacity = len(self.columns["known"])
-        if self.rows == capacity:
-            self._make_room(capacity)
-        self.rows += 1
-        return self.rows - 1
-
-    def _make_room(self, capacity: int) -> None:
-        """Forget released rows; grow if they are less than half."""
-        start = int(self.released.min())
-        kept = self.rows - start
-        size = capacity if kept <= capacity // 2 else 2 * capacity
-        for name, column in self.columns.items():
-            moved = np.zeros((size, *column.shape[1:]), column.dtype)
-            moved[:kept] = column[start : self.rows]
-            self.columns[name] = moved
-        self.rows = kept
-        self.released -= start
-        self.episode -= start
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that a checkpoint needs."""
-        start = int(self.released.min())
-        live = {name: column[start : self.rows] for name, column in self.columns.items()}
+        start, live = self.waiting()
         return live | {"released": self.released - start, "episode": self.episode - start}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -185,9 +152,14 @@ class Experience:
         while capacity < self.rows:
             capacity *= 2
         for name, column in self.columns.items():
-            grown = np.zeros((capacity, *column.shape[1:]), column.dtype)
+            grown = zeros(column, capacity)
             grown[: self.rows] = arrays[name]
             self.columns[name] = grown
+
+
+def zeros(like: NDArray[Any], rows: int) -> NDArray[Any]:
+    """So many rows as `like` has, of zeros."""
+    return np.zeros((rows, *like.shape[1:]), like.dtype)
 
 
 def first_false(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

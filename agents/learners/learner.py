@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from agents.learners.device_dqn import DeviceDQN
+from agents.learners.device_ppo import DevicePPO
 from agents.learners.double_dqn import DoubleDQN
 from agents.learners.rollout_iteration import RolloutIteration
 from agents.learners.training_env import device_env, training_env
@@ -12,6 +13,7 @@ from agents.routers.recurrent import AnyRouter
 from agents.runs.checkpoint import Snapshot
 from agents.runs.plan import Plan
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
+from agents.settings.sb3 import OnPolicySettings
 from llmroute_env.specs import ConfigError
 
 
@@ -56,9 +58,12 @@ def make_learner(plan: Plan) -> Learner:
     """The learner of the plan's settings, at its beginning."""
     settings = plan.resolved_settings
     if plan.device != "cpu":
-        # `Plan` has made sure that the settings are these.
+        # `Plan` has made sure that the settings are of one of these.
+        envs = device_env(settings.envs, plan)
+        if isinstance(settings, OnPolicySettings):
+            return DevicePPO(settings, envs, plan.budget, plan.seed)
         assert isinstance(settings, DoubleDQNSettings)
-        return DeviceDQN(settings, device_env(settings.envs, plan), plan.budget, plan.seed)
+        return DeviceDQN(settings, envs, plan.budget, plan.seed)
     if isinstance(settings, DoubleDQNSettings):
         env = training_env(settings.envs, plan)
         return DoubleDQN(settings, env, plan.budget, plan.seed)

@@ -81,8 +81,11 @@ class Replay:
 
     def __init__(self, capacity: int, columns: int) -> None:
         require(capacity >= 1, "replay_capacity", capacity, ">= 1")
-        self.transitions = allocate_transitions(capacity, columns)
+        self.transitions = self._allocate(capacity, columns)
         self.ring = Ring(self.transitions._asdict())
+
+    def _allocate(self, capacity: int, columns: int) -> Any:
+        return allocate_transitions(capacity, columns)
 
     def __len__(self) -> int:
         """How many transitions can be sampled."""

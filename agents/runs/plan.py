@@ -38,7 +38,8 @@ class Plan:
         settings: replace the preset's.
         checkpoint_decisions: between two checkpoints, None for a quarter of the training; another
             one is written at the end.
-        device: where envs and networks are; Double DQN over models may be on `cuda`.
+        device: where envs and networks are; Double DQN over models and PPO may be on
+            `cuda`.
         levels: what TensorBoard compares scores with, by name, as shares of the peak; from
             `bound`, what no router can exceed on the validation episodes, follows the regret.
     """
@@ -83,8 +84,9 @@ class Plan:
         if self.device == "cpu":
             return
         settings = SETTINGS[self.algorithm] if self.settings is None else self.settings
-        can = isinstance(settings, DoubleDQNSettings) and settings.action == "model"
-        require(can, "device", self.device, f"cpu by {self.algorithm}; cuda by ddqn over models")
+        double = isinstance(settings, DoubleDQNSettings) and settings.action == "model"
+        accepted = f"cpu by {self.algorithm}; cuda by ddqn over models, ppo"
+        require(double or self.algorithm == "ppo", "device", self.device, accepted)
         check_usable()
 
     @property

@@ -76,7 +76,8 @@ class Train:
     resume: Said[bool] = False
     """Continue the run in the directory from its last checkpoint."""
     device: str = "cpu"
-    """cpu; or cuda: ddqn collects and learns on a GPU, best with envs=4096 or more by --hyper."""
+    """cpu; or cuda: ddqn or ppo collects and learns on a GPU, best with envs=4096 or more by
+    --hyper."""
     reference: Said[bool] = True
     """Without the levels that TensorBoard compares scores with: the bound and the better of two
     tuned heuristics, found once for all runs in the same folder."""

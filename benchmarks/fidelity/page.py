@@ -16,6 +16,7 @@ from benchmarks.fidelity.comparison import (
     of_variants,
     reached,
 )
+from benchmarks.fidelity.measured import Measured, OpenLoop
 
 
 class Findings(NamedTuple):
@@ -145,3 +146,35 @@ def as_json(found: Findings) -> dict[str, Any]:
             for pair in found.tables
         ],
     }
+
+
+def measured_text(found: Measured) -> str:
+    """A table for every open loop of a machine of one's own, and what could not be compared."""
+    quick = ", tiny networks, which say nothing about a GPU" if found.quick else ""
+    lines = [f"Measured on {found.device}{quick}."] if found.device else []
+    for loop in found.loops:
+        some = f"{loop.answered} of {loop.requests} requests ({loop.steps})"
+        head = f"{loop.pair.run.name}, {some}", "measured", "predicted", "error"
+        lines += ["", *table(head, map(measured_row, loop.rows))]
+    lines += ["", *(f"Left out: {name}, {why}." for name, why in found.left_out.items())]
+    return "\n".join(lines).strip()
+
+
+def measured_row(row: Compared) -> tuple[str, ...]:
+    """One figure of an open loop, in milliseconds."""
+    said = [f"{1e3 * value:.2f} ms" for value in (row.measured_s, row.predicted_s)]
+    return f"{row.figure} {row.statistic}", *said, percent(row.error)
+
+
+def measured_json(found: Measured) -> dict[str, Any]:
+    """The same as numbers."""
+    loops = [loop_json(loop) for loop in found.loops]
+    told = {"device": found.device, "quick": found.quick, "left_out": found.left_out}
+    return {"measured": loops, **told}
+
+
+def loop_json(loop: OpenLoop) -> dict[str, Any]:
+    """An open loop as numbers."""
+    told = {"model": loop.model, "load": loop.load, "steps": loop.steps, "requests": loop.requests}
+    rows = [row._asdict() | {"error": row.error} for row in loop.rows]
+    return {**told, "answered": loop.answered, "figures": rows}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fidelity.recorded import Assumptions, Seconds, Setup, step_times_of
 from llmroute_env.config import EnvConfig
-from llmroute_env.engine_specs import Engine
+from llmroute_env.engine_specs import Engine, StepTimes
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Deadline, GpuSpec, ModelSpec, Pool, Profile
 from traces.trace import Provenance, Trace
@@ -35,7 +35,7 @@ class Served(NamedTuple):
     output_tokens: NDArray[np.int32]
     preemptions: NDArray[np.int32]
 
-    def some(self, chosen: slice) -> Served:
+    def some(self, chosen: slice | NDArray[np.bool_]) -> Served:
         """Those chosen."""
         return Served(
             self.arrival_s[chosen],
@@ -56,9 +56,10 @@ class Served(NamedTuple):
         }
 
 
-def configuration(setup: Setup, assumed: Assumptions, requests: Requests) -> EnvConfig:
+def configuration(
+    times: StepTimes, setup: Setup, requests: Requests, prefix_caching: bool
+) -> EnvConfig:
     """One engine that gets these requests."""
-    times = step_times_of(setup, assumed)
     # Blocks are given, so that neither weights nor memory decide anything.
     model = ModelSpec("model", 1, 0, 0, (), (1.0,), step_times={"gpu": times})
     sizes = setup.max_num_seqs, setup.max_num_batched_tokens
@@ -83,15 +84,22 @@ def configuration(setup: Setup, assumed: Assumptions, requests: Requests) -> Env
         split="all",
         window_s=np.inf,
         service="continuous",
-        engine=Engine(kv_blocks={"model": setup.kv_blocks}, prefix_caching=assumed.prefix_caching),
+        engine=Engine(kv_blocks={"model": setup.kv_blocks}, prefix_caching=prefix_caching),
     )
 
 
 def serve(setup: Setup, assumed: Assumptions, requests: Requests) -> Served:
-    """Send requests to an engine until the last is answered."""
+    """Send requests to an engine that was recorded until the last is answered."""
+    return serve_in(step_times_of(setup, assumed), setup, requests, assumed.prefix_caching)
+
+
+def serve_in(
+    times: StepTimes, setup: Setup, requests: Requests, prefix_caching: bool = True
+) -> Served:
+    """The same in steps that take these times, whatever `setup` calls them."""
     count = len(requests.arrival_s)
     served = Served(*(np.full(count, np.nan) for _ in range(3)), *np.zeros((2, count), np.int32))
-    simulation = Simulation(configuration(setup, assumed, requests))
+    simulation = Simulation(configuration(times, setup, requests, prefix_caching))
     simulation.begin(np.zeros(1, np.uint64))
     for _ in range(count):
         simulation.step(np.zeros(1, np.int64))

@@ -96,7 +96,7 @@ def test_the_replay_forgets_the_oldest():
         experience.store(one, torch.zeros(1, dtype=torch.int64), torch.ones(1), step, waits=False)
         replay.add(experience.release())
     assert len(replay) == 5
-    assert sorted(replay.stored["observations"][:, 0].tolist()) == [3.0, 4.0, 5.0, 6.0, 7.0]
+    assert sorted(replay.transitions.observations[:, 0].tolist()) == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert replay.sample(100, rng).observations[:, 0].min() == 3.0
 
 
@@ -129,7 +129,7 @@ def test_it_collects_learns_and_hands_over_a_router():
     ):
         assert torch.equal(mine, device)
     # Who earns what is known: the rewards are those of requests, less the peak.
-    stored = learner.replay.stored["returns"][: len(learner.replay)]
+    stored = learner.replay.transitions.returns[: len(learner.replay)]
     assert stored.min() < 0
     with pytest.raises(ConfigError, match="resume: got True"):
         learner.restore(learner.snapshot())

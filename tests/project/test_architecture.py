@@ -169,7 +169,7 @@ FLOORS = {
     ),
     "agents.routers": (
         "networks",
-        "build recurrent",
+        "build logits recurrent",
     ),
     "agents.runs": (
         "checkpoint",
@@ -181,10 +181,10 @@ FLOORS = {
         "ways",
     ),
     "agents.learners": (
-        "replay training_env validation",
+        "replay rows training_env validation",
         "device_experience experience grounds",
-        "double_dqn rollout_iteration sb3",
-        "device_dqn",
+        "device_rollouts double_dqn rollout_iteration sb3",
+        "device_dqn device_ppo",
         "learner",
     ),
     "agents.learners.sb3": (

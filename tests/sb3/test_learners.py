@@ -10,8 +10,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from agents.heuristics.tuning import run_episodes, validation_seeds
 from agents.learners.sb3.learner import SB3Learner
-from agents.learners.sb3.models import LEAST_LOGIT
 from agents.loading import load
+from agents.routers.logits import LEAST_LOGIT
 from agents.runs.card import load_agent
 from agents.training.training import train
 from llmroute_env.scenarios import configure

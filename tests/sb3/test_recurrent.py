@@ -15,9 +15,10 @@ from agents.base import for_agent
 from agents.heuristics.tuning import run_episodes
 from agents.learners.sb3.learner import SB3Learner
 from agents.learners.sb3.memory import states_of
-from agents.learners.sb3.models import LEAST_LOGIT, preferences_of
+from agents.learners.sb3.models import preferences_of
 from agents.learners.validation import validate, validation_episodes
 from agents.loading import load, load_trained
+from agents.routers.logits import LEAST_LOGIT
 from agents.routers.recurrent import RecurrentNetwork, RecurrentRouter
 from agents.runs.card import load_agent, make_router, read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
-from torch import Tensor, nn
+from torch import nn
 
 from agents.learners.sb3.memory import states_of
 from agents.learners.sb3.replay_buffer import CreditingReplayBuffer
@@ -22,6 +21,7 @@ from agents.learners.sb3.rollout_buffer import (
     Preferring,
     RecurrentCreditingBuffer,
 )
+from agents.routers.logits import preferring, router_of_logits
 from agents.routers.networks import QNetwork
 from agents.routers.recurrent import RecurrentNetwork, forgotten
 from agents.settings.sb3 import (
@@ -33,9 +33,6 @@ from agents.settings.sb3 import (
 from llmroute_env.sb3 import SB3VecEnv
 
 Model = OffPolicyAlgorithm | OnPolicyAlgorithm
-
-LEAST_LOGIT = -1e9
-"""Of an action that leads to no host, whatever the observation."""
 
 
 def build(algorithm: str, settings: Any, venv: SB3VecEnv, seed: int) -> Model:
@@ -176,12 +173,7 @@ def router_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork | RecurrentNe
 
 def perceptron_of(model: Model, hosted: NDArray[np.bool_]) -> QNetwork:
     """The same of a policy that does not remember."""
-    layers = linear_layers(model)
-    columns, hidden = layers[0].in_features, tuple(layer.out_features for layer in layers[:-1])
-    router = QNetwork(columns, hidden, len(hosted), dueling=False, seed=0)
-    tensors = preferring(layers, hosted)
-    router.load_state_dict(dict(zip(router.state_dict(), tensors, strict=True)))
-    return router
+    return router_of_logits(linear_layers(model), hosted)
 
 
 def recurrent_of(model: RecurrentPPO, hosted: NDArray[np.bool_]) -> RecurrentNetwork:
@@ -193,19 +185,6 @@ def recurrent_of(model: RecurrentPPO, hosted: NDArray[np.bool_]) -> RecurrentNet
     tensors = [*lstm.state_dict().values(), *preferring(layers, hosted)]
     router.load_state_dict(dict(zip(router.state_dict(), tensors, strict=True)))
     return router
-
-
-def preferring(layers: list[nn.Linear], hosted: NDArray[np.bool_]) -> list[Tensor]:
-    """Weights and biases of `layers`, of which the last has one output for every action."""
-    weight, bias = layers[-1].weight.detach(), layers[-1].bias.detach()
-    # QR-DQN has one output per quantile and action and acts on the mean of the quantiles.
-    weight = weight.reshape(-1, len(hosted), weight.shape[1]).mean(dim=0)
-    bias = bias.reshape(-1, len(hosted)).mean(dim=0)
-    # Nothing but the bias may decide about these.
-    closed = torch.from_numpy(~hosted)
-    weight[closed], bias[closed] = 0.0, LEAST_LOGIT
-    before = [t.detach() for layer in layers[:-1] for t in (layer.weight, layer.bias)]
-    return [*before, weight, bias]
 
 
 def linear_layers(model: Model) -> list[nn.Linear]:
