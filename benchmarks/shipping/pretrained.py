@@ -37,6 +37,10 @@ RECIPES = {
     "azure-code": Recipe("azure-code"),
     "paper": Recipe("paper", "ddqn-paper"),
     "generalist": Recipe("any", "generalist"),
+    "burst": Recipe("burst", "rollout-pi-tokens"),
+    "kv-pressure": Recipe("kv-pressure", "rollout-pi-tokens"),
+    "tokens-mixed-gpus": Recipe("tokens-mixed-gpus", "rollout-pi-model-tokens"),
+    "tokens-admission": Recipe("tokens-admission", "rollout-pi-model-tokens"),
 }
 """By the name of the router."""
 
