@@ -95,15 +95,16 @@ def problem_for(environment: EnvOptions, routers: Sequence[str]) -> Problem:
         ConfigError: an unknown key, a value that a field does not accept, or a run whose card
             cannot say all that it was trained in.
     """
-    directories = [Path(name) for name in routers if Path(name).is_dir()]
-    if environment.given or not directories:
+    trained = [r for r in routers if r.startswith("pretrained:") or Path(r).is_dir()]
+    if environment.given or not trained:
         return environment.problem()
     # Not before: it imports torch, which heuristics do without.
+    from agents.loading import run_of
     from agents.runs.card import CARD, read_card
     from agents.settings.families import members
     from llmroute_env.recording.serialization import from_plain
 
-    runs = [directory for directory in directories if (directory / CARD).is_file()]
+    runs = [run for run in map(run_of, trained) if (run / CARD).is_file()]
     if not runs:
         return environment.problem()
     card = read_card(runs[0])

@@ -140,6 +140,7 @@ def test_rewards_of_steps_need_not_wait():
     assert rollouts.release(1.0).advantages.tolist() == []
 
 
+@pytest.mark.verify
 def test_it_learns_that_the_largest_model_has_time_for_all(learned: DevicePPO):
     config = configure("stable", **QUIET, split="validation")
     seeds = validation_seeds(8)

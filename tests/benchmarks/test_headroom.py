@@ -33,6 +33,7 @@ def _tunes_little(monkeypatch):
     monkeypatch.setattr("benchmarks.headroom.tunable_in", known)
 
 
+@pytest.mark.verify
 def test_whoever_knows_what_comes_is_between_the_rule_and_the_bound(tmp_path):
     rule, *clairvoyants, bound = headroom(SHORT, EPISODES, SEED, tmp_path, (1.0, 2.0))
     name, setting = rule.who.split()

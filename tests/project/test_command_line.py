@@ -18,6 +18,7 @@ from benchmarks import cli
 from benchmarks.cli import COMMANDS, Group, main
 from benchmarks.commands.listing import LISTS
 from benchmarks.commands.options import EnvOptions, problem_for
+from benchmarks.shipping.pretrained import RECIPES
 from benchmarks.speed.day import Day
 from llmroute_env import Pool, profiles
 from llmroute_env.scenarios import configure
@@ -112,11 +113,10 @@ def test_names_of_lists_are_accepted_where_they_are_wanted():
         assert configurations(name, {})
     for name in LISTS["profiles"]():
         assert configure("stable", profile=name, **engines_of(name))
+    own = {f"pretrained:{name}": recipe.scenario for name, recipe in RECIPES.items()}
+    own |= {"pretrained:generalist": "unpredictable-1", "admission": "admission"}
     for name in LISTS["agents"]():
-        scenario = {"pretrained:paper": "paper", "admission": "admission"}.get(
-            name, "unpredictable-1"
-        )
-        assert load(name, configure(scenario)).name
+        assert load(name, configure(own.get(name, "unpredictable-1"))).name
 
 
 def engines_of(profile: str) -> dict[str, Any]:
@@ -415,3 +415,12 @@ def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path, monk
     assert found.config().model_names == plan.card().models
     elsewhere = problem_for(EnvOptions(scenario="burst"), [str(tmp_path)])
     assert elsewhere.scenario == "burst"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_shipped_router_is_evaluated_where_it_was_trained(name):
+    scenario = {"any": "unpredictable-1"}.get(RECIPES[name].scenario, RECIPES[name].scenario)
+    found = problem_for(EnvOptions(), [f"pretrained:{name}"])
+    assert found.scenario == scenario
+    assert load(f"pretrained:{name}", found.config()).name
+    assert problem_for(EnvOptions(scenario="stable"), [f"pretrained:{name}"]).scenario == "stable"

@@ -224,6 +224,7 @@ def test_weights_of_another_width_are_refused(run: Path, tmp_path: Path) -> None
         load_agent(tmp_path)
 
 
+@pytest.mark.verify
 def test_a_run_is_evaluated_where_there_is_no_sb3(run: Path) -> None:
     program = (
         "import sys\n"
