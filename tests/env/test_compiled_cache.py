@@ -1,5 +1,6 @@
 """What is compiled is compiled again when any file that it calls into has changed."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,10 +11,8 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.once import one_process_at_a_time, one_process_at_a_time_in
 
 INNER = """
@@ -203,23 +202,29 @@ def test_functions_that_only_compiled_code_calls_are_read_back_by_others(tmp_pat
     assert output_of(heard, **cache).stdout.splitlines() == ["heard", "heard", "6.0"]
 
 
+LINKED = """
+import numpy as np
+from llmroute_env.dynamics.compiled import compiled
+
 @compiled
 def plus(x: float, count: int) -> float:
     return x + count
 
-
 @compiled
 def twice_plus(x: float, count: int) -> float:
     return plus(x, 1) + plus(x, -1) + plus(x, np.int32(count)) + plus(x, count)
+"""
 
 
-def test_what_is_only_linked_is_typed_once_and_no_machine_code():
-    assert twice_plus(1.0, 3) == 10.0
-    # An earlier run may have left it on disk, with what it calls linked in already.
-    twice_plus.recompile()
-    (linked,) = plus.get_overload.__self__.overloads.values()
+def test_what_is_only_linked_is_typed_once_and_no_machine_code(tmp_path: Path, monkeypatch):
+    # In a file of its own, of which no earlier run has left anything on disk.
+    (tmp_path / "linked_pair.py").write_text(LINKED)
+    monkeypatch.syspath_prepend(tmp_path)
+    pair = importlib.import_module("linked_pair")
+    assert pair.twice_plus(1.0, 3) == 10.0
+    (linked,) = pair.plus.get_overload.__self__.overloads.values()
     assert linked.library.get_pointer_to_function(linked.fndesc.llvm_func_name) == 0
-    (run,) = twice_plus.overloads.values()
+    (run,) = pair.twice_plus.overloads.values()
     assert run.library.get_pointer_to_function(run.fndesc.llvm_func_name) != 0
 
 
