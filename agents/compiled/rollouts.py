@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.policies import CompiledPolicy, decide, walk
-from agents.compiled.rules import NOWHERE, price_at
+from agents.compiled.rules import LEAST_WORTH, price_at
 from llmroute_env.dynamics.actions import gpu_of, model_of
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.episode import begin_episode, fork
@@ -131,7 +131,7 @@ def pick_pairs(world: World, e: int, values: NDArray[np.float64], picks: NDArray
     for k in range(len(picks)):
         picks[k] = -1
         for pair in range(len(values)):
-            leads_nowhere = values[pair] < -NOWHERE / 2
+            leads_nowhere = values[pair] < LEAST_WORTH
             is_known = leads_nowhere or same_action(world, e, pair) >= 0
             for earlier in range(k):
                 is_known = is_known or picks[earlier] == pair

@@ -28,6 +28,9 @@ TIE_WEIGHT = 1e-3
 NOWHERE = 1e6
 """What a pair is worth less that leads to no GPU that serves the model, as far as is known."""
 
+LEAST_WORTH = -NOWHERE / 2
+"""Worth less is only what leads nowhere, by itself or beside what leads somewhere."""
+
 
 class Price(NamedTuple):
     """Of GPU time: `at_load_1` for 1 / load 1 of it at load 1, and load to the power of `growth`.
@@ -142,9 +145,9 @@ def best_pairs(
 def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: int) -> None:
     """Make the value of every pair -inf but of the `tries` most worth; pairs that tie are one.
 
-    What leads nowhere is not among them, unless all do.
-    Where others are never tried, what a network makes of them was never learned: in a state that
-    no router visits, it once sent everything to one GPU while the other was idle.
+    What leads nowhere is not among them, unless all do. Where others are never tried, what a
+    network makes of them was never learned: in a state that no router visits, it once sent
+    everything to one GPU while the other was idle.
     """
     bar = np.inf
     for _ in range(tries):
@@ -152,7 +155,7 @@ def leave_out(values: NDArray[np.float32], worths: NDArray[np.float64], tries: i
         for pair in range(len(worths)):
             if below < worths[pair] < bar:
                 below = worths[pair]
-        if below < -NOWHERE / 2 and bar < np.inf:
+        if below < LEAST_WORTH and bar < np.inf:
             break
         bar = below
     for pair in range(len(worths)):

@@ -32,6 +32,8 @@ class Past:
         self.order = np.argsort(rates[1], kind="stable")
         self.slow = rates[1][self.order]
         self.surge = np.log(rates[0] / rates[1])[self.order]
+        tasks = self.tape.task
+        self.of_task = [np.flatnonzero(tasks == task) for task in range(len(config.tasks))]
 
     def futures(
         self, env: np.void, real: Tape, rng: np.random.Generator, number: int
@@ -49,8 +51,8 @@ class Past:
         closest = first + np.argsort(distance)[:CLOSEST]
         found = [self.future(env, int(i)) for i in rng.choice(closest, number)]
         if self.reads_lengths:
-            like = np.flatnonzero(self.tape.task == env["task"])
-            for tape, other in zip(found, rng.choice(like, number), strict=True):
+            alike = rng.choice(self.of_task[env["task"]], number)
+            for tape, other in zip(found, alike, strict=True):
                 tape.prompt_tokens[0] = real.prompt_tokens[pending]
                 tape.output_tokens[0] = self.tape.output_tokens[other]
         return found

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from agents.learners.device_experience import DeviceExperience, DeviceReplay, stepped
+from agents.learners.device_training import discounts_of, place_of, refuse_to_resume, to_look_at
 from agents.learners.double_dqn import DoubleDQN
-from agents.routers.networks import Guarded, GuardedNetwork, Router, follow, moments_of
-from agents.runs.checkpoint import Snapshot, prefixed
+from agents.routers.networks import Guarded, GuardedNetwork, Router, follow
+from agents.runs.checkpoint import Snapshot
 from agents.settings.own import DoubleDQNSettings
 from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
-from llmroute_env.specs import ConfigError, require
+from llmroute_env.specs import require
 
 
 class DeviceDQN(DoubleDQN):
@@ -32,7 +33,7 @@ class DeviceDQN(DoubleDQN):
     ) -> None:
         """Prepare to learn in `env` for `budget` decisions."""
         require(env.config.action == "model", "action", env.config.action, "'model' on a device")
-        self.device = "cuda" if env.simulation.memory.name == "cuda" else "cpu"
+        self.device = place_of(env)
         stay: Any = env
         super().__init__(settings, stay, budget, seed)
         self.following = self.average
@@ -55,7 +56,7 @@ class DeviceDQN(DoubleDQN):
         env: Any = self.env
         step, elapsed_s = stepped(env, actions)
         waits = self.settings.credit == "decision"
-        self.experience.store(seen, actions, self.discounts_of(elapsed_s), step, waits)
+        self.experience.store(seen, actions, discounts_of(self.settings, elapsed_s), step, waits)
         self.observations = step.next_observations
 
     def iterate(self) -> dict[str, float]:
@@ -77,11 +78,6 @@ class DeviceDQN(DoubleDQN):
             self.actions, (len(actions),), generator=self.chance, device=self.device
         )
         return torch.where(draws < self.exploration, others, actions)
-
-    def discounts_of(self, elapsed_s: Tensor) -> Tensor:
-        """Discount of decisions that lasted `elapsed_s`, (E,) -> (E,)."""
-        decay = torch.exp(-self.settings.discount_rate_per_s * elapsed_s)
-        return self.settings.discount_per_decision * decay
 
     def sync(self) -> None:
         """Let the target and the averaged weights follow the online ones."""
@@ -106,15 +102,13 @@ class DeviceDQN(DoubleDQN):
 
     def snapshot(self) -> Snapshot:
         """Networks and counts: enough to look at, not to go on."""
-        tensors = moments_of(self.optimizer)
-        for name in ("online", "target", "following"):
-            tensors |= prefixed(name, getattr(self, name).state_dict())
-        found = {name: tensor.cpu() for name, tensor in tensors.items()}
-        return Snapshot(found, {}, {"decisions": self.decisions, "updates": self.updates})
+        networks = {name: getattr(self, name) for name in ("online", "target", "following")}
+        counts = {"decisions": self.decisions, "updates": self.updates}
+        return to_look_at(self.optimizer, networks, counts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Refuse: what a device holds is not kept."""
-        raise ConfigError("resume: got True; accepted: False for a training on a device")
+        refuse_to_resume()
 
 
 def usual(guarded: Guarded, observations: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ from torch.nn.functional import mse_loss
 
 from agents.learners.device_experience import stepped
 from agents.learners.device_rollouts import Decisions, DeviceRollouts
+from agents.learners.device_training import discounts_of, place_of, refuse_to_resume, to_look_at
 from agents.learners.validation import validate
 from agents.routers.logits import LEAST_LOGIT, router_of_logits
-from agents.routers.networks import QNetwork, moments_of
-from agents.runs.checkpoint import Snapshot, prefixed
+from agents.routers.networks import QNetwork
+from agents.runs.checkpoint import Snapshot
 from agents.settings.sb3 import OnPolicySettings
 from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
-from llmroute_env.specs import ConfigError
 
 NETWORKS = ("policy", "critic")
 HIDDEN_GAIN, POLICY_GAIN, VALUE_GAIN = 2**0.5, 0.01, 1.0
@@ -61,7 +61,7 @@ class DevicePPO:
     ) -> None:
         """Prepare to learn in `env`, which logs what ends, for `budget` decisions."""
         self.settings, self.env, self.budget = settings, env, budget
-        self.device = "cuda" if env.simulation.memory.name == "cuda" else "cpu"
+        self.device = place_of(env)
         columns, s = env.config.layout.width, settings
         seeds = np.random.SeedSequence(seed).generate_state(4)
         self.policy = QNetwork(columns, s.hidden, env.config.actions, False, int(seeds[0]))
@@ -105,7 +105,7 @@ class DevicePPO:
             told = logs.gather(1, drawn)[:, 0], values
         actions = drawn[:, 0]
         step, elapsed_s = stepped(self.env, actions)
-        discounts = s.discount_per_decision * torch.exp(-s.discount_rate_per_s * elapsed_s)
+        discounts = discounts_of(s, elapsed_s)
         self.rollouts.store(seen, actions, told, discounts, step, s.credit == "decision")
         self.observations = step.next_observations
 
@@ -158,15 +158,12 @@ class DevicePPO:
 
     def snapshot(self) -> Snapshot:
         """Networks and the count of decisions: enough to look at, not to go on."""
-        tensors = moments_of(self.optimizer)
-        for name in NETWORKS:
-            tensors |= prefixed(name, getattr(self, name).state_dict())
-        found = {name: tensor.cpu() for name, tensor in tensors.items()}
-        return Snapshot(found, {}, {"decisions": self.decisions})
+        networks = {name: getattr(self, name) for name in NETWORKS}
+        return to_look_at(self.optimizer, networks, {"decisions": self.decisions})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Refuse: what a device holds is not kept."""
-        raise ConfigError("resume: got True; accepted: False for a training on a device")
+        refuse_to_resume()
 
 
 def begin_orthogonal(network: QNetwork, last_gain: float, seed: int) -> None:

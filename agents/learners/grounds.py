@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
 from agents.compiled.rollouts import Trial, Tried, visit_and_try
-from agents.compiled.rules import NOWHERE
+from agents.compiled.rules import LEAST_WORTH
 from agents.heuristics.tuning import Choice, setting_scores
 from agents.learners.replay import Ring
 from agents.learners.validation import stressed
@@ -75,7 +75,7 @@ def level_nowhere(values: NDArray[np.float64]) -> None:
     A router never takes them, and what its heuristic thinks of them would hide what differs between
     the others.
     """
-    nowhere = values < -NOWHERE / 2
+    nowhere = values < LEAST_WORTH
     if nowhere.any():
         others = np.where(nowhere, 0.0, values).sum(axis=1) / (~nowhere).sum(axis=1)
         values[:] = np.where(nowhere, others[:, None], values)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.compiled.rules import NOWHERE, ROOT, SAFE_SLACK, TIE_WEIGHT
+from agents.compiled.rules import LEAST_WORTH, NOWHERE, ROOT, SAFE_SLACK, TIE_WEIGHT
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.runs.card import Trained, TrainedRouter, memoryless
 from llmroute_env.dynamics.features import MOST_LOG
@@ -126,7 +126,7 @@ class Priced(nn.Module):
         bar = torch.full_like(worth[:, :1], torch.inf)
         for _ in range(self.tries):
             below = torch.where(worth < bar, worth, -torch.inf).amax(dim=1, keepdim=True)
-            bar = torch.where((below < -NOWHERE / 2) & (bar < torch.inf), bar, below)
+            bar = torch.where((below < LEAST_WORTH) & (bar < torch.inf), bar, below)
         return usual, worth < bar
 
     def worth(self, observations: Tensor) -> Tensor:

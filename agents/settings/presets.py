@@ -10,15 +10,11 @@ from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 from llmroute_env.scenarios import USUAL
 
+OVER_MODELS = RolloutSettings(action="model", observation=DEFAULT_FEATURES, hidden=(64, 64))
+
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
-    "rollout-pi-model": RolloutSettings(
-        action="model",
-        observation=DEFAULT_FEATURES,
-        hidden=(64, 64),
-        horizon=1.25,
-        decisions=200_000_000,
-    ),
+    "rollout-pi-model": replace(OVER_MODELS, horizon=1.25, decisions=200_000_000),
     "generalist": RolloutSettings(
         observation=(*GPU_FEATURES, "deadline", "grace"),
         decisions=300_000_000,
@@ -30,13 +26,7 @@ PRESETS: dict[str, Settings] = {
         validation_episodes=8,
     ),
     "rollout-pi-tokens": RolloutSettings(tries=7, huber_delta=5.0),
-    "rollout-pi-model-tokens": RolloutSettings(
-        action="model",
-        observation=DEFAULT_FEATURES,
-        hidden=(64, 64),
-        huber_delta=5.0,
-        decisions=60_000_000,
-    ),
+    "rollout-pi-model-tokens": replace(OVER_MODELS, huber_delta=5.0, decisions=60_000_000),
     "ddqn": DoubleDQNSettings(),
     "ddqn-paper": DoubleDQNSettings(
         decisions=1_000_000,

@@ -95,11 +95,12 @@ def problem_for(environment: EnvOptions, routers: Sequence[str]) -> Problem:
         ConfigError: an unknown key, a value that a field does not accept, or a run whose card
             cannot say all that it was trained in.
     """
-    trained = [r for r in routers if r.startswith("pretrained:") or Path(r).is_dir()]
+    from agents.loading import PRETRAINED, run_of
+
+    trained = [r for r in routers if r.startswith(PRETRAINED) or Path(r).is_dir()]
     if environment.given or not trained:
         return environment.problem()
     # Not before: it imports torch, which heuristics do without.
-    from agents.loading import run_of
     from agents.runs.card import CARD, read_card
     from agents.settings.families import members
     from llmroute_env.recording.serialization import from_plain

@@ -182,7 +182,7 @@ FLOORS = {
     ),
     "agents.learners": (
         "replay rows training_env validation",
-        "device_experience experience grounds",
+        "device_experience device_training experience grounds",
         "device_rollouts double_dqn rollout_iteration sb3",
         "device_dqn device_ppo",
         "learner",
