@@ -70,6 +70,7 @@ def own_policy(policy: CompiledPolicy, scratch: Scratch, thread: int) -> Compile
         policy.kind,
         policy.margin,
         policy.price,
+        policy.limits,
         policy.caution,
         policy.busiest,
         policy.rate,

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from agents.compiled.policies import COMPILED, CompiledPolicy
 from agents.compiled.rollouts import Trial, Tried, visit_and_try
 from agents.compiled.rules import LEAST_WORTH
-from agents.heuristics.tuning import Choice, setting_scores
+from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.replay import Ring
 from agents.learners.validation import stressed
-from agents.settings.checks import USUAL
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
+from llmroute_env.specs import require
 
 
 class Ground:
@@ -95,7 +95,10 @@ def base_policy(
     hard = replace(config.deadline, kind="hard", grace_s=0.0)
     if config.deadline != hard:
         scores = setting_scores(names, replace(config, deadline=hard))
-    name, setting = max((c for c in scores if c[0] in names), key=scores.__getitem__)
+    choices = [choice for choice in scores if choice[0] in names]
+    accepted = ", ".join(guards_in(config))
+    require(len(choices) > 0, "follows", ", ".join(names), f"{accepted} in this environment")
+    name, setting = max(choices, key=scores.__getitem__)
     return COMPILED[name](config, setting)
 
 
@@ -113,7 +116,7 @@ def make_grounds(
     envs = -(-settings.envs // (2 * len(configs)))
     grounds = []
     for i, config in enumerate(configs):
-        names = (settings.follows,) if settings.follows else USUAL[config.action]
+        names = (settings.follows,) if settings.follows else guards_in(config)
         base = base_policy(config, scores[i], names)
         both = config, stressed(config, settings.stress)
         for place, seed in zip(both, seeds[2 * i : 2 * i + 2], strict=True):

@@ -9,9 +9,9 @@ from agents.columns import gpu_inputs, largest_first, pair_columns, utilities
 from agents.compiled import policies as compiled_policies
 from agents.compiled.guards import guarded
 from agents.compiled.policies import CompiledPolicy
+from agents.compiled.rules import PairRule
 from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import require
 
 
 def q_network(
@@ -21,10 +21,7 @@ def q_network(
     inputs: NDArray[np.int64] | int = config.layout.width
     outputs = config.actions
     if config.action == "gpu-model":
-        # One row of inputs per GPU, one output for each of its models: none is of no GPU.
-        only = "for networks over (GPU, model) pairs"
-        require(not config.reject, "reject", True, f"False {only}")
-        require(config.defer is None, "defer", config.defer, f"None {only}")
+        # One row of inputs per GPU, one output for each of its models: to reject is of no GPU.
         inputs, outputs = gpu_inputs(config.layout), len(config.models)
     return QNetwork(inputs, hidden, outputs, dueling, seed)
 
@@ -42,7 +39,8 @@ def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: in
     """
     if config.action == "gpu-model":
         columns = pair_columns(config.layout)
-        return GuardedPairs(network, usual.price, columns, utilities(config), tries)
+        rule = PairRule(columns, utilities(config), usual.price, usual.limits)
+        return GuardedPairs(network, rule, tries)
     slack, rate = map(config.layout.first, ("slack", "fast_rate"))
     return GuardedNetwork(network, float(usual.margin), slack, rate, largest_first(config))
 
@@ -60,7 +58,9 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
     """The heuristic that guards the router, alone: what the router is with infinite caution."""
     if isinstance(router, GuardedPairs):
-        base = compiled_policies.priced_pair(config, *router.price_of_time)
-        # What it was trained to believe that answers are worth, which may not be what counts here.
-        return base._replace(utility=router.accuracy.numpy())
+        # What it was trained to believe that answers are worth may not be what counts here.
+        rule = router.rule._replace(columns=pair_columns(config.layout))
+        if rule.limits.held_s > 0:
+            rule = rule._replace(limits=compiled_policies.limits(config, rule.limits.held_s))
+        return compiled_policies.of_rule(config, rule)
     return compiled_policies.largest_feasible(config, float(router.margin))

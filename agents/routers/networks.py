@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.columns import PairColumns
 from agents.compiled.networks import Layer, tie_of
-from agents.compiled.rules import PairRule, Price, leave_out_of_rows
+from agents.compiled.rules import Limits, PairRule, Price, leave_out_of_rows
 from agents.heuristics.models import feasible
 from agents.heuristics.pairs import choose_pairs
 
@@ -200,27 +199,34 @@ class GuardedNetwork(Guard):
 
 
 class GuardedPairs(Guard):
-    """Priced-pair and a network over pairs."""
+    """A rule over pairs and a network over pairs."""
 
     price: Tensor
     growth: Tensor
     accuracy: Tensor
+    held_s: Tensor
+    per_s: Tensor
+    order: Tensor
 
-    def __init__(
-        self,
-        network: QNetwork,
-        price: Price,
-        columns: PairColumns,
-        utility: NDArray[np.float64],
-        tries: int = 0,
-    ) -> None:
-        """`price`, `columns` and `utility` are those of columns.py and compiled/rules.py."""
+    def __init__(self, network: QNetwork, rule: PairRule, tries: int = 0) -> None:
+        """`rule` is the heuristic: priced-pair, steep-pair or concurrency-limit."""
         super().__init__(network)
+        columns, utility, price, limits = rule
         self.tries, self.rate, self.columns = tries, columns.rate, columns
         self.register_buffer("price", torch.tensor(price.at_load_1, dtype=torch.float64))
         self.register_buffer("growth", torch.tensor(price.growth, dtype=torch.float64))
         # Under its name in files that hold weights from before there were classes of users.
         self.register_buffer("accuracy", torch.tensor(utility))
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Let the rule be that of `limits`, if there are any."""
+        # Files that hold the weights of others know nothing of them.
+        are_there = limits.held_s > 0
+        held_s = torch.tensor(limits.held_s, dtype=torch.float64)
+        self.register_buffer("held_s", held_s, persistent=are_there)
+        self.register_buffer("per_s", torch.tensor(limits.per_s), persistent=are_there)
+        self.register_buffer("order", torch.tensor(limits.order), persistent=are_there)
 
     def consider(
         self, observations: NDArray[np.float32]
@@ -233,20 +239,21 @@ class GuardedPairs(Guard):
         return usual, values
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """What the heuristic does: heuristics.pairs.PricedPair."""
+        """What the heuristic does: heuristics.pairs.BestPair."""
         return self.choose(observations)[0]
 
     def choose(
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The heuristic's action for every row, and what every pair is worth to it."""
-        rule = PairRule(self.columns, self.accuracy.numpy(), self.price_of_time)
-        return choose_pairs(observations, rule)
+        return choose_pairs(observations, self.rule)
 
     @property
-    def price_of_time(self) -> Price:
-        """What the heuristic charges for GPU time."""
-        return Price(float(self.price), float(self.growth))
+    def rule(self) -> PairRule:
+        """The heuristic."""
+        price = Price(float(self.price), float(self.growth))
+        limits = Limits(float(self.held_s), self.per_s.numpy(), self.order.numpy())
+        return PairRule(self.columns, self.accuracy.numpy(), price, limits)
 
 
 Guarded = GuardedNetwork | GuardedPairs

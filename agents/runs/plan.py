@@ -70,11 +70,6 @@ class Plan:
         for name in (*self.resolved_settings.env_fields, "split"):
             accepted = "no value: the algorithm's settings and the training have their own"
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), accepted)
-        over_pairs = self.resolved_settings.reads_gpus_alike
-        for config in self.configs("train") if over_pairs else ():
-            only = f"by {self.algorithm}, over pairs"
-            require(not config.reject, "reject", True, f"False {only}")
-            require(config.defer is None, "defer", config.defer, f"None {only}")
         least = self.resolved_settings.least_decisions(self.configs("train"))
         accepted = f"at least {least:,}, in which there is something to learn from"
         require(self.budget >= least, "decisions", self.budget, accepted)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agents.settings.checks import USUAL, check_heuristic
+from agents.settings.checks import LATE, USUAL, check_heuristic
 from agents.settings.parts import Guarded, Replaying, Returns, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES
@@ -100,7 +100,7 @@ class RolloutSettings(Guarded, Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_heuristic(self.action, self.observation)
-        accepted = USUAL[self.action]
+        accepted = (*USUAL[self.action], *LATE[self.action])
         require(self.follows in ("", *accepted), "follows", self.follows, ", ".join(accepted))
 
     @property

@@ -60,8 +60,13 @@ class Settings:
     @property
     def env_fields(self) -> dict[str, Any]:
         """The fields of EnvConfig that these settings decide."""
-        action = {} if self.action is None else {"action": self.action}
-        return {"observation": self.observation, **action}
+        fields: dict[str, Any] = {"observation": self.observation}
+        if self.action is not None:
+            fields["action"] = self.action
+        if self.reads_gpus_alike:
+            # To turn a request away, or to put it off, is no pair.
+            fields |= {"reject": False, "reject_utility": 0.0, "defer": None}
+        return fields
 
     @property
     def dueling(self) -> bool:
