@@ -49,6 +49,10 @@ def written(folder: Path) -> TrainedRouter:
     plan = Plan(folder, "unpredictable-1", algorithm="rollout-pi", settings=ATTENDING)
     config = plan.config("test")
     network = q_network(config, (24, 8), seed=3, attention=8)
+    with torch.no_grad():
+        # As weights begin, what others do decides little.
+        for parameter in network.attention.parameters():  # type: ignore[union-attr]
+            parameter.mul_(3.0)
     router = guard(network, config, COMPILED["priced-pair"](config, 0.02), 3)
     router.caution.fill_(0.02)
     write_card(folder, plan.card())
@@ -76,10 +80,10 @@ def test_all_ways_to_serve_decide_alike(tmp_path: Path, gpus: int) -> None:
         expected = agent.network.network(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
     # A comparison may hang on rounding; no more than a few do.
-    assert (found == actions).mean() > 0.99
-    assert (CompiledRouter(agent, config).act(rows) == actions).mean() > 0.99
+    assert (found == actions).mean() > 0.998
+    assert (CompiledRouter(agent, config).act(rows) == actions).mean() > 0.998
     for way, decide in ways_to_decide(agent, config).items():
-        assert np.mean([decide(row) for row in rows[:200]] == actions[:200]) > 0.99, way
+        assert np.mean([decide(row) for row in rows[:200]] == actions[:200]) > 0.98, way
 
 
 def tiny(directory: Path, algorithm: str) -> Plan:
