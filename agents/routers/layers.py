@@ -63,7 +63,8 @@ class Attention(nn.Module):
     """What every row sees of all rows, added to it.
 
     Scaled dot-product attention of one head (Vaswani et al. 2017) without positions: rows that
-    change places change places in what comes out, and there may be any number of them.
+    change places change places in what comes out, and there may be any number of them. At first it
+    adds nothing.
     """
 
     def __init__(self, width: int, entries: int, generator: torch.Generator) -> None:
@@ -71,6 +72,8 @@ class Attention(nn.Module):
         super().__init__()
         self.projection = linear(width, 3 * entries, generator)
         self.joining = linear(entries, width, generator)
+        nn.init.zeros_(self.joining.weight)
+        nn.init.zeros_(self.joining.bias)
         self.views = Views((self.projection, self.joining))
 
     def forward(self, rows: Tensor) -> Tensor:

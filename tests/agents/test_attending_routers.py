@@ -49,10 +49,10 @@ def written(folder: Path) -> TrainedRouter:
     plan = Plan(folder, "unpredictable-1", algorithm="rollout-pi", settings=ATTENDING)
     config = plan.config("test")
     network = q_network(config, (24, 8), seed=3, attention=8)
-    with torch.no_grad():
-        # As weights begin, what others do decides little.
-        for parameter in network.attention.parameters():  # type: ignore[union-attr]
-            parameter.mul_(3.0)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in network.attention.parameters():  # type: ignore[union-attr]
+        # As weights begin, what others do decides nothing.
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     router = guard(network, config, COMPILED["priced-pair"](config, 0.02), 3)
     router.caution.fill_(0.02)
     write_card(folder, plan.card())

@@ -25,7 +25,12 @@ OWN = 12
 
 
 def network(dueling: bool = False, config: EnvConfig = CONFIG, attention: int = 8) -> QNetwork:
-    return q_network(config, (24, 8), dueling, seed=3, attention=attention)
+    """With random weights, also where attention begins with none."""
+    net, generator = q_network(config, (24, 8), dueling, 3, attention), torch.Generator()
+    if net.attention is not None:
+        for parameter in net.attention.joining.parameters():
+            torch.nn.init.normal_(parameter, std=0.3, generator=generator.manual_seed(3))
+    return net
 
 
 def random_rows(config: EnvConfig = CONFIG, count: int = 50) -> NDArray[np.float32]:
@@ -152,7 +157,7 @@ def test_whole_episodes_are_the_same_compiled_and_not(caution: float) -> None:
 
 def least_loaded_error(attention: int, steps: int = 400) -> float:
     """Mean squared error of what is learned of "is this GPU the least loaded?", 3/16 at first."""
-    net, rng = network(attention=attention), np.random.default_rng(1)
+    net, rng = q_network(CONFIG, (24, 8), False, 3, attention), np.random.default_rng(1)
     load = gpu_inputs(CONFIG.layout)[:, -OWN]
     optimizer, losses = torch.optim.Adam(net.parameters(), lr=1e-2), []
     for _ in range(steps):
@@ -176,10 +181,11 @@ def test_what_needs_the_other_gpus_is_learned() -> None:
     assert seeing < alone / 4
 
 
-def test_without_attention_a_network_is_what_it_was() -> None:
-    plain, seeing = network(attention=0), network()
+def test_without_attention_a_network_is_what_it_was_and_with_it_begins_as_that() -> None:
+    plain, seeing = (q_network(CONFIG, (24, 8), False, 3, attention) for attention in (0, 8))
     assert [name for name, _ in plain.named_parameters()] == [
         f"body.{layer}.{part}" for layer in (0, 2, 4) for part in ("weight", "bias")
     ]
     for own, other in zip(plain.body.parameters(), seeing.body.parameters(), strict=True):
         assert torch.equal(own, other)
+    np.testing.assert_array_equal(by_torch(plain, random_rows()), by_torch(seeing, random_rows()))
