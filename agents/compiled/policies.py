@@ -24,8 +24,8 @@ from agents.columns import (
     utilities,
 )
 from agents.compiled.balancers import NO_BALANCING, Balancing, less_loaded
+from agents.compiled.layers import Layer
 from agents.compiled.networks import (
-    Layer,
     Perceptron,
     evaluate,
     largest_output,
@@ -137,12 +137,16 @@ def of_rule(config: EnvConfig, rule: PairRule) -> CompiledPolicy:
 
 
 def network(
-    config: EnvConfig, layers: Sequence[Layer], inputs: NDArray[np.int64]
+    config: EnvConfig,
+    layers: Sequence[Layer],
+    inputs: NDArray[np.int64],
+    attention: Sequence[Layer] = (),
 ) -> CompiledPolicy:
     """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
 
     It is applied to every row of `inputs`, shape (R, I), columns of the observation of `config`;
-    its last layer has one output for each of the actions that a row stands for.
+    its last layer has one output for each of the actions that a row stands for. The rows may see
+    each other by the layers of an `attention`.
     """
     columns = config.layout.width
     read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
@@ -154,7 +158,7 @@ def network(
             f"to {accepted[0]} actions"
         )
     empty = largest_feasible(config, 0.0)
-    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
+    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns, attention))
 
 
 COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {

@@ -72,9 +72,9 @@ class DoubleDQN:
         columns = env.config.layout.width
         self.actions = env.config.actions
         seeds = np.random.SeedSequence(seed).generate_state(4)
+        shape = settings.hidden, settings.dueling, int(seeds[0]), settings.attention
         self.online, self.target, self.average = (
-            q_network(env.config, settings.hidden, settings.dueling, int(seeds[0])).to(self.device)
-            for _ in range(3)
+            q_network(env.config, *shape).to(self.device) for _ in range(3)
         )
         self.parameters = list(self.online.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, fused=True)

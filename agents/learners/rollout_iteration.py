@@ -70,7 +70,8 @@ class RolloutIteration:
         name, setting = best_in_all(scores)
         usual = COMPILED[name](first, setting)
         self.network, average, visitor = (
-            q_network(first, settings.hidden, seed=int(seeds[0])) for _ in range(3)
+            q_network(first, settings.hidden, seed=int(seeds[0]), attention=settings.attention)
+            for _ in range(3)
         )
         self.average, self.visitor = (
             guard(n, first, usual, settings.tries) for n in (average, visitor)

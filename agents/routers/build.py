@@ -15,7 +15,11 @@ from llmroute_env.config import EnvConfig
 
 
 def q_network(
-    config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
+    config: EnvConfig,
+    hidden: tuple[int, ...],
+    dueling: bool = False,
+    seed: int = 0,
+    attention: int = 0,
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
     inputs: NDArray[np.int64] | int = config.layout.width
@@ -23,7 +27,7 @@ def q_network(
     if config.action == "gpu-model":
         # One row of inputs per GPU, one output for each of its models: to reject is of no GPU.
         inputs, outputs = gpu_inputs(config.layout), len(config.models)
-    return QNetwork(inputs, hidden, outputs, dueling, seed)
+    return QNetwork(inputs, hidden, outputs, dueling, seed, attention)
 
 
 def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
@@ -48,7 +52,9 @@ def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: in
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     """The router as compiled code for `config`, whatever number of GPUs it was made for."""
     values = router if isinstance(router, QNetwork) else router.network
-    network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
+    attention = [] if values.attention is None else values.attention.layers()
+    inputs = network_inputs(values, config)
+    network = compiled_policies.network(config, values.layers(), inputs, attention)
     if isinstance(router, QNetwork):
         return network
     limits = float(router.caution), float(router.busiest), router.tries

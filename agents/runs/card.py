@@ -243,7 +243,7 @@ def make_router(card: Card, gpus: int | None = None) -> AnyRouter:
     classes = max(len(card.classes), 1)
     rest = Layout(s.observation, 0, trained_for, models, classes).width
     layout = Layout(s.observation, card.columns - rest, gpus or trained_for, models, classes)
-    network = QNetwork(gpu_inputs(layout), s.hidden, models, s.dueling, seed=0)
+    network = QNetwork(gpu_inputs(layout), s.hidden, models, s.dueling, 0, s.attention)
     utility = np.zeros((classes * layout.tasks, models))
     if not s.guarded:
         return network

@@ -84,6 +84,11 @@ class Settings:
         return 0
 
     @property
+    def attention(self) -> int:
+        """Entries of the queries of networks whose GPUs see each other; 0 for none."""
+        return 0
+
+    @property
     def reads_gpus_alike(self) -> bool:
         """Whether the network reads every GPU alike, and so serves any number of them."""
         return self.action == "gpu-model"
@@ -126,6 +131,19 @@ class Guarded:
     cautions: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
     average_rate: float
     stress: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attending:
+    """Part of the settings of learners whose network may read every GPU alike.
+
+    Attributes:
+        attention: entries of the queries, keys and values by which what the first hidden layer
+            makes of a GPU sees that of all GPUs (routers/layers.py); 0 for GPUs that do not see
+            each other.
+    """
+
+    attention: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,7 +151,9 @@ FLOORS = {
         "loading training",
     ),
     "agents.compiled": (
-        "balancers networks rules",
+        "balancers layers rules",
+        "attention",
+        "networks",
         "policies",
         "guards rollouts threads",
     ),
@@ -168,6 +170,7 @@ FLOORS = {
         "presets",
     ),
     "agents.routers": (
+        "layers",
         "networks",
         "build logits recurrent",
     ),
