@@ -159,7 +159,7 @@ FLOORS = {
     ),
     "agents.heuristics": (
         "instances models pairs past",
-        "late lookahead",
+        "late", "lookahead",
         "table",
         "tuning",
     ),
