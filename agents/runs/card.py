@@ -28,8 +28,9 @@ from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.routers.recurrent import AnyRouter, RecurrentNetwork, RecurrentRouter
 from agents.runs.checkpoint import CheckpointError, load_weights, read_tensors
+from agents.settings.own import RolloutSettings
 from agents.settings.parts import Settings
-from agents.settings.presets import SETTINGS
+from agents.settings.presets import SETTINGS, student_of
 from agents.settings.sb3 import RecurrentSettings
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
@@ -43,6 +44,8 @@ from llmroute_env.toml_values import to_table, toml
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
+ENSEMBLE, DISTIL = "ensemble", "distill"
+"""The commands that make routers of others."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Card:
             an older card does not say.
         config_sha256: fingerprint of what it was trained on; empty in older cards, or if that holds
             something that has none.
+        origin: of a router that is made of others: the command that does it, and their runs
+            (members.py); empty for one that was trained by itself.
     """
 
     algorithm: str
@@ -70,6 +75,7 @@ class Card:
     classes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     config_sha256: str = dataclasses.field(default="", compare=False)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def plain_fields(cls, config: EnvConfig, names: Iterable[str]) -> dict[str, Any]:
@@ -90,17 +96,40 @@ class Card:
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
         usual = SETTINGS[self.algorithm]
+        if self.origin:
+            return self.command_of_runs
         if self.classes:
             usual = replace(usual, observation=self.settings.observation)
         said = options_of(self.fields)
         if said is None:
             return None
+        said += self.changes(usual)
+        chosen = "".join(f" {quote(word)}" for word in said)
+        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {self.numbers}"
+
+    @property
+    def command_of_runs(self) -> str:
+        """What makes the router again of the same runs."""
+        runs = " ".join(quote(run["run"]) for run in self.origin["runs"])
+        command = f"llmroute {self.origin['way']} {runs}"
+        if self.origin["way"] == ENSEMBLE:
+            return command
+        usual = SETTINGS[self.algorithm]
+        assert isinstance(usual, RolloutSettings)
+        usual = replace(student_of(usual), observation=self.settings.observation)
+        chosen = "".join(f" {quote(word)}" for word in self.changes(usual))
+        return f"{command}{chosen} {self.numbers}"
+
+    def changes(self, usual: Settings) -> list[str]:
+        """The options that say in which settings the run differs from `usual`."""
         own, theirs = dataclasses.asdict(self.settings), dataclasses.asdict(usual)
         changes = [f"{n}={toml(to_table(v, n))}" for n, v in own.items() if v != theirs[n]]
-        said += ["--hyper", *changes] if changes else []
-        chosen = "".join(f" {quote(word)}" for word in said)
-        numbers = f"--seed {self.seed} --timesteps {self.decisions}"
-        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
+        return ["--hyper", *changes] if changes else []
+
+    @property
+    def numbers(self) -> str:
+        """The options that say its seed and length."""
+        return f"--seed {self.seed} --timesteps {self.decisions}"
 
     @property
     def action(self) -> str:
@@ -110,7 +139,10 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it."""
         added = {"command": self.command, "versions": versions(*DISTRIBUTIONS)}
-        return plain(dataclasses.asdict(self) | {"settings": self.settings.to_json()}) | added
+        entries = dataclasses.asdict(self) | {"settings": self.settings.to_json()}
+        # Cards of routers that were trained by themselves are as they always were.
+        entries = {n: entry for n, entry in entries.items() if n != "origin" or entry}
+        return plain(entries) | added
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +171,8 @@ def read_card(directory: Path) -> Card:
         entries = json.loads(path.read_text())
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
-        # Older cards know no classes, tasks and fingerprints.
-        later = {"classes": (), "tasks": tasks_of(entries), "config_sha256": ""}
+        # Older cards know no classes, tasks and fingerprints, and most no origin.
+        later = {"classes": (), "tasks": tasks_of(entries), "config_sha256": "", "origin": {}}
         values = {name: as_tuple({**later, **entries}[name]) for name in names}
         values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
         return Card(**values)

@@ -169,11 +169,12 @@ FLOORS = {
     ),
     "agents.routers": (
         "networks",
-        "build logits recurrent",
+        "build ensembles logits recurrent",
     ),
     "agents.runs": (
         "checkpoint",
         "card",
+        "members",
         "plan",
     ),
     "agents.serving": (
@@ -196,6 +197,7 @@ FLOORS = {
     "agents.training": (
         "monitor",
         "levels outcome training",
+        "combining",
     ),
 }
 """Rooms whose files and inner rooms stand on floors: each imports from the floors before its own,
