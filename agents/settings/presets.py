@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
@@ -126,6 +127,28 @@ SCALING: dict[str, Settings] = {
 """`rollout-pi` with a quarter of its decisions, and so of its states, and with four times as many;
 with smaller and larger layers; and with four times the decisions in the larger network, all states
 remembered, in large batches."""
+
+
+class Combination(NamedTuple):
+    """A router made of trained ones: of so many trainings of `algorithm`, which differ in the seed.
+
+    If it `is_taught` it is a student of theirs, else their ensemble.
+    """
+
+    algorithm: str
+    members: int
+    is_taught: bool = False
+
+
+COMBINATIONS = {
+    "rollout-pi-of-2": Combination("rollout-pi", 2),
+    "rollout-pi-of-5": Combination("rollout-pi", 5),
+    "rollout-pi-student": Combination("rollout-pi", 5, is_taught=True),
+    "rollout-pi-fourfold-large-student": Combination(
+        "rollout-pi-fourfold-large", 5, is_taught=True
+    ),
+}
+"""What the suite `scaling` makes of what it has trained."""
 
 SETTINGS = PRESETS | ABLATIONS | SCALING
 """All that can be trained by name."""
