@@ -15,6 +15,7 @@ import tyro
 
 from benchmarks.commands import (
     bench,
+    combining,
     episodes,
     export,
     fidelity,
@@ -65,6 +66,8 @@ COMMANDS: dict[str, Any] = {
     "leaderboard": bench.Leaderboard,
     "headroom": headroom.Headroom,
     "tune": train.Tune,
+    "ensemble": combining.Ensemble,
+    "distill": combining.Distill,
     "export": export.Export,
     "record": episodes.Record,
     "replay": episodes.Replay,

@@ -218,3 +218,23 @@ def visit_and_try(
         if taken == most:
             return taken, e
     return taken, trial.spare
+
+
+@compiled
+def visit_only(
+    behaviour: CompiledPolicy,
+    world: World,
+    out: Outputs,
+    skips: NDArray[np.int64],
+    observations: NDArray[np.float32],
+    most: int = UNLIMITED,
+) -> tuple[int, int]:
+    """As `visit_and_try`, but nothing is tried: what is seen is written into `observations`."""
+    out.terminated[:] = False
+    taken = 0
+    for e in range(len(observations)):
+        taken += go_on(behaviour, world, e, out, min(skips[e], most - taken))
+        if taken == most:
+            return taken, e
+        encode(world, e, observations[e])
+    return taken, len(observations)

@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
-from agents.compiled.rollouts import Trial, Tried, visit_and_try
+from agents.compiled.rollouts import Trial, Tried, visit_and_try, visit_only
 from agents.compiled.rules import LEAST_WORTH
 from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.replay import Ring
 from agents.learners.validation import stressed
+from agents.routers.build import network_inputs
+from agents.routers.networks import QNetwork
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
@@ -35,9 +38,11 @@ class Ground:
         envs: int,
         seed: int,
         base: CompiledPolicy,
+        teachers: Sequence[QNetwork] = (),
     ) -> None:
         """Begin an episode in each of `envs` envs."""
         self.settings, self.config, self.envs, self.base = settings, config, envs, base
+        self.teachers = teachers
         # One env more than visits: the rollouts run in it.
         self.simulation = Simulation(config, envs + 1, logs_completions=False)
         draws = np.random.default_rng(seed).integers(2**64, size=envs + 1, dtype=np.uint64)
@@ -46,7 +51,7 @@ class Ground:
         self.decisions = 0
 
     def visit(self, behaviour: CompiledPolicy, rng: np.random.Generator, most: int) -> Tried:
-        """Every env goes on for a while, then actions are tried in it.
+        """Every env goes on for a while, then actions are tried in it, or the teachers asked.
 
         Ends after `most` decisions, with the states that were finished by then.
         """
@@ -57,16 +62,41 @@ class Ground:
             np.zeros(s.tries, np.int64),
         )
         skips = rng.integers(2 * s.skipped_decisions + 1, size=self.envs)
+        if self.teachers:
+            return self.ask(behaviour, skips, tried, most)
         trial = Trial(self.base, simulation.world, self.envs, s.horizon_s(self.config))
         taken, done = visit_and_try(behaviour, trial, simulation.outputs, skips, tried, most)
         self.decisions += taken
         level_nowhere(tried.values[:done])
         return Tried(tried.observations[:done], tried.values[:done], tried.picks)
 
+    def ask(
+        self, behaviour: CompiledPolicy, skips: NDArray[np.int64], tried: Tried, most: int
+    ) -> Tried:
+        """The same, with what the teachers say that actions are worth."""
+        world, outputs = self.simulation.world, self.simulation.outputs
+        taken, done = visit_only(behaviour, world, outputs, skips, tried.observations, most)
+        self.decisions += taken
+        observations = tried.observations[:done]
+        return Tried(observations, taught(self.teachers, observations, self.config), tried.picks)
+
     def finished(self) -> list[dict[str, Any]]:
         """Summaries of the episodes that ended during the last visit."""
         ended = np.flatnonzero(self.simulation.outputs.terminated)
         return [self.simulation.final_summary(int(e)) for e in ended]
+
+
+def taught(
+    teachers: Sequence[QNetwork], observations: NDArray[np.float32], config: EnvConfig
+) -> NDArray[np.float64]:
+    """Mean of the centred values that networks give to actions, shape (N, F) -> (N, actions)."""
+    rows, values = torch.from_numpy(observations), np.zeros((len(observations), config.actions))
+    for network in teachers:
+        inputs = torch.from_numpy(network_inputs(network, config))
+        with torch.inference_mode():
+            found = network(rows, inputs).numpy().astype(np.float64)
+        values += (found - found.mean(axis=1, keepdims=True)) / len(teachers)
+    return values
 
 
 def level_nowhere(values: NDArray[np.float64]) -> None:
@@ -107,6 +137,7 @@ def make_grounds(
     configs: Sequence[EnvConfig],
     scores: Sequence[Mapping[Choice, float]],
     seeds: NDArray[Any],
+    teachers: Sequence[QNetwork] = (),
 ) -> list[Ground]:
     """Every environment and, if its load can be raised, the same at loads up to a multiple of it.
 
@@ -121,7 +152,7 @@ def make_grounds(
         both = config, stressed(config, settings.stress)
         for place, seed in zip(both, seeds[2 * i : 2 * i + 2], strict=True):
             if place is not None:
-                grounds.append(Ground(settings, place, envs, int(seed), base))
+                grounds.append(Ground(settings, place, envs, int(seed), base, teachers))
     return grounds
 
 

@@ -69,7 +69,10 @@ def make_learner(plan: Plan) -> Learner:
         return DoubleDQN(settings, env, plan.budget, plan.seed)
     if isinstance(settings, RolloutSettings):
         environments = plan.configs("train")
-        return RolloutIteration(settings, environments, plan.budget, plan.seed, plan.keeps_budget)
+        teachers = [member.network for member in plan.teachers]
+        return RolloutIteration(
+            settings, environments, plan.budget, plan.seed, plan.keeps_budget, teachers
+        )
     try:
         from agents.learners.sb3.learner import SB3Learner
     except ModuleNotFoundError as error:

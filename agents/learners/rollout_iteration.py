@@ -28,7 +28,7 @@ from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.grounds import Ground, by_gpus, make_grounds, make_memories
 from agents.learners.validation import pick_caution
 from agents.routers.build import compiled_router, guard, network_inputs, q_network
-from agents.routers.networks import Router, follow, moments_of, restore_moments
+from agents.routers.networks import QNetwork, Router, follow, moments_of, restore_moments
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
@@ -56,17 +56,19 @@ class RolloutIteration:
         budget: int,
         seed: int,
         keeps_budget: bool = False,
+        teachers: Sequence[QNetwork] = (),
     ) -> None:
         """Prepare to learn in all of `configs`, which host the same models, for `budget` decisions.
 
         The router is made for the first of them. The last round is finished, whatever it takes,
-        unless it `keeps_budget`.
+        unless it `keeps_budget`. With `teachers` nothing is tried: what they say in the mean is
+        learned (distillation: Hinton et al. 2015; of policies, Rusu et al. 2016).
         """
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
         seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
         first = configs[0]
         scores = [setting_scores(guards_in(config), config) for config in configs]
-        self.grounds = make_grounds(settings, configs, scores, seeds[3:])
+        self.grounds = make_grounds(settings, configs, scores, seeds[3:], teachers)
         name, setting = best_in_all(scores)
         usual = COMPILED[name](first, setting)
         self.network, average, visitor = (

@@ -29,8 +29,9 @@ from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.routers.recurrent import AnyRouter, RecurrentNetwork, RecurrentRouter
 from agents.runs.checkpoint import CheckpointError, load_weights, read_tensors
+from agents.settings.own import RolloutSettings
 from agents.settings.parts import Settings
-from agents.settings.presets import SETTINGS
+from agents.settings.presets import SETTINGS, student_of
 from agents.settings.sb3 import RecurrentSettings
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
@@ -44,6 +45,8 @@ from llmroute_env.toml_values import to_table, toml
 
 CARD, WEIGHTS, CHECKPOINTS = "config.json", "weights.safetensors", "checkpoint"
 DISTRIBUTIONS = ("llmroute", "torch", "numpy", "gymnasium")
+ENSEMBLE, DISTIL = "ensemble", "distill"
+"""The commands that make routers of others."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Card:
             an older card does not say.
         config_sha256: fingerprint of what it was trained on; empty in older cards, or if that holds
             something that has none.
+        origin: of a router that is made of others: the command that does it, and their runs
+            (members.py); empty for one that was trained by itself.
     """
 
     algorithm: str
@@ -71,6 +76,7 @@ class Card:
     classes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     config_sha256: str = dataclasses.field(default="", compare=False)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def plain_fields(cls, config: EnvConfig, names: Iterable[str]) -> dict[str, Any]:
@@ -91,17 +97,40 @@ class Card:
     def command(self) -> str | None:
         """What trains the same router again; None if the command line cannot say it."""
         usual = SETTINGS[self.algorithm]
+        if self.origin:
+            return self.command_of_runs
         if self.classes:
             usual = replace(usual, observation=self.settings.observation)
         said = options_of(self.fields)
         if said is None:
             return None
+        said += self.changes(usual)
+        chosen = "".join(f" {quote(word)}" for word in said)
+        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {self.numbers}"
+
+    @property
+    def command_of_runs(self) -> str:
+        """What makes the router again of the same runs."""
+        runs = " ".join(quote(run["run"]) for run in self.origin["runs"])
+        command = f"llmroute {self.origin['way']} {runs}"
+        if self.origin["way"] == ENSEMBLE:
+            return command
+        usual = SETTINGS[self.algorithm]
+        assert isinstance(usual, RolloutSettings)
+        usual = replace(student_of(usual), observation=self.settings.observation)
+        chosen = "".join(f" {quote(word)}" for word in self.changes(usual))
+        return f"{command}{chosen} {self.numbers}"
+
+    def changes(self, usual: Settings) -> list[str]:
+        """The options that say in which settings the run differs from `usual`."""
         own, theirs = dataclasses.asdict(self.settings), dataclasses.asdict(usual)
         changes = [f"{n}={toml(to_table(v, n))}" for n, v in own.items() if v != theirs[n]]
-        said += ["--hyper", *changes] if changes else []
-        chosen = "".join(f" {quote(word)}" for word in said)
-        numbers = f"--seed {self.seed} --timesteps {self.decisions}"
-        return f"llmroute train {self.algorithm} --scenario {self.scenario}{chosen} {numbers}"
+        return ["--hyper", *changes] if changes else []
+
+    @property
+    def numbers(self) -> str:
+        """The options that say its seed and length."""
+        return f"--seed {self.seed} --timesteps {self.decisions}"
 
     @property
     def action(self) -> str:
@@ -111,7 +140,10 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """As `config.json` holds it."""
         added = {"command": self.command, "versions": versions(*DISTRIBUTIONS)}
-        return plain(dataclasses.asdict(self) | {"settings": self.settings.to_json()}) | added
+        entries = dataclasses.asdict(self) | {"settings": self.settings.to_json()}
+        # Cards of routers that were trained by themselves are as they always were.
+        entries = {n: entry for n, entry in entries.items() if n != "origin" or entry}
+        return plain(entries) | added
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -140,8 +172,8 @@ def read_card(directory: Path) -> Card:
         entries = json.loads(path.read_text())
         settings = {k: as_tuple(v) for k, v in entries["settings"].items()}
         names = [field.name for field in dataclasses.fields(Card)]
-        # Older cards know no classes, tasks and fingerprints.
-        later = {"classes": (), "tasks": tasks_of(entries), "config_sha256": ""}
+        # Older cards know no classes, tasks and fingerprints, and most no origin.
+        later = {"classes": (), "tasks": tasks_of(entries), "config_sha256": "", "origin": {}}
         values = {name: as_tuple({**later, **entries}[name]) for name in names}
         values["settings"] = type(SETTINGS[values["algorithm"]])(**settings)
         return Card(**values)
@@ -207,8 +239,7 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Traine
         check_fit(card, config)
     network = make_router(card, None if config is None else config.gpus)
     tensors = read_tensors(directory / WEIGHTS)
-    if isinstance(network, GuardedPairs) and "held_s" in tensors:
-        make_room(network, tensors, config)
+    make_room(network, tensors, config)
     load_weights(network, tensors, directory / WEIGHTS)
     if isinstance(network, RecurrentNetwork):
         return RecurrentRouter(network, card.algorithm, card.settings.observation, card.action)
@@ -250,12 +281,14 @@ def make_router(card: Card, gpus: int | None = None) -> AnyRouter:
     return GuardedPairs(network, PairRule(pair_columns(layout), utility, Price(0.0)), s.tries)
 
 
-def make_room(router: GuardedPairs, tensors: dict[str, Tensor], config: EnvConfig | None) -> None:
-    """Let `router` have limits as those in `tensors`, which are made those of the GPUs of `config`.
+def make_room(router: AnyRouter, tensors: dict[str, Tensor], config: EnvConfig | None) -> None:
+    """Let `router` have limits if `tensors` have; they are made those of the GPUs of `config`.
 
     Raises:
         CheckpointError: they name models that there are not.
     """
+    if not isinstance(router, GuardedPairs) or "held_s" not in tensors:
+        return
     models = router.accuracy.shape[1]
     order = tensors.get("order", torch.zeros(0)).tolist()
     if sorted(order) != list(range(models)):

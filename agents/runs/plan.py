@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.base import Learned, believed_by, learned_in
-from agents.runs.card import Card
+from agents.runs.card import DISTIL, Card
+from agents.runs.members import Member, origin
 from agents.settings.families import configurations, members
 from agents.settings.own import DoubleDQNSettings
 from agents.settings.parts import Settings
@@ -42,6 +43,8 @@ class Plan:
             `cuda`.
         levels: what TensorBoard compares scores with, by name, as shares of the peak; from
             `bound`, what no router can exceed on the validation episodes, follows the regret.
+        teachers: trained routers, whose mean values rollout policy iteration learns instead of
+            trying actions itself.
     """
 
     directory: Path
@@ -54,6 +57,7 @@ class Plan:
     checkpoint_decisions: int | None = None
     levels: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    teachers: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
@@ -135,6 +139,7 @@ class Plan:
             classes=config.class_names,
             tasks=config.tasks,
             config_sha256=self.config_sha256,
+            origin=origin(DISTIL, self.teachers) if self.teachers else {},
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
@@ -96,5 +97,58 @@ do not saturate in overload, predicted slack (and so no demonstrations), returns
 dueling network, demonstrations, averaged weights, the best weights on validation episodes rather
 than the last, a soft target, few envs and so small batches and updates often."""
 
-SETTINGS = PRESETS | ABLATIONS
+
+def student_of(settings: RolloutSettings) -> RolloutSettings:
+    """What a student of routers with `settings` learns with: a network of the usual size.
+
+    What its teachers say is to be had at once, without rollouts, so that they are asked about ten
+    times as many states in a fifth of the decisions.
+    """
+    usual = RolloutSettings() if settings.action == "gpu-model" else OVER_MODELS
+    return replace(
+        settings,
+        hidden=usual.hidden,
+        decisions=8_000_000,
+        skipped_decisions=20,
+        capacity=usual.capacity,
+        batch_size=usual.batch_size,
+    )
+
+
+SCALING: dict[str, Settings] = {
+    "rollout-pi-quarter": RolloutSettings(decisions=10_000_000),
+    "rollout-pi-fourfold": RolloutSettings(decisions=160_000_000),
+    "rollout-pi-small": RolloutSettings(hidden=(32, 16)),
+    "rollout-pi-large": RolloutSettings(hidden=(256, 128)),
+    "rollout-pi-fourfold-large": RolloutSettings(
+        decisions=160_000_000, hidden=(256, 128), batch_size=4096, capacity=1_600_000
+    ),
+}
+"""`rollout-pi` with a quarter of its decisions, and so of its states, and with four times as many;
+with smaller and larger layers; and with four times the decisions in the larger network, all states
+remembered, in large batches."""
+
+
+class Combination(NamedTuple):
+    """A router made of trained ones: of so many trainings of `algorithm`, which differ in the seed.
+
+    If it `is_taught` it is a student of theirs, else their ensemble.
+    """
+
+    algorithm: str
+    members: int
+    is_taught: bool = False
+
+
+COMBINATIONS = {
+    "rollout-pi-of-2": Combination("rollout-pi", 2),
+    "rollout-pi-of-5": Combination("rollout-pi", 5),
+    "rollout-pi-student": Combination("rollout-pi", 5, is_taught=True),
+    "rollout-pi-fourfold-large-student": Combination(
+        "rollout-pi-fourfold-large", 5, is_taught=True
+    ),
+}
+"""What the suite `scaling` makes of what it has trained."""
+
+SETTINGS = PRESETS | ABLATIONS | SCALING
 """All that can be trained by name."""

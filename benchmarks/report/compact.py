@@ -24,7 +24,7 @@ TABLE = "table.md"
 KEPT = (
     *("static-windows", "static-gpus", "availability", "levels"),
     *("cost-signals", "cost-crash", "tokens-cost-signals", "tokens-cost-crash"),
-    *("gains", "scores", "time-", "looseness", "windows"),
+    *("scaling-", "gains", "scores", "time-", "looseness", "windows"),
 )
 """Beginnings of the names of the figures that are kept: the first of each, by rank."""
 MOST = 6

@@ -14,6 +14,7 @@ from benchmarks.report import (
     headline,
     learned,
     policies,
+    scaling,
     tables,
     world,
 )
@@ -68,6 +69,7 @@ def all_sections(results: Results, directory: Path) -> list[Section]:
         *classes.sections(results),
         *world.sections(results),
         *learned.sections(results),
+        *scaling.sections(results),
         *added.sections(results),
         *bound.sections(directory),
         Section("All entries together", (tables.over_entries(results, main),) if main else ()),

@@ -3,7 +3,7 @@
 suite.json      what the directory holds: it may grow, another suite is refused
 bounds/         upper bounds of the test episodes
 tuned/          settings of the controls and how they were found
-trained/        run directories of learned routers
+trained/        run directories of learned routers, and of those that are made of them
 given/          copies of run directories that the user brought
 rows/           one file per (entry, router, training seed), one line per episode
 scratch/        what interrupted trainings left
@@ -22,10 +22,11 @@ from typing import Any
 from agents.heuristics.models import HEURISTICS
 from agents.heuristics.table import CONTROLS, TUNABLE
 from agents.loading import is_heuristic, run_of, shipped
-from agents.settings.presets import SETTINGS
+from agents.settings.presets import COMBINATIONS, SETTINGS
 from benchmarks.evaluation.row_files import ROWS, SUITE
 from benchmarks.evaluation.tuned_controls import BEST_SINGLE, FOLLOWED
 from benchmarks.suites.cells import Bound, Cell, TrainRouter, TuneControl
+from benchmarks.suites.combine import CombineRouters
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, training_entry
 from benchmarks.suites.evaluate import EvaluateRouter
@@ -49,20 +50,21 @@ MEASURES_LOOSENESS, INSTANCES = {"paper"}, 10
 NEEDED, SOURCE = ("config.json", "weights.safetensors"), "source.txt"
 """Files of a router that the user brought, and where it was brought from."""
 
-OWN_NAMES = {*HEURISTICS, *CONTROLS, *SETTINGS, *UNTUNED, *TUNED, *FOLLOWED}
+OWN_NAMES = {*HEURISTICS, *CONTROLS, *SETTINGS, *COMBINATIONS, *UNTUNED, *TUNED, *FOLLOWED}
 """Names of rows that a router brought by the user cannot have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """The cells of a suite: first those that prepare, then those that yield rows."""
+    """The cells of a suite: those that prepare, that combine what was trained, that yield rows."""
 
     prepare: tuple[Cell, ...]
+    combine: tuple[CombineRouters, ...]
     evaluate: tuple[EvaluateRouter, ...]
 
     def __len__(self) -> int:
         """Number of distinct cells."""
-        return len({cell.output for cell in (*self.prepare, *self.evaluate)})
+        return len({cell.output for cell in (*self.prepare, *self.combine, *self.evaluate)})
 
 
 def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ()) -> int:
@@ -84,6 +86,7 @@ def bench(suite: Suite, out: Path, workers: Workers, given: Sequence[Path] = ())
         adopt(given, out)
         work = plan(suite, out)
         ran = run_cells(work.prepare, out, workers, "prepare")
+        ran += run_cells(work.combine, out, workers, "combine")
         return ran + run_cells(work.evaluate, out, workers, "evaluate")
 
 
@@ -173,19 +176,26 @@ def plan(suite: Suite, out: Path) -> Work:
     prepare: list[Cell] = []
     if suite.name in MEASURES_LOOSENESS:
         prepare.append(MeasureLooseness(INSTANCES, suite.seed))
+    combine: list[CombineRouters] = []
     evaluate: list[EvaluateRouter] = []
     brought = [path.name for path in sorted((out / "given").glob("*"))]
     for entry in suite.resolved_entries:
         if entry.bounded:
             prepare.append(Bound(entry, episodes_of(suite, entry), suite.seed))
         for agent in (*(entry.only or suite.agents), *entry.also):
+            if agent in COMBINATIONS:
+                made = combinations(suite, entry, agent)
+                prepare += [member for cell in made for member in cell.members]
+                combine += made
+                evaluate += [made_rows(suite, entry, cell) for cell in made]
+                continue
             added, cells = cells_of(suite, entry, agent)
             prepare += added
             evaluate += cells
         for name in brought:
             base = evaluation(suite, entry, name)
             evaluate.append(dataclasses.replace(base, given=f"given/{name}"))
-    return Work(tuple(prepare), tuple(evaluate))
+    return Work(tuple(prepare), tuple(combine), tuple(evaluate))
 
 
 def episodes_of(suite: Suite, entry: Entry) -> int:
@@ -196,6 +206,28 @@ def episodes_of(suite: Suite, entry: Entry) -> int:
 def evaluation(suite: Suite, entry: Entry, agent: str) -> EvaluateRouter:
     """The rows of a router without training on an entry."""
     return EvaluateRouter(suite.name, entry, agent, 0, episodes_of(suite, entry), suite.seed)
+
+
+def combinations(suite: Suite, entry: Entry, agent: str) -> list[CombineRouters]:
+    """The routers `agent` that can be made of the suite's trainings, each of its own."""
+    algorithm, size, _ = COMBINATIONS[agent]
+    trained = trainings(suite, entry, algorithm)
+    groups = range(len(trained) // size)
+    parts = [tuple(trained[size * group : size * (group + 1)]) for group in groups]
+    return [CombineRouters(agent, part, group, suite.timesteps) for group, part in enumerate(parts)]
+
+
+def made_rows(suite: Suite, entry: Entry, cell: CombineRouters) -> EvaluateRouter:
+    """The rows of a router that is made of trained ones."""
+    base = evaluation(suite, entry, cell.agent)
+    return dataclasses.replace(base, seed=cell.seed, given=cell.directory)
+
+
+def trainings(suite: Suite, entry: Entry, algorithm: str) -> list[TrainRouter]:
+    """The trainings of a learner for an entry: one per seed."""
+    source = training_entry(entry, algorithm)
+    seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
+    return [TrainRouter(source, algorithm, seed, suite.timesteps) for seed in range(seeds)]
 
 
 def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[EvaluateRouter]]:
@@ -215,9 +247,7 @@ def cells_of(suite: Suite, entry: Entry, agent: str) -> tuple[list[Cell], list[E
         return [cell], [dataclasses.replace(base, tuned=cell.output, episodes=episodes)]
     if is_heuristic(agent, entry.config("test")):
         return [], [base]
-    source = training_entry(entry, agent)
-    seeds = suite.seeds if source.tags & SEVERAL_SEEDS else min(suite.seeds, 1)
-    trained = [TrainRouter(source, agent, seed, suite.timesteps) for seed in range(seeds)]
+    trained = trainings(suite, entry, agent)
     evaluations = [
         dataclasses.replace(base, seed=cell.seed, given=cell.directory) for cell in trained
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.heuristics import table as controls
 from agents.loading import load_trained
-from agents.settings.presets import SETTINGS
+from agents.settings.presets import COMBINATIONS, SETTINGS
 from benchmarks.evaluation.tuned_controls import BEST_SINGLE
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import training_entry
@@ -36,6 +36,8 @@ def without_unable(suite: Suite) -> Suite:
 def refusal(agent: str, entry: Entry) -> str | None:
     """Why a router of a suite cannot route on an entry; None if it can."""
     try:
+        if agent in COMBINATIONS:
+            return refusal(COMBINATIONS[agent].algorithm, entry)
         if agent in SETTINGS:
             # Here, because it imports torch.
             from agents.runs.plan import Plan

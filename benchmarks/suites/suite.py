@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.heuristics.tuning import STRONGEST
-from agents.settings.presets import ABLATIONS
+from agents.settings.presets import ABLATIONS, COMBINATIONS, SCALING
 from benchmarks.evaluation.tuned_controls import FOLLOWED
 from benchmarks.suites.entries.entry import OWN, Entry
 from benchmarks.suites.entries.every import ENTRIES, tagged
@@ -158,6 +158,13 @@ SUITES = {
             "what each part of the Double DQN recipe is worth",
             entries=("unpredictable-1",),
             agents=(*STRONGEST, "ddqn-paper", "ddqn", *ABLATIONS),
+            seed=1000,
+        ),
+        Suite(
+            "scaling",
+            "what more decisions, larger networks and several of them are worth",
+            entries=("unpredictable-1",),
+            agents=(*STRONGEST, "rollout-pi", *SCALING, *COMBINATIONS),
             seed=1000,
         ),
         Suite(

@@ -27,6 +27,7 @@ from agents.runs.plan import Plan
 from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter
 from agents.settings.own import RolloutSettings
+from agents.training.combining import ensemble
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
@@ -38,15 +39,23 @@ SEEDS = np.arange(4, dtype=np.uint64)
 
 def plan(folder: Path) -> Plan:
     """Of a router over pairs where machines fail, are of several kinds, and are seen late."""
-    settings = RolloutSettings(follows="concurrency-limit", hidden=(24, 8))
+    settings = RolloutSettings(
+        follows="concurrency-limit",
+        hidden=(24, 8),
+        cautions=(0.02,),
+        validation_episodes=4,
+        validation_window_s=1.0,
+    )
     return Plan(folder / "run", SCENARIO, SHORT, algorithm="rollout-pi", settings=settings)
 
 
-def untrained(folder: Path, held_s: float = 0.15) -> TrainedRouter:
+def untrained(folder: Path, held_s: float = 0.15, seed: int = 2) -> TrainedRouter:
     """With random weights, in a run directory."""
     asked = plan(folder)
     config = asked.config("test")
-    router = guard(q_network(config, (24, 8), seed=2), config, concurrency_limit(config, held_s), 3)
+    router = guard(
+        q_network(config, (24, 8), seed=seed), config, concurrency_limit(config, held_s), 3
+    )
     router.caution.fill_(0.02)
     write_card(asked.directory, asked.card())
     write_weights(asked.directory, router.state_dict())
@@ -131,6 +140,23 @@ def test_limits_are_those_of_the_gpus_it_routes_for(tmp_path: Path):
     found = evaluate(agent, config, 1, 0)
     assert found.guard is not None
     assert found.guard.heuristic == "concurrency-limit"
+
+
+def test_an_ensemble_has_the_limits_of_its_members(tmp_path: Path):
+    members = [untrained(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    runs = {str(seed): tmp_path / str(seed) / "run" for seed in (1, 2)}
+    ensemble(runs, tmp_path / "both")
+    network, config = load_agent(tmp_path / "both").network, plan(tmp_path).config("test")
+    assert isinstance(network, GuardedPairs)
+    assert float(network.held_s) == 0.15
+    rows = visited(members[0], config, 50)
+    values = [member.network.network.preferences(rows) for member in members]  # type: ignore[union-attr]
+    np.testing.assert_allclose(
+        network.network.preferences(rows), np.mean(values, axis=0), atol=1e-5
+    )
+    untrained(tmp_path / "other", 0.3)
+    with pytest.raises(ConfigError, match=r"held_s of other: got 0\.3; accepted: 0\.15, as of 1"):
+        ensemble({"1": runs["1"], "other": tmp_path / "other" / "run"}, tmp_path / "none")
 
 
 def test_limits_of_models_that_there_are_not_are_refused(tmp_path: Path):

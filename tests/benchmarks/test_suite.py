@@ -1,5 +1,6 @@
 """Suites are data: ids, splits and references hold together."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import pytest
 
 from agents.heuristics.models import HEURISTICS
 from agents.heuristics.table import CONTROLS
+from agents.runs.card import CARD
 from agents.settings.families import configurations
-from agents.settings.presets import SETTINGS
-from benchmarks.suites.bench import plan
+from agents.settings.presets import COMBINATIONS, SETTINGS, Combination
+from benchmarks.evaluation.row_files import read_rows
+from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.cells import TrainRouter
 from benchmarks.suites.checks import refusal, without_unable
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
 from benchmarks.suites.suite import SUITES, TUNED, suite
+from benchmarks.suites.workers import Workers
 from llmroute_env import ConfigError
 from llmroute_env.scenarios import SHIFTS, configure
 from llmroute_env.simulation.tape import workload_trace
@@ -157,7 +161,7 @@ def test_suites_name_entries(name: str):
     chosen = suite(name)
     assert set(chosen.entries) <= set(ENTRIES)
     models = {name for id in chosen.entries for name in ENTRIES[id].config("test").model_names}
-    known = {*HEURISTICS, *models, *CONTROLS, *TUNED, *SETTINGS}
+    known = {*HEURISTICS, *models, *CONTROLS, *TUNED, *SETTINGS, *COMBINATIONS}
     assert set(chosen.agents) <= known
     assert set(chosen.rollout_on) <= set(chosen.entries)
     assert chosen.restricted((chosen.entries[0],)).entries == (chosen.entries[0],)
@@ -178,3 +182,59 @@ def test_task_shift_shifts_where_the_test_split_begins():
     shares = [np.bincount(part.task, minlength=4) / len(part) for part in (train, validation, test)]
     np.testing.assert_allclose(shares[0], shares[1], atol=0.01)
     assert abs(shares[2] - shares[0]).max() > 0.15
+
+
+def test_what_is_made_of_trainings_has_trainings_of_its_own():
+    work = plan(suite("scaling"), Path("nowhere"))
+    made = [
+        (c.agent, c.seed, [m.algorithm for m in c.members], [m.seed for m in c.members])
+        for c in work.combine
+    ]
+    assert made == [
+        ("rollout-pi-of-2", 0, ["rollout-pi"] * 2, [0, 1]),
+        ("rollout-pi-of-2", 1, ["rollout-pi"] * 2, [2, 3]),
+        ("rollout-pi-of-5", 0, ["rollout-pi"] * 5, [0, 1, 2, 3, 4]),
+        ("rollout-pi-student", 0, ["rollout-pi"] * 5, [0, 1, 2, 3, 4]),
+        (
+            "rollout-pi-fourfold-large-student",
+            0,
+            ["rollout-pi-fourfold-large"] * 5,
+            [0, 1, 2, 3, 4],
+        ),
+    ]
+    trained = {cell.output for cell in work.prepare}
+    assert all(
+        set(cell.needs) & trained == {m.output for m in cell.members} for cell in work.combine
+    )
+    rows = {cell.given: cell.output for cell in work.evaluate if cell.agent in COMBINATIONS}
+    assert list(rows) == [cell.directory for cell in work.combine]
+    assert rows["trained/unpredictable-1/rollout-pi-of-2-1"] == (
+        "rows/unpredictable-1/rollout-pi-of-2-1.jsonl"
+    )
+    few = plan(replace(suite("scaling"), seeds=1), Path("nowhere"))
+    assert few.combine == ()
+    assert not {cell.agent for cell in few.evaluate} & COMBINATIONS.keys()
+
+
+def test_a_suite_makes_ensembles_and_students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pair, taught = Combination("rollout-pi", 2), Combination("rollout-pi", 2, is_taught=True)
+    monkeypatch.setitem(COMBINATIONS, "rollout-pi-of-2", pair)
+    monkeypatch.setitem(COMBINATIONS, "rollout-pi-student", taught)
+    quick = replace(SETTINGS["rollout-pi"], validations=1, validation_episodes=4)
+    monkeypatch.setitem(SETTINGS, "rollout-pi", quick)
+    agents = ("rollout-pi", "rollout-pi-of-2", "rollout-pi-student")
+    small = replace(suite("testing"), entries=("testing-stable",), agents=agents, seeds=2)
+    ran = bench(replace(small, timesteps=10_000), tmp_path, Workers(count=0))
+    assert ran == 1 + 2 + 2 + 4
+    rows = read_rows(tmp_path)
+    assert {(row["agent"], row["training_seed"]) for row in rows} == {
+        *(("rollout-pi", seed) for seed in (0, 1)),
+        *((name, 0) for name in agents[1:]),
+    }
+    card = json.loads(
+        (tmp_path / "trained/testing-stable/rollout-pi-student-0" / CARD).read_bytes()
+    )
+    assert [run["run"] for run in card["origin"]["runs"]] == [
+        f"trained/testing-stable/rollout-pi-{seed}" for seed in (0, 1)
+    ]
+    assert bench(replace(small, timesteps=10_000), tmp_path, Workers(count=0)) == 0

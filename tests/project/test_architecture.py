@@ -159,7 +159,8 @@ FLOORS = {
     ),
     "agents.heuristics": (
         "instances models pairs past",
-        "late", "lookahead",
+        "late",
+        "lookahead",
         "table",
         "tuning",
     ),
@@ -172,11 +173,12 @@ FLOORS = {
     "agents.routers": (
         "layers",
         "networks",
-        "build logits recurrent",
+        "build ensembles logits recurrent",
     ),
     "agents.runs": (
         "checkpoint",
         "card",
+        "members",
         "plan",
     ),
     "agents.serving": (
@@ -199,6 +201,7 @@ FLOORS = {
     "agents.training": (
         "monitor",
         "levels outcome training",
+        "combining",
     ),
 }
 """Rooms whose files and inner rooms stand on floors: each imports from the floors before its own,

@@ -81,6 +81,7 @@ def test_help_speaks_of_options_and_not_of_python(
 MAKES_NO_ENVIRONMENT = {
     *("list", "report", "validate", "leaderboard", "gpu-check"),
     *("replay", "latency", "trace", "fidelity"),
+    *("ensemble", "distill"),
 }
 """First words of commands that read of their environments what was recorded, or have none."""
 
