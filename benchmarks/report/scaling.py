@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agents.settings.presets import COMBINATIONS, SCALING, SETTINGS, Combination
 from benchmarks.drawing import COLORS, new_figure
 from benchmarks.report.data import SCORE, Results
-from benchmarks.report.learned import gain, signed
+from benchmarks.report.learned import signed
 from benchmarks.report.marks import tell
 from benchmarks.report.page import Picture, Section, Table
 from benchmarks.report.svg import HIGHER, picture
@@ -37,7 +37,7 @@ class Budget(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One panel: routers that differ in nothing else, by what they differ in."""
+    """One panel: routers by what they differ in; but in the last, in nothing else."""
 
     label: str
     routers: tuple[str, ...]
@@ -47,7 +47,10 @@ AXES = (
     Axis("decisions, millions", ("rollout-pi-quarter", BASE, "rollout-pi-fourfold")),
     Axis("hidden layers", ("rollout-pi-small", BASE, "rollout-pi-large")),
     Axis("networks in the mean", (BASE, "rollout-pi-of-2", "rollout-pi-of-5")),
-    Axis("in one network", ("rollout-pi-student", "rollout-pi-fourfold-large-student")),
+    Axis(
+        "together, and taught to one",
+        ("rollout-pi-fourfold-large", "rollout-pi-student", "rollout-pi-fourfold-large-student"),
+    ),
 )
 
 
@@ -65,7 +68,9 @@ def place(axis: Axis, agent: str) -> str:
         return f"{took.decisions / 1e6:g}"
     if axis.label.startswith("hidden"):
         return took.layers
-    return f"{took.networks} of {took.layers}" if took.is_taught else f"{took.networks}"
+    if axis.label.startswith("networks"):
+        return f"{took.networks}"
+    return agent.removeprefix(f"{BASE}-").replace("-", "\n")
 
 
 def sections(results: Results) -> list[Section]:
@@ -91,9 +96,8 @@ def table(results: Results, entry: str, heuristic: str, agents: Sequence[str]) -
     rows = [row(results, entry, heuristic, agent) for agent in agents]
     note = (
         "Decisions of each training; a student's layers are the usual ones, those that are named "
-        "are its teachers'. Gains: utility of peak in the same episodes, interquartile mean; "
-        f"beside them the mean of the differences to {BASE}. Times of one decision as they were "
-        f"taken beside other work. {OF_INTERVALS}"
+        "are its teachers'. Gains: mean difference in utility of peak in the same episodes. Times "
+        f"of one decision as they were taken, beside other work. {OF_INTERVALS}"
     )
     return Table(f"{SIZES}: {entry}", (*head, f"on {BASE}", *times), tuple(rows), note)
 
@@ -109,7 +113,7 @@ def row(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, 
         took.layers,
         networks,
         f"{len(cell.seeds)}",
-        signed(gain(results, entry, heuristic, agent)),
+        signed(results.gain(entry, agent, heuristic)),
         "" if agent == BASE else signed(results.gain(entry, agent, BASE)),
         number(times.get("p50"), 1),
         number(times.get("p99"), 1),
@@ -119,8 +123,8 @@ def row(results: Results, entry: str, heuristic: str, agent: str) -> tuple[str, 
 def shown(results: Results, entry: str, heuristic: str) -> Picture:
     """The figure, with what it shows in words."""
     caption = (
-        f"Utility of peak beyond {heuristic}'s on {entry}: interquartile mean and 95 % interval, "
-        "which is over other arrivals too, and so much the same for all; small: each training."
+        f"Utility of peak beyond {heuristic}'s on {entry}: mean and 95 % interval, which is over "
+        "other arrivals too, and so much the same for all; small: each training."
     )
     return picture(f"scaling-{entry}", caption, figure(results, entry, heuristic))
 
@@ -148,7 +152,7 @@ def figure(results: Results, entry: str, heuristic: str) -> Figure:
 def point(panel: Axes, results: Results, who: tuple[str, str, str], x: int, color: str) -> None:
     """A router's gain with its interval, and that of each of its trainings."""
     entry, heuristic, agent = who
-    value = gain(results, entry, heuristic, agent)
+    value = results.gain(entry, agent, heuristic)
     each = results.differences(entry, agent, heuristic).mean(axis=1)
     panel.plot([x + 0.15] * len(each), each, ".", color=color, markersize=4, alpha=0.6)
     panel.plot([x, x], (value.ci_low, value.ci_high), color=color, linewidth=1.5)

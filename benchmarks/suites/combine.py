@@ -62,4 +62,5 @@ class CombineRouters:
                 raise KeyboardInterrupt
         else:
             ensemble(runs, made)
-        return {f"{self.directory}/{name}": (made / name).read_bytes() for name in RUN}
+        kept = [path for path in sorted(made.iterdir()) if path.is_file()]
+        return {f"{self.directory}/{path.name}": path.read_bytes() for path in kept}

@@ -35,14 +35,14 @@ RESULTS = Results(
 
 def test_every_router_of_the_suite_has_a_place() -> None:
     placed = {agent for axis in AXES for agent in axis.routers}
-    assert {BASE, *SCALING, *COMBINATIONS} - placed == {"rollout-pi-fourfold-large"}
+    assert placed == {BASE, *SCALING, *COMBINATIONS}
     for axis in AXES:
         places = [place(axis, agent) for agent in axis.routers]
         assert len(set(places)) == len(places)
     assert place(AXES[0], "rollout-pi-quarter") == "10"
     assert place(AXES[1], BASE) == "128, 64"
     assert place(AXES[2], "rollout-pi-of-2") == "2"
-    assert place(AXES[3], "rollout-pi-student") == "5 of 128, 64"
+    assert place(AXES[3], "rollout-pi-fourfold-large") == "fourfold\nlarge"
 
 
 def test_what_differs_beside_each_other_is_one_thing() -> None:
@@ -73,8 +73,9 @@ def test_the_table_says_what_each_took_and_earns() -> None:
 def test_the_figure_shows_every_training() -> None:
     panels = figure(RESULTS, "one", "steep-pair").axes
     assert [panel.get_xlabel() for panel in panels] == [axis.label for axis in AXES]
-    (own, *_), networks = panels[0].lines, panels[2].lines
+    (own, _, mean, *_), networks = panels[0].lines, panels[2].lines
     np.testing.assert_allclose(own.get_ydata(), [0.1, 0.11])
+    np.testing.assert_allclose(mean.get_ydata(), [0.105])
     np.testing.assert_allclose([line.get_ydata()[-1] for line in networks[3:4]], [0.2])
     ticks = [label.get_text() for label in panels[1].get_xticklabels()]
     assert ticks == ["128, 64", "256, 128"]
