@@ -21,7 +21,6 @@ from agents.routers.networks import QNetwork
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
-from llmroute_env.specs import require
 
 
 class Ground:
@@ -125,10 +124,7 @@ def base_policy(
     hard = replace(config.deadline, kind="hard", grace_s=0.0)
     if config.deadline != hard:
         scores = setting_scores(names, replace(config, deadline=hard))
-    choices = [choice for choice in scores if choice[0] in names]
-    accepted = ", ".join(guards_in(config))
-    require(len(choices) > 0, "follows", ", ".join(names), f"{accepted} in this environment")
-    name, setting = max(choices, key=scores.__getitem__)
+    name, setting = max((c for c in scores if c[0] in names), key=scores.__getitem__)
     return COMPILED[name](config, setting)
 
 

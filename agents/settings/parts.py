@@ -14,6 +14,10 @@ from agents.settings.order import in_card_order
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 
+ALL_ARE_PAIRS = {"reject": False, "reject_utility": 0.0, "defer": None}
+"""Fields of an environment in which every action is a pair: to turn a request away, or to put it
+off, is none, and who decides pairs does neither where others may."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -64,8 +68,7 @@ class Settings:
         if self.action is not None:
             fields["action"] = self.action
         if self.reads_gpus_alike:
-            # To turn a request away, or to put it off, is no pair.
-            fields |= {"reject": False, "reject_utility": 0.0, "defer": None}
+            fields |= ALL_ARE_PAIRS
         return fields
 
     @property

@@ -17,7 +17,6 @@ from agents.compiled.policies import COMPILED, concurrency_limit, episode_scores
 from agents.heuristics.late import ConcurrencyLimit
 from agents.heuristics.table import make
 from agents.heuristics.tuning import guards_in, heuristic_scores, run_episodes
-from agents.learners.grounds import base_policy
 from agents.learners.rollout_iteration import best_in_all
 from agents.routers.build import compiled_router, guard, q_network
 from agents.routers.networks import GuardedPairs
@@ -182,7 +181,7 @@ def test_who_counts_guards_where_signals_are_late_and_what_is_in_flight_is_seen(
     exact = configure("stable", action="gpu-model", observation=GPU_FEATURES)
     assert guards_in(exact) == ("priced-pair", "steep-pair")
     with pytest.raises(ConfigError, match="follows: got 'concurrency-limit'; accepted: priced-"):
-        base_policy(exact, {("priced-pair", 0.1): 0.5}, ("concurrency-limit",))
+        replace(plan(Path()), scenario="stable")
     with pytest.raises(ConfigError, match=r"observation: got .*; accepted: gpu_in_flight among"):
         COMPILED["concurrency-limit"](exact, 0.1)
     with pytest.raises(ConfigError, match="follows: got 'concurrency-limit'; accepted: largest-"):

@@ -103,8 +103,9 @@ def test_networks_over_pairs_turn_nobody_away_but_route_beside_who_may(tmp_path)
     assert not any((e.completions["outcome"] == REJECTED).any() for e in found.episodes)
     beside = evaluate(agent, replace(CONFIG, reject=False, reject_utility=0.0), 2, 1)
     assert found.values("utility").tolist() == beside.values("utility").tolist()
-    with pytest.raises(ConfigError, match="field 'reject': got True; accepted: no value"):
-        Plan(tmp_path / "run", "overload", {"reject": True}, algorithm="ddqn-pairs")
+    asked = Plan(tmp_path / "run", "overload", {"reject": True}, algorithm="ddqn-pairs")
+    assert not asked.config("train").reject
+    assert asked.card().fields == {"reject": False}
 
 
 def test_a_map_of_decisions_counts_it_for_no_model():
