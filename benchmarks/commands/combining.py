@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from benchmarks.commands.options import Said
+from benchmarks.commands.options import Changes, Said
 
 if TYPE_CHECKING:
     from agents.runs.plan import Plan
@@ -44,11 +44,7 @@ class Distill:
 
     runs: Runs
     """Run directories of one learner and scenario, an ensemble's among them, or pretrained:NAME."""
-    hyper: Annotated[
-        tuple[tuple[str, ...], ...],
-        tyro.conf.UseAppendAction,
-        tyro.conf.arg(metavar="KEY=VALUE ..."),
-    ] = ()
+    hyper: Changes = ()
     """Hyper-parameters of the student as in TOML: learning_rate=3e-4 hidden=[64,32]."""
     seed: int = 0
     """Of everything random."""

@@ -17,6 +17,13 @@ Value = TypeVar("Value")
 Said = Annotated[Value, tyro.conf.arg(help_behavior_hint="")]
 """Of an option whose help says what happens without it."""
 
+Changes = Annotated[
+    tuple[tuple[str, ...], ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(metavar="KEY=VALUE ..."),
+]
+"""Of an option that takes several of these, and may be given several times."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -52,11 +59,7 @@ class EnvOptions:
     profile: Said[str | None] = None
     """Latencies and accuracies, opt-a100 unless named: one that `llmroute list profiles` says, or a
     .toml file."""
-    set: Annotated[
-        tuple[tuple[str, ...], ...],
-        tyro.conf.UseAppendAction,
-        tyro.conf.arg(metavar="KEY=VALUE ..."),
-    ] = ()
+    set: Changes = ()
     """Any field of EnvConfig as in TOML: window_s=60 deadline.deadline_s=0.5."""
 
     @property

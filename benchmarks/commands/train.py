@@ -9,11 +9,11 @@ import json as json_format
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tyro
 
-from benchmarks.commands.options import UNCHANGED, Environment, Said
+from benchmarks.commands.options import UNCHANGED, Changes, Environment, Said
 
 if TYPE_CHECKING:
     from agents.runs.plan import Plan
@@ -61,11 +61,7 @@ class Train:
     """On what. Its scenario may be a family of them: `any`, which is usual for the generalist."""
     settings: Said[Path | None] = None
     """Hyper-parameters that `llmroute tune` found: the best.json of its directory."""
-    hyper: Annotated[
-        tuple[tuple[str, ...], ...],
-        tyro.conf.UseAppendAction,
-        tyro.conf.arg(metavar="KEY=VALUE ..."),
-    ] = ()
+    hyper: Changes = ()
     """Hyper-parameters as in TOML, over those: learning_rate=3e-4 hidden=[128,64]."""
     seed: int = 0
     """Of everything random."""
