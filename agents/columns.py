@@ -36,24 +36,32 @@ class PairColumns(NamedTuple):
     pairs: int
     user_class: int
     classes: int
+    in_flight: int
+    up: int
 
 
-NO_PAIRS = PairColumns(-1, 0, -1, -1, -1, 0, -1, 1)
+NO_PAIRS = PairColumns(-1, 0, -1, -1, -1, 0, -1, 1, -1, -1)
 """For routers that do not decide pairs."""
 
 
-def pair_columns(layout: Layout) -> PairColumns:
-    """First columns of PAIR_FEATURES, and of the class where there are several, in an observation.
+def pair_columns(layout: Layout, needed: tuple[str, ...] = PAIR_FEATURES) -> PairColumns:
+    """First columns of PAIR_FEATURES, and of what else rules over pairs read, in an observation.
+
+    Of what is not `needed`, and the class where there are several, -1 if it is not observed.
 
     Raises:
-        ConfigError: the observation lacks one of them.
+        ConfigError: the observation lacks what is needed.
     """
-    needed = PAIR_FEATURES if layout.classes < 2 else (*PAIR_FEATURES, "class")
+    if layout.classes > 1:
+        needed = (*needed, "class")
     accepted = f"{', '.join(needed)} among them"
     require(set(needed) <= set(layout.names), "observation", layout.names, accepted)
     task, rate, slack, work = map(layout.first, PAIR_FEATURES)
-    pairs, user_class = layout.gpus * layout.models, layout.first("class")
-    return PairColumns(task, layout.tasks, rate, slack, work, pairs, user_class, layout.classes)
+    return PairColumns(
+        *(task, layout.tasks, rate, slack, work, layout.gpus * layout.models),
+        *(layout.first("class"), layout.classes),
+        *map(layout.first, ("gpu_in_flight", "gpu_up")),
+    )
 
 
 def utilities(config: EnvConfig) -> NDArray[np.float64]:
@@ -65,6 +73,19 @@ def hosted_pairs(config: EnvConfig) -> NDArray[np.int64]:
     """The numbers of the pairs of which the GPU hosts the model, GPU-major."""
     hosts = np.repeat(batch_limits(config) > 0, [pool.gpus for pool in config.pools], axis=0)
     return np.flatnonzero(hosts.ravel())
+
+
+def sustained_by_pair(config: EnvConfig) -> NDArray[np.float64]:
+    """Requests per second that each model alone serves in time on one GPU, shape (G x M,).
+
+    0 where it is not hosted.
+    """
+    rows = []
+    for pool in config.pools:
+        alone = replace(config, pools=(pool,))
+        per_s = {m.name: alone.sustained_per_s(m) / pool.gpus for m in alone.models}
+        rows += [[per_s.get(model.name, 0.0) for model in config.models]] * pool.gpus
+    return np.array(rows).ravel()
 
 
 def gpu_inputs(layout: Layout) -> NDArray[np.int64]:

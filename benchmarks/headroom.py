@@ -80,7 +80,7 @@ def headroom(
         seeing = max(rules_in(exact, folder, quick), key=lambda rule: rule.score)
         router = make(seeing.name, exact, seeing.setting)
         found[f"{seeing}, with exact signals"] = evaluate(router, exact, episodes, seed)
-    for followed in followed_in(config, rules):
+    for followed in followed_in(rules):
         horizons_s = [RolloutSettings(horizon=units).horizon_s(config) for units in horizons]
         if not config.comes_back:
             shortest_s = min(horizons_s)
@@ -116,16 +116,15 @@ def rules_in(config: EnvConfig, folder: Path, names: Iterable[str]) -> list[Rule
     ]
 
 
-def followed_in(config: EnvConfig, rules: Iterable[Rule]) -> list[Rule]:
+def followed_in(rules: Iterable[Rule]) -> list[Rule]:
     """Whom the clairvoyant follows: the best that decides models, and the best that decides pairs.
 
     Only those that run compiled can be followed; to turn away, or to put off, is no pair.
     """
     known = [rule for rule in rules if rule.name in COMPILED]
-    kinds = [[rule for rule in known if rule.name in OVER_MODELS]]
-    if not (config.reject or config.defer):
-        kinds.append([rule for rule in known if rule.name not in OVER_MODELS])
-    return [max(kind, key=lambda rule: rule.score) for kind in kinds]
+    over_models = [rule for rule in known if rule.name in OVER_MODELS]
+    over_pairs = [rule for rule in known if rule.name not in OVER_MODELS]
+    return [max(kind, key=lambda rule: rule.score) for kind in (over_models, over_pairs)]
 
 
 def levels(found: dict[str, Evaluation]) -> list[Level]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.compiled.policies import (
+    BEST_PAIR,
     GUARDED,
     LARGEST_FEASIBLE,
-    PRICED_PAIR,
     CompiledPolicy,
     walk_all,
 )
@@ -39,13 +39,15 @@ def guarded(
 def heuristic_of(policy: CompiledPolicy) -> CompiledPolicy:
     """The heuristic of a guarded router, alone."""
     assert policy.kind == GUARDED, policy.kind
-    return policy._replace(kind=PRICED_PAIR if policy.columns.pairs > 0 else LARGEST_FEASIBLE)
+    return policy._replace(kind=BEST_PAIR if policy.columns.pairs > 0 else LARGEST_FEASIBLE)
 
 
 def heuristic_name(policy: CompiledPolicy) -> str:
     """What tables call it."""
     if policy.columns.pairs == 0:
         return "largest-feasible"
+    if policy.limits.held_s > 0.0:
+        return "concurrency-limit"
     return "steep-pair" if policy.price.growth == STEEP else "priced-pair"
 
 

@@ -8,10 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.compiled.attention import (
+    NO_ATTENTION,
+    Attention,
+    attention_of,
+    keep_row,
+    keep_twin,
+    look_around,
+)
+from agents.compiled.layers import Layer, linear
 from llmroute_env.dynamics.compiled import compiled
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Weights, shape (inputs, outputs), and biases, shape (outputs,)."""
 
 TIE = 1e-5
 """Values that differ by less are equal for a network that reads every GPU alike. GPUs often are in
@@ -23,7 +29,8 @@ class Perceptron(NamedTuple):
 
     They are applied to every row of `inputs`, columns of the observation, and the outputs are
     joined: one row of all columns for a network that reads the whole observation at once, one row
-    per GPU for one that reads what concerns that GPU.
+    per GPU for one that reads what concerns that GPU. With attention, rows see each other after the
+    first layer.
 
     `weights` holds the layers one after the other, each its weights row by row and its biases.
     """
@@ -35,9 +42,15 @@ class Perceptron(NamedTuple):
     scratch: NDArray[np.float32]  # (2, widest layer)
     outputs: NDArray[np.float32]  # (R x last width,)
     tie: np.float32
+    attention: Attention
 
 
-def perceptron(layers: Sequence[Layer], inputs: NDArray[np.int64], columns: int) -> Perceptron:
+def perceptron(
+    layers: Sequence[Layer],
+    inputs: NDArray[np.int64],
+    columns: int,
+    attention: Sequence[Layer] = (),
+) -> Perceptron:
     """The perceptron of `layers` on observations of `columns` columns."""
     sizes = np.array([len(layers[0][0])] + [len(biases) for _, biases in layers], np.int64)
     flat = np.concatenate([part.ravel() for layer in layers for part in layer])
@@ -49,6 +62,7 @@ def perceptron(layers: Sequence[Layer], inputs: NDArray[np.int64], columns: int)
         scratch=np.zeros((2, int(sizes.max())), np.float32),
         outputs=np.zeros(len(inputs) * int(sizes[-1]), np.float32),
         tie=np.float32(tie_of(len(inputs))),
+        attention=attention_of(attention, len(inputs)),
     )
 
 
@@ -62,6 +76,7 @@ def no_network(columns: int) -> Perceptron:
         scratch=np.zeros((2, 1), np.float32),
         outputs=np.zeros(0, np.float32),
         tie=np.float32(0.0),
+        attention=NO_ATTENTION,
     )
 
 
@@ -73,18 +88,42 @@ def tie_of(rows: int) -> float:
 @compiled
 def evaluate(network: Perceptron) -> None:
     """Compute the outputs from the observation."""
-    width = network.sizes[-1]
+    width, first = network.sizes[-1], int(len(network.attention.weights) > 0)
+    if first > 0:
+        keep_rows(network)
     for r in range(len(network.inputs)):
         twin = same_row(network, r)
         if twin >= 0:
             for k in range(width):
                 network.outputs[r * width + k] = network.outputs[twin * width + k]
             continue
-        for i in range(network.sizes[0]):
-            network.scratch[0, i] = network.observation[network.inputs[r, i]]
-        half = run_layers(network)
+        if first > 0:
+            look_around(network.attention, r, network.scratch[1])
+        else:
+            read_row(network, r)
+        half = run_layers(network, first)
         for k in range(width):
             network.outputs[r * width + k] = network.scratch[half, k]
+
+
+@compiled
+def read_row(network: Perceptron, r: int) -> None:
+    """The inputs of row `r`, into the first half of the scratch."""
+    for i in range(network.sizes[0]):
+        network.scratch[0, i] = network.observation[network.inputs[r, i]]
+
+
+@compiled
+def keep_rows(network: Perceptron) -> None:
+    """What the first layer makes of every row, for all to see."""
+    for r in range(len(network.inputs)):
+        twin = same_row(network, r)
+        if twin >= 0:
+            keep_twin(network.attention, r, twin)
+            continue
+        read_row(network, r)
+        forward(network, 0, 0, True)
+        keep_row(network.attention, r, network.scratch[1])
 
 
 @compiled
@@ -117,12 +156,16 @@ def same_row(network: Perceptron, r: int) -> int:
 
 
 @compiled
-def run_layers(network: Perceptron) -> int:
-    """From the first half of the scratch on; returns the half that holds the output."""
+def run_layers(network: Perceptron, first: int) -> int:
+    """From layer `first` on, whose inputs are in the half of the scratch of its parity.
+
+    Returns the half that holds the output.
+    """
     layers = len(network.sizes) - 1
     start = 0
     for layer in range(layers):
-        forward(network, layer, start, layer < layers - 1)
+        if layer >= first:
+            forward(network, layer, start, layer < layers - 1)
         start += (network.sizes[layer] + 1) * network.sizes[layer + 1]
     return layers % 2
 
@@ -132,27 +175,7 @@ def forward(network: Perceptron, layer: int, start: int, rectifies: bool) -> Non
     """One layer, from one half of the scratch to the other."""
     rows, columns = network.sizes[layer], network.sizes[layer + 1]
     inputs, outputs = network.scratch[layer % 2], network.scratch[(layer + 1) % 2]
-    copy_row(outputs, network.weights[start + rows * columns :], columns)
-    # Row by row, which vectorises: no sum has to be reordered.
-    for i in range(rows):
-        if inputs[i] != 0.0:
-            add_row(outputs, network.weights[start + i * columns :], inputs[i], columns)
+    linear(network.weights[start:], inputs, rows, columns, outputs)
     if rectifies:
         for j in range(columns):
             outputs[j] = max(outputs[j], np.float32(0.0))
-
-
-@compiled
-def copy_row(target: NDArray[np.float32], row: NDArray[np.float32], columns: int) -> None:
-    """The first `columns` entries of `row`."""
-    for j in range(columns):
-        target[j] = row[j]
-
-
-@compiled
-def add_row(
-    target: NDArray[np.float32], row: NDArray[np.float32], factor: float, columns: int
-) -> None:
-    """Add `factor` times the first `columns` entries of `row`."""
-    for j in range(columns):
-        target[j] += factor * row[j]

@@ -2,7 +2,8 @@
 
 A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env, and
 `decide_observed` for an observation at hand.
-The heuristics here are exactly heuristics.models.LargestFeasible and heuristics.pairs.PricedPair.
+The heuristics here are exactly heuristics.models.LargestFeasible, heuristics.pairs.PricedPair and
+heuristics.late.ConcurrencyLimit.
 """
 
 from __future__ import annotations
@@ -14,18 +15,36 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.columns import NO_PAIRS, PairColumns, largest_first, pair_columns, utilities
+from agents.columns import (
+    NO_PAIRS,
+    PairColumns,
+    largest_first,
+    pair_columns,
+    sustained_by_pair,
+    utilities,
+)
 from agents.compiled.balancers import NO_BALANCING, Balancing, less_loaded
+from agents.compiled.layers import Layer
 from agents.compiled.networks import (
-    Layer,
     Perceptron,
     evaluate,
     largest_output,
     no_network,
     perceptron,
 )
-from agents.compiled.rules import ROOT, STEEP, PairRule, Price, best_pair, leave_out, most_feasible
+from agents.compiled.rules import (
+    NO_LIMITS,
+    ROOT,
+    STEEP,
+    Limits,
+    PairRule,
+    Price,
+    best_pair,
+    leave_out,
+    most_feasible,
+)
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.episode import step_env
@@ -34,8 +53,8 @@ from llmroute_env.dynamics.signals import tightest
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.simulation import Simulation
 
-LARGEST_FEASIBLE, PRICED_PAIR, NETWORK, GUARDED, BALANCER = range(5)
-"""GUARDED follows a heuristic, PRICED_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
+LARGEST_FEASIBLE, BEST_PAIR, NETWORK, GUARDED, BALANCER = range(5)
+"""GUARDED follows a heuristic, BEST_PAIR if actions are pairs and else LARGEST_FEASIBLE, but
 where the network values another action by `caution` more."""
 
 UNCOUNTED = np.zeros(0, np.int64)
@@ -48,6 +67,7 @@ class CompiledPolicy(NamedTuple):
     kind: int
     margin: np.float32
     price: Price
+    limits: Limits
     caution: np.float32
     busiest: np.float32  # value of the feature `fast_rate` above which GUARDED never overrules
     rate: int  # column of that feature; -1 if it is not observed
@@ -76,6 +96,7 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
         kind=LARGEST_FEASIBLE,
         margin=np.float32(margin),
         price=Price(0.0),
+        limits=NO_LIMITS,
         caution=np.float32(0),
         busiest=np.float32(np.inf),
         rate=config.layout.first("fast_rate"),
@@ -92,31 +113,52 @@ def largest_feasible(config: EnvConfig, margin: float) -> CompiledPolicy:
 
 def priced_pair(config: EnvConfig, price: float, growth: float = ROOT) -> CompiledPolicy:
     """The pair with the best accuracy at Price(price, growth), by the observation of `config`."""
+    rule = PairRule(pair_columns(config.layout), utilities(config), Price(float(price), growth))
+    return of_rule(config, rule)
+
+
+def concurrency_limit(config: EnvConfig, held_s: float) -> CompiledPolicy:
+    """The largest model with an instance that holds less than it works off in `held_s` seconds."""
+    columns = pair_columns(config.layout, ("gpu_in_flight",))
+    rule = PairRule(columns, utilities(config), Price(0.0), limits(config, held_s))
+    return of_rule(config, rule)
+
+
+def limits(config: EnvConfig, held_s: float) -> Limits:
+    """What the pairs of `config` work off in `held_s`; larger models are wanted more."""
+    order = np.array(largest_first(config), np.int64)
+    return Limits(float(held_s), sustained_by_pair(config), order)
+
+
+def of_rule(config: EnvConfig, rule: PairRule) -> CompiledPolicy:
+    """The pair that is worth most to `rule`, by the observation of `config`."""
     empty = largest_feasible(config, 0.0)
-    columns = pair_columns(config.layout)
-    network = no_network(config.layout.width)
-    return empty._replace(
-        kind=PRICED_PAIR, price=Price(float(price), growth), columns=columns, network=network
-    )
+    return empty._replace(kind=BEST_PAIR, network=no_network(config.layout.width), **rule._asdict())
 
 
 def network(
-    config: EnvConfig, layers: Sequence[Layer], inputs: NDArray[np.int64]
+    config: EnvConfig,
+    layers: Sequence[Layer],
+    inputs: NDArray[np.int64],
+    attention: Sequence[Layer] = (),
 ) -> CompiledPolicy:
     """The action of the largest output of a multilayer perceptron with ReLU between `layers`.
 
     It is applied to every row of `inputs`, shape (R, I), columns of the observation of `config`;
-    its last layer has one output for each of the actions that a row stands for.
+    its last layer has one output for each of the actions that a row stands for. The rows may see
+    each other by the layers of an `attention`.
     """
     columns = config.layout.width
     read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
-    if read != inputs.shape[1] or inputs.max() >= columns or yielded != config.actions:
+    # To reject and to defer come last, and who reads GPUs alike does neither.
+    accepted = config.actions, number_of_actions(config.action, config.gpus, len(config.models))
+    if read != inputs.shape[1] or inputs.max() >= columns or yielded not in accepted:
         raise ValueError(
             f"layers: got {read} to {yielded}; accepted: {inputs.shape[1]} of {columns} columns "
-            f"to {config.actions} actions"
+            f"to {accepted[0]} actions"
         )
     empty = largest_feasible(config, 0.0)
-    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns))
+    return empty._replace(kind=NETWORK, network=perceptron(layers, inputs, columns, attention))
 
 
 COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
@@ -125,6 +167,7 @@ COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
     "steep-pair": partial(priced_pair, growth=STEEP),
     "reckoned-feasible": largest_feasible,
     "reckoned-pair": partial(priced_pair, growth=STEEP),
+    "concurrency-limit": concurrency_limit,
 }
 """Heuristics that run compiled, by name, from their setting."""
 
@@ -134,7 +177,7 @@ def decide(policy: CompiledPolicy, world: World, e: int) -> int:
     """The policy's action for the pending request of env `e`; changes only its scratch."""
     if policy.kind == LARGEST_FEASIBLE:
         return feasible_now(policy, world, e)
-    if policy.kind == PRICED_PAIR:
+    if policy.kind == BEST_PAIR and policy.limits.held_s == 0.0:
         encode_for_pairs(world, e, policy.network.observation)
     elif policy.kind == BALANCER:
         row = policy.network.observation
@@ -147,7 +190,7 @@ def decide(policy: CompiledPolicy, world: World, e: int) -> int:
 @compiled
 def decide_observed(policy: CompiledPolicy) -> int:
     """The policy's action for the observation in `policy.network`; largest-feasible needs none."""
-    if policy.kind == PRICED_PAIR:
+    if policy.kind == BEST_PAIR:
         return most_worth(policy)
     if policy.kind == NETWORK:
         evaluate(policy.network)
@@ -172,8 +215,8 @@ def usual_action(policy: CompiledPolicy) -> int:
 
 @compiled
 def most_worth(policy: CompiledPolicy) -> int:
-    """The pair that heuristics.pairs.PricedPair takes for the observation at hand."""
-    rule = PairRule(policy.columns, policy.utility, policy.price)
+    """The pair that the rule takes for the observation at hand."""
+    rule = PairRule(policy.columns, policy.utility, policy.price, policy.limits)
     return best_pair(policy.network.observation, rule, policy.worths)
 
 

@@ -1,4 +1,4 @@
-"""What priced pairs decide, compiled: what every (GPU, model) pair is worth to a request."""
+"""What rules over pairs decide, compiled: what every (GPU, model) pair is worth to a request."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ NOWHERE = 1e6
 LEAST_WORTH = -NOWHERE / 2
 """Worth less is only what leads nowhere, by itself or beside what leads somewhere."""
 
+IS_DOWN = NOWHERE * 3 / 4
+"""What a pair is worth less that leads to a GPU that is down, by limits."""
+
 
 class Price(NamedTuple):
     """Of GPU time: `at_load_1` for 1 / load 1 of it at load 1, and load to the power of `growth`.
@@ -44,12 +47,28 @@ class Price(NamedTuple):
     growth: float = ROOT
 
 
+class Limits(NamedTuple):
+    """What each pair may hold: the requests that it works off in `held_s` seconds."""
+
+    held_s: float  # 0: there are no limits
+    per_s: NDArray[np.float64]  # (pairs,): what the model alone sustains there; 0: not hosted
+    order: NDArray[np.int64]  # (M,) models, the most wanted first
+
+
+NO_LIMITS = Limits(0.0, np.zeros(0), np.zeros(0, np.int64))
+"""For rules that price GPU time."""
+
+
 class PairRule(NamedTuple):
-    """What pairs are worth: where an observation says it, utilities, and the price of GPU time."""
+    """What pairs are worth: where an observation says it, utilities, and the price of GPU time.
+
+    With `limits` they say it alone: the most wanted model of those with room, where it has most.
+    """
 
     columns: PairColumns
     utility: NDArray[np.float64]  # (C x T, M): columns.utilities
     price: Price
+    limits: Limits = NO_LIMITS
 
 
 @compiled
@@ -107,10 +126,43 @@ def kind_of(row: NDArray[np.float32], columns: PairColumns) -> int:
 
 @compiled
 def best_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]) -> int:
-    """The pair that PricedPair takes for the observation `row`; ties go to the lowest number.
+    """The pair that is worth most for the observation `row`; ties go to the lowest number.
 
     What every pair is worth is written into `worths`.
     """
+    if rule.limits.held_s > 0.0:
+        return least_full_pair(row, rule, worths)
+    return best_priced_pair(row, rule, worths)
+
+
+@compiled
+def least_full_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]) -> int:
+    """`best_pair` by limits: heuristics.late.ConcurrencyLimit."""
+    columns, limits = rule.columns, rule.limits
+    models, best = len(limits.order), 0
+    for pair in range(columns.pairs):
+        worths[pair] = -NOWHERE
+    for rank in range(models):
+        for gpu in range(columns.pairs // models):
+            pair = gpu * models + limits.order[rank]
+            limit = limits.held_s * limits.per_s[pair]
+            if limit <= 0.0:
+                continue
+            # Features are rounded, and requests are whole.
+            held = np.rint(math.expm1(np.float64(row[columns.in_flight + pair])))
+            share = (held + 1.0) / limit
+            worths[pair] = (2.0 * (models - rank) if share <= 1.0 else 0.0) - share
+            if columns.up >= 0 and row[columns.up + gpu] <= 0.0:
+                worths[pair] = -IS_DOWN - share
+    for pair in range(columns.pairs):
+        if worths[pair] > worths[best]:
+            best = pair
+    return best
+
+
+@compiled
+def best_priced_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]) -> int:
+    """`best_pair` by the price of GPU time: heuristics.pairs.PricedPair."""
     columns, utility = rule.columns, rule.utility
     kind = kind_of(row, columns)
     # In float64 everywhere, so that other runtimes come to the same decisions.

@@ -22,6 +22,7 @@ from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.stepping import Outputs
 from llmroute_env.dynamics.world import World
 from llmroute_env.simulation.summary import share_of_peak
+from llmroute_env.specs import require
 
 
 class Scratch(NamedTuple):
@@ -65,11 +66,13 @@ def own_policy(policy: CompiledPolicy, scratch: Scratch, thread: int) -> Compile
         scratch.scratch[thread],
         scratch.outputs[thread],
         shared.tie,
+        shared.attention,
     )
     return CompiledPolicy(
         policy.kind,
         policy.margin,
         policy.price,
+        policy.limits,
         policy.caution,
         policy.busiest,
         policy.rate,
@@ -101,8 +104,14 @@ def walk_threads(first: int, last: int, world: World, out: Outputs, orders: Walk
 
 
 def walk_on(policy: CompiledPolicy, simulation: DeviceSimulation) -> NDArray[np.int64]:
-    """Follow the policy in every env to the end of its episode; the decisions taken, (E,)."""
+    """Follow the policy in every env to the end of its episode; the decisions taken, (E,).
+
+    Raises:
+        ConfigError: its network attends, for which threads have no place of their own.
+    """
     envs, memory = simulation.envs, simulation.memory
+    attention = len(policy.network.attention.seen)
+    require(attention == 0, "attention", attention, "0 on a device")
     walk = Walk(
         launch=0,
         again=0,

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from agents.base import Actions, Observations, read_in
-from agents.columns import largest_first
-from agents.compiled.rules import STEEP
+from agents.columns import pair_columns, utilities
+from agents.compiled.policies import limits
+from agents.compiled.rules import STEEP, PairRule, Price
 from agents.heuristics.instances import LeastOf
 from agents.heuristics.models import LargestFeasible
-from agents.heuristics.pairs import PricedPair
+from agents.heuristics.pairs import BestPair, PricedPair
 from llmroute_env.config import EnvConfig
 from llmroute_env.specs import require
 
@@ -50,7 +48,7 @@ class CircuitBreaker(LeastLocal):
     breaks_circuits = True
 
 
-class ConcurrencyLimit:
+class ConcurrencyLimit(BestPair):
     """The largest model with an instance that holds less than it works off in so many seconds.
 
     What an instance holds is what was sent there and has not come back, however late signals are;
@@ -59,53 +57,20 @@ class ConcurrencyLimit:
     put before their backends (Netflix's concurrency-limits; Little's law).
     """
 
-    action = "gpu-model"
     breaks_circuits = True
 
     def __init__(self, name: str, config: EnvConfig, held_s: float = 0.2) -> None:
         require(held_s > 0, f"{name} held_s", held_s, "> 0")
         self.name = name
-        health = ("gpu_up",) if config.failures is not None else ()
-        self.observation = read_in(config, ("gpu_in_flight", *health))
+        self.observation = read_in(config, in_flight(config))
         layout = replace(config.layout, names=self.observation)
-        self.first, self.up = layout.first("gpu_in_flight"), layout.first("gpu_up")
-        # Pairs that are not hosted work off nothing.
-        self.limits = held_s * sustained_by_pair(config)
-        self.order = largest_first(config)
-
-    def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Nothing to forget."""
-
-    def act(self, observations: Observations) -> Actions:
-        """The pair for every row of `observations`, shape (E, F) -> (E,)."""
-        gpus, models = self.limits.shape
-        seen = observations[:, self.first : self.first + gpus * models]
-        held = np.expm1(seen.astype(np.float64)).reshape(-1, gpus, models)
-        with np.errstate(divide="ignore"):
-            share = (held + 1.0) / self.limits
-        if self.up >= 0:
-            up = observations[:, self.up : self.up + gpus] > 0
-            share = np.where(up[:, :, None], share, np.inf)
-        least, gpu = share.min(axis=1), share.argmin(axis=1)
-        least, gpu = least[:, self.order], gpu[:, self.order]
-        is_open = least <= 1.0
-        first = np.where(is_open.any(axis=1), is_open.argmax(axis=1), least.argmin(axis=1))
-        rows = np.arange(len(observations))
-        actions: Actions = gpu[rows, first] * models + np.array(self.order)[first]
-        return actions
+        columns = pair_columns(layout, ("gpu_in_flight",))
+        self.rule = PairRule(columns, utilities(config), Price(0.0), limits(config, held_s))
 
 
-def sustained_by_pair(config: EnvConfig) -> NDArray[np.float64]:
-    """Requests per second that each model alone serves in time on one GPU, shape (G, M).
-
-    0 where it is not hosted.
-    """
-    rows = []
-    for pool in config.pools:
-        alone = replace(config, pools=(pool,))
-        per_s = {m.name: alone.sustained_per_s(m) / pool.gpus for m in alone.models}
-        rows += [[per_s.get(model.name, 0.0) for model in config.models]] * pool.gpus
-    return np.array(rows)
+def in_flight(config: EnvConfig) -> tuple[str, ...]:
+    """The features of what is in flight, and where machines fail of who is up."""
+    return ("gpu_in_flight",) if config.failures is None else ("gpu_in_flight", "gpu_up")
 
 
 class Admission(LargestFeasible):

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from agents.base import Actions, Observations, read_in
 from agents.compiled import policies as compiled_policies
 from agents.compiled.rollouts import Trial, try_actions, try_pairs
+from agents.heuristics.late import in_flight
 from agents.heuristics.models import Heuristic
 from agents.heuristics.past import Past, begin_future
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.cluster import Tape
 from llmroute_env.dynamics.features import PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation
@@ -136,13 +138,11 @@ class Hindsight(LooksAhead):
         horizon_s: float = HORIZON_S,
     ) -> None:
         self.takes_pairs = follows not in OVER_MODELS
-        if self.takes_pairs:
-            require(not config.reject, f"{name} reject", True, "False: it tries pairs alone")
-            accepted = "None: it tries pairs alone"
-            require(config.defer is None, f"{name} defer", config.defer, accepted)
         super().__init__(name, replace(config, action="model"))
         if self.takes_pairs:
-            self.observation, self.action = read_in(config, PAIR_FEATURES), "gpu-model"
+            counted = in_flight(config) if follows == "concurrency-limit" else ()
+            self.observation = read_in(config, (*PAIR_FEATURES, *counted))
+            self.action = "gpu-model"
         self.reckons = self.breaks_circuits = follows in RECKONED
         self.follows, self.setting, self.horizon_s = follows, setting, horizon_s
 
@@ -150,7 +150,10 @@ class Hindsight(LooksAhead):
         """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
         self.base = compiled_policies.COMPILED[self.follows](simulation.config, self.setting)
-        self.values = np.zeros(simulation.config.actions)
+        # To reject and to defer come last, and are no pairs.
+        config = simulation.config
+        routes = number_of_actions(config.action, config.gpus, len(config.models))
+        self.values = np.zeros(routes if self.takes_pairs else config.actions)
         self.picks = np.zeros(PAIRS_TRIED, np.int64)
 
     def choose(self) -> int:

@@ -22,7 +22,25 @@ from llmroute_env.dynamics.features import PAIR_FEATURES
 from llmroute_env.specs import require
 
 
-class PricedPair:
+class BestPair:
+    """Common ground of rules over pairs: the one that is worth most to `rule`.
+
+    Attributes:
+        rule: what pairs are worth.
+    """
+
+    action = "gpu-model"
+    rule: PairRule
+
+    def begin(self, envs: int, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def act(self, observations: Observations) -> Actions:
+        """The pair for every row of `observations`, shape (E, F) -> (E,)."""
+        return choose_pairs(observations, self.rule)[0]
+
+
+class PricedPair(BestPair):
     """The pair with the best utility x chance to be in time - price x GPU time that it adds.
 
     The chance is the predicted slack in units of SAFE_SLACK. The price is Price(price, growth), at
@@ -30,25 +48,15 @@ class PricedPair:
     """
 
     observation: tuple[str, ...] = PAIR_FEATURES
-    action = "gpu-model"
 
     def __init__(
         self, name: str, config: EnvConfig, price: float = 0.02, growth: float = ROOT
     ) -> None:
         require(price >= 0, f"{name} price", price, ">= 0")
-        self.name, self.price = name, Price(price, growth)
+        self.name = name
         self.observation = read_in(config, self.observation)
-        self.columns = pair_columns(replace(config.layout, names=self.observation))
-        self.utility = utilities(config)
-
-    def begin(self, envs: int, rng: np.random.Generator) -> None:
-        """Nothing to forget."""
-
-    def act(self, observations: Observations) -> Actions:
-        """The pair for every row of `observations`, shape (E, F) -> (E,)."""
-        rule = PairRule(self.columns, self.utility, self.price)
-        actions, _ = choose_pairs(observations, rule)
-        return actions
+        columns = pair_columns(replace(config.layout, names=self.observation))
+        self.rule = PairRule(columns, utilities(config), Price(price, growth))
 
 
 def choose_pairs(rows: Observations, rule: PairRule) -> tuple[Actions, NDArray[np.float64]]:

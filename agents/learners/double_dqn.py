@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.compiled.policies import COMPILED
-from agents.heuristics.tuning import best_tuned
+from agents.heuristics.tuning import best_tuned, guards_in
 from agents.learners.experience import Experience
 from agents.learners.replay import Replay, Transitions
 from agents.learners.validation import pick_caution, validate
 from agents.routers.build import guard, q_network
 from agents.routers.networks import Guarded, QNetwork, Router, follow, moments_of, restore_moments
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
-from agents.settings.checks import USUAL
 from agents.settings.own import DoubleDQNSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import State
@@ -73,9 +72,9 @@ class DoubleDQN:
         columns = env.config.layout.width
         self.actions = env.config.actions
         seeds = np.random.SeedSequence(seed).generate_state(4)
+        shape = settings.hidden, settings.dueling, int(seeds[0]), settings.attention
         self.online, self.target, self.average = (
-            q_network(env.config, settings.hidden, settings.dueling, int(seeds[0])).to(self.device)
-            for _ in range(3)
+            q_network(env.config, *shape).to(self.device) for _ in range(3)
         )
         self.parameters = list(self.online.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, fused=True)
@@ -94,7 +93,7 @@ class DoubleDQN:
 
     def _guard(self) -> Guarded:
         config = self.env.config
-        name, setting, _ = best_tuned(USUAL[config.action], config)
+        name, setting, _ = best_tuned(guards_in(config), config)
         return guard(self.average, config, COMPILED[name](config, setting))
 
     def iterate(self) -> dict[str, float]:

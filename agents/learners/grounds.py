@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from agents.compiled.policies import COMPILED, CompiledPolicy
 from agents.compiled.rollouts import Trial, Tried, visit_and_try, visit_only
 from agents.compiled.rules import LEAST_WORTH
-from agents.heuristics.tuning import Choice, setting_scores
+from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.replay import Ring
 from agents.learners.validation import stressed
 from agents.routers.build import network_inputs
 from agents.routers.networks import QNetwork
-from agents.settings.checks import USUAL
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation
@@ -144,7 +143,7 @@ def make_grounds(
     envs = -(-settings.envs // (2 * len(configs)))
     grounds = []
     for i, config in enumerate(configs):
-        names = (settings.follows,) if settings.follows else USUAL[config.action]
+        names = (settings.follows,) if settings.follows else guards_in(config)
         base = base_policy(config, scores[i], names)
         both = config, stressed(config, settings.stress)
         for place, seed in zip(both, seeds[2 * i : 2 * i + 2], strict=True):

@@ -24,13 +24,12 @@ from torch import Tensor
 
 from agents.compiled.policies import COMPILED, CompiledPolicy
 from agents.compiled.rollouts import UNLIMITED
-from agents.heuristics.tuning import Choice, setting_scores
+from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.grounds import Ground, by_gpus, make_grounds, make_memories
 from agents.learners.validation import pick_caution
 from agents.routers.build import compiled_router, guard, network_inputs, q_network
 from agents.routers.networks import QNetwork, Router, follow, moments_of, restore_moments
 from agents.runs.checkpoint import Snapshot, chosen, prefixed
-from agents.settings.checks import USUAL
 from agents.settings.own import RolloutSettings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.state import State
@@ -68,12 +67,13 @@ class RolloutIteration:
         self.settings, self.configs, self.budget = settings, tuple(configs), budget
         seeds = np.random.SeedSequence(seed).generate_state(3 + 2 * len(configs))
         first = configs[0]
-        scores = [setting_scores(USUAL[first.action], config) for config in configs]
+        scores = [setting_scores(guards_in(config), config) for config in configs]
         self.grounds = make_grounds(settings, configs, scores, seeds[3:], teachers)
         name, setting = best_in_all(scores)
         usual = COMPILED[name](first, setting)
         self.network, average, visitor = (
-            q_network(first, settings.hidden, seed=int(seeds[0])) for _ in range(3)
+            q_network(first, settings.hidden, seed=int(seeds[0]), attention=settings.attention)
+            for _ in range(3)
         )
         self.average, self.visitor = (
             guard(n, first, usual, settings.tries) for n in (average, visitor)
@@ -209,4 +209,7 @@ class RolloutIteration:
 
 def best_in_all(scores: Sequence[Mapping[Choice, float]]) -> Choice:
     """The heuristic and setting that earn most over all environments together."""
-    return max(scores[0], key=lambda choice: sum(own[choice] for own in scores))
+    common = set.intersection(*map(set, scores))
+    # In the order of the first, so that of equals the first is taken.
+    choices = [choice for choice in scores[0] if choice in common]
+    return max(choices, key=lambda choice: sum(own[choice] for own in scores))

@@ -9,24 +9,25 @@ from agents.columns import gpu_inputs, largest_first, pair_columns, utilities
 from agents.compiled import policies as compiled_policies
 from agents.compiled.guards import guarded
 from agents.compiled.policies import CompiledPolicy
+from agents.compiled.rules import PairRule
 from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import require
 
 
 def q_network(
-    config: EnvConfig, hidden: tuple[int, ...], dueling: bool = False, seed: int = 0
+    config: EnvConfig,
+    hidden: tuple[int, ...],
+    dueling: bool = False,
+    seed: int = 0,
+    attention: int = 0,
 ) -> QNetwork:
     """A Q-network that reads the observation of `config` and values its actions."""
     inputs: NDArray[np.int64] | int = config.layout.width
     outputs = config.actions
     if config.action == "gpu-model":
-        # One row of inputs per GPU, one output for each of its models: none is of no GPU.
-        only = "for networks over (GPU, model) pairs"
-        require(not config.reject, "reject", True, f"False {only}")
-        require(config.defer is None, "defer", config.defer, f"None {only}")
+        # One row of inputs per GPU, one output for each of its models: to reject is of no GPU.
         inputs, outputs = gpu_inputs(config.layout), len(config.models)
-    return QNetwork(inputs, hidden, outputs, dueling, seed)
+    return QNetwork(inputs, hidden, outputs, dueling, seed, attention)
 
 
 def network_inputs(network: QNetwork, config: EnvConfig) -> NDArray[np.int64]:
@@ -42,7 +43,8 @@ def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: in
     """
     if config.action == "gpu-model":
         columns = pair_columns(config.layout)
-        return GuardedPairs(network, usual.price, columns, utilities(config), tries)
+        rule = PairRule(columns, utilities(config), usual.price, usual.limits)
+        return GuardedPairs(network, rule, tries)
     slack, rate = map(config.layout.first, ("slack", "fast_rate"))
     return GuardedNetwork(network, float(usual.margin), slack, rate, largest_first(config))
 
@@ -50,7 +52,9 @@ def guard(network: QNetwork, config: EnvConfig, usual: CompiledPolicy, tries: in
 def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     """The router as compiled code for `config`, whatever number of GPUs it was made for."""
     values = router if isinstance(router, QNetwork) else router.network
-    network = compiled_policies.network(config, values.layers(), network_inputs(values, config))
+    attention = [] if values.attention is None else values.attention.layers()
+    inputs = network_inputs(values, config)
+    network = compiled_policies.network(config, values.layers(), inputs, attention)
     if isinstance(router, QNetwork):
         return network
     limits = float(router.caution), float(router.busiest), router.tries
@@ -60,7 +64,9 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
 def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
     """The heuristic that guards the router, alone: what the router is with infinite caution."""
     if isinstance(router, GuardedPairs):
-        base = compiled_policies.priced_pair(config, *router.price_of_time)
-        # What it was trained to believe that answers are worth, which may not be what counts here.
-        return base._replace(utility=router.accuracy.numpy())
+        # What it was trained to believe that answers are worth may not be what counts here.
+        rule = router.rule._replace(columns=pair_columns(config.layout))
+        if rule.limits.held_s > 0:
+            rule = rule._replace(limits=compiled_policies.limits(config, rule.limits.held_s))
+        return compiled_policies.of_rule(config, rule)
     return compiled_policies.largest_feasible(config, float(router.margin))

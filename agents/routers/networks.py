@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.columns import PairColumns
-from agents.compiled.networks import Layer, tie_of
-from agents.compiled.rules import PairRule, Price, leave_out_of_rows
+from agents.compiled.layers import Layer
+from agents.compiled.networks import tie_of
+from agents.compiled.rules import Limits, PairRule, Price, leave_out_of_rows
 from agents.heuristics.models import feasible
 from agents.heuristics.pairs import choose_pairs
-
-
-def perceptron(sizes: list[int], generator: torch.Generator) -> nn.Sequential:
-    """Linear layers of `sizes` with ReLU between them, He-initialised from `generator`."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        # Skipping torch's own initialisation keeps the global generator untouched.
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
-        nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
-        bound = inputs**-0.5
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        layers += [layer, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+from agents.routers.layers import Attention, Views, attended, perceptron
 
 
 class QNetwork(nn.Module):
@@ -38,7 +24,8 @@ class QNetwork(nn.Module):
     the others are advantages, centred per state, so that what all actions share is learned once.
 
     The same layers serve every row of `inputs` (pairs.gpu_inputs): what is learned of one GPU holds
-    for all, and for any number of them. With one row they see the whole observation at once.
+    for all, and for any number of them. With one row they see the whole observation at once. With
+    `attention` (layers.Attention) rows see each other after the first hidden layer.
     """
 
     inputs: Tensor
@@ -50,10 +37,11 @@ class QNetwork(nn.Module):
         models: int,
         dueling: bool,
         seed: int,
+        attention: int = 0,
     ) -> None:
         """`inputs`, shape (R, I), are columns for each GPU, or there are so many, all read at once.
 
-        There are R x `models` actions.
+        There are R x `models` actions. `attention`: entries of its queries, 0 for none.
         """
         super().__init__()
         self.reads_gpus = not isinstance(inputs, int)
@@ -64,9 +52,9 @@ class QNetwork(nn.Module):
         self.register_buffer("inputs", torch.tensor(inputs), persistent=False)
         self.body = perceptron([inputs.shape[1], *hidden, models + dueling], generator)
         self.linear = tuple(layer for layer in self.body if isinstance(layer, nn.Linear))
-        # What `layers` last returned, which takes a while to make, and the addresses it views.
-        self.views: list[Layer] = []
-        self.memory: list[int] = []
+        # After the body, whose draws are the same with and without it.
+        self.attention = Attention(hidden[0], attention, generator) if attention > 0 else None
+        self.views = Views(self.linear, skipped=int(dueling))
 
     def forward(self, observations: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Q values, shape (B, F) -> (B, actions).
@@ -74,7 +62,11 @@ class QNetwork(nn.Module):
         `inputs` are those for another number of GPUs.
         """
         inputs = self.inputs if inputs is None else inputs
-        outputs: Tensor = self.body(observations[:, inputs])
+        outputs: Tensor = observations[:, inputs]
+        for number, layer in enumerate(self.body):
+            outputs = layer(outputs)
+            if number == 1 and self.attention is not None:
+                outputs = self.attention(outputs)
         if not self.dueling:
             return outputs.flatten(1)
         value, advantages = outputs[:, :, 0].mean(dim=1), outputs[:, :, 1:].flatten(1)
@@ -97,19 +89,7 @@ class QNetwork(nn.Module):
         The value of a state, which a dueling network puts first, is left out: it is the same for
         all actions.
         """
-        parameters = [p for layer in self.linear for p in (layer.weight, layer.bias)]
-        memory = [parameter.data_ptr() for parameter in parameters]
-        if memory != self.memory:
-            arrays = [parameter.detach().numpy() for parameter in parameters]
-            *hidden, (weights, biases) = zip((w.T for w in arrays[::2]), arrays[1::2], strict=True)
-            skipped = int(self.dueling)
-            self.views = [*hidden, (weights[:, skipped:], biases[skipped:])]
-            self.memory = memory
-        return self.views
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies, which have memory of their own."""
-        return self.__dict__ | {"memory": [], "views": []}
+        return self.views.current()
 
     def preferences(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values of the actions up to what is common to all, shape (B, F) -> (B, actions).
@@ -118,8 +98,10 @@ class QNetwork(nn.Module):
         """
         *hidden, (weights, biases) = self.layers()
         outputs = observations[:, self.inputs.numpy()]
-        for hidden_weights, hidden_biases in hidden:
+        for number, (hidden_weights, hidden_biases) in enumerate(hidden):
             outputs = np.maximum(outputs @ hidden_weights + hidden_biases, 0.0)
+            if number == 0 and self.attention is not None:
+                outputs = attended(outputs, *self.attention.layers())
         values: NDArray[np.float32] = outputs @ weights + biases
         return values.reshape(len(observations), -1)
 
@@ -200,27 +182,34 @@ class GuardedNetwork(Guard):
 
 
 class GuardedPairs(Guard):
-    """Priced-pair and a network over pairs."""
+    """A rule over pairs and a network over pairs."""
 
     price: Tensor
     growth: Tensor
     accuracy: Tensor
+    held_s: Tensor
+    per_s: Tensor
+    order: Tensor
 
-    def __init__(
-        self,
-        network: QNetwork,
-        price: Price,
-        columns: PairColumns,
-        utility: NDArray[np.float64],
-        tries: int = 0,
-    ) -> None:
-        """`price`, `columns` and `utility` are those of columns.py and compiled/rules.py."""
+    def __init__(self, network: QNetwork, rule: PairRule, tries: int = 0) -> None:
+        """`rule` is the heuristic: priced-pair, steep-pair or concurrency-limit."""
         super().__init__(network)
+        columns, utility, price, limits = rule
         self.tries, self.rate, self.columns = tries, columns.rate, columns
         self.register_buffer("price", torch.tensor(price.at_load_1, dtype=torch.float64))
         self.register_buffer("growth", torch.tensor(price.growth, dtype=torch.float64))
         # Under its name in files that hold weights from before there were classes of users.
         self.register_buffer("accuracy", torch.tensor(utility))
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Let the rule be that of `limits`, if there are any."""
+        # Files that hold the weights of others know nothing of them.
+        are_there = limits.held_s > 0
+        held_s = torch.tensor(limits.held_s, dtype=torch.float64)
+        self.register_buffer("held_s", held_s, persistent=are_there)
+        self.register_buffer("per_s", torch.tensor(limits.per_s), persistent=are_there)
+        self.register_buffer("order", torch.tensor(limits.order), persistent=are_there)
 
     def consider(
         self, observations: NDArray[np.float32]
@@ -233,20 +222,21 @@ class GuardedPairs(Guard):
         return usual, values
 
     def usual(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-        """What the heuristic does: heuristics.pairs.PricedPair."""
+        """What the heuristic does: heuristics.pairs.BestPair."""
         return self.choose(observations)[0]
 
     def choose(
         self, observations: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The heuristic's action for every row, and what every pair is worth to it."""
-        rule = PairRule(self.columns, self.accuracy.numpy(), self.price_of_time)
-        return choose_pairs(observations, rule)
+        return choose_pairs(observations, self.rule)
 
     @property
-    def price_of_time(self) -> Price:
-        """What the heuristic charges for GPU time."""
-        return Price(float(self.price), float(self.growth))
+    def rule(self) -> PairRule:
+        """The heuristic."""
+        price = Price(float(self.price), float(self.growth))
+        limits = Limits(float(self.held_s), self.per_s.numpy(), self.order.numpy())
+        return PairRule(self.columns, self.accuracy.numpy(), price, limits)
 
 
 Guarded = GuardedNetwork | GuardedPairs

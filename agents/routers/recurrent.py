@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.base import Actions, Learned, Observations
-from agents.routers.networks import Router, perceptron
+from agents.routers.layers import perceptron
+from agents.routers.networks import Router
 
 Memory = tuple[Tensor, Tensor]
 """Hidden and cell states of an LSTM, each of shape (layers, B, width)."""

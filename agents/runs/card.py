@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from agents.base import Actions, Learned, Observations
-from agents.columns import gpu_inputs, pair_columns
+from agents.columns import gpu_inputs, pair_columns, sustained_by_pair
 from agents.compiled.policies import CompiledPolicy
-from agents.compiled.rules import Price
+from agents.compiled.rules import Limits, PairRule, Price
 from agents.routers.build import compiled_router
 from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.routers.recurrent import AnyRouter, RecurrentNetwork, RecurrentRouter
@@ -237,7 +238,9 @@ def load_agent(directory: Path | str, config: EnvConfig | None = None) -> Traine
     if config is not None:
         check_fit(card, config)
     network = make_router(card, None if config is None else config.gpus)
-    load_weights(network, read_tensors(directory / WEIGHTS), directory / WEIGHTS)
+    tensors = read_tensors(directory / WEIGHTS)
+    make_room(network, tensors, config)
+    load_weights(network, tensors, directory / WEIGHTS)
     if isinstance(network, RecurrentNetwork):
         return RecurrentRouter(network, card.algorithm, card.settings.observation, card.action)
     return TrainedRouter(card, network)
@@ -271,11 +274,28 @@ def make_router(card: Card, gpus: int | None = None) -> AnyRouter:
     classes = max(len(card.classes), 1)
     rest = Layout(s.observation, 0, trained_for, models, classes).width
     layout = Layout(s.observation, card.columns - rest, gpus or trained_for, models, classes)
-    network = QNetwork(gpu_inputs(layout), s.hidden, models, s.dueling, seed=0)
+    network = QNetwork(gpu_inputs(layout), s.hidden, models, s.dueling, 0, s.attention)
     utility = np.zeros((classes * layout.tasks, models))
     if not s.guarded:
         return network
-    return GuardedPairs(network, Price(0.0), pair_columns(layout), utility, s.tries)
+    return GuardedPairs(network, PairRule(pair_columns(layout), utility, Price(0.0)), s.tries)
+
+
+def make_room(router: AnyRouter, tensors: dict[str, Tensor], config: EnvConfig | None) -> None:
+    """Let `router` have limits if `tensors` have; they are made those of the GPUs of `config`.
+
+    Raises:
+        CheckpointError: they name models that there are not.
+    """
+    if not isinstance(router, GuardedPairs) or "held_s" not in tensors:
+        return
+    models = router.accuracy.shape[1]
+    order = tensors.get("order", torch.zeros(0)).tolist()
+    if sorted(order) != list(range(models)):
+        raise CheckpointError(f"{WEIGHTS}: order: got {order}; accepted: 0 to {models - 1}, each")
+    if config is not None:
+        tensors["per_s"] = torch.tensor(sustained_by_pair(config))
+    router.limit(Limits(1.0, np.zeros(router.columns.pairs), np.zeros(models, np.int64)))
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:
@@ -286,8 +306,9 @@ def check_fit(card: Card, config: EnvConfig) -> None:
     gpus, models = config.gpus, config.model_names
     if card.settings.reads_gpus_alike:
         gpus = card.actions // len(card.models)
-    defers = config.defer is not None
-    actions = number_of_actions(card.action, gpus, len(models), config.reject, defers)
+    # Who reads GPUs alike never rejects or defers.
+    more = () if card.settings.reads_gpus_alike else (config.reject, config.defer is not None)
+    actions = number_of_actions(card.action, gpus, len(models), *more)
     if actions != card.actions or models != card.models:
         raise CheckpointError(
             f"models: got {models!r} and {actions} actions; "

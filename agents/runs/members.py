@@ -83,8 +83,10 @@ def check_members(members: Sequence[Member]) -> None:
             check_same(
                 name, first, other, getattr(first.settings, name), getattr(other.settings, name)
             )
-        for name, value in first.guard.items():
-            check_same(name, first, other, value.tolist(), other.guard[name].tolist())
+        for name in first.guard | other.guard:
+            ours, theirs = (m.guard.get(name) for m in (first, other))
+            values = (None if t is None else t.tolist() for t in (ours, theirs))
+            check_same(name, first, other, *values)
     digests = [member.weights_sha256 for member in members]
     twice = [member.name for member in members if digests.count(member.weights_sha256) > 1]
     require(not twice, "runs", tuple(twice), "runs whose weights differ")

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.base import Learned, believed_by, learned_in
+from agents.heuristics.tuning import guards_in
 from agents.runs.card import DISTIL, Card
 from agents.runs.members import Member, origin
 from agents.settings.families import configurations, members
 from agents.settings.own import DoubleDQNSettings
-from agents.settings.parts import Settings
+from agents.settings.parts import ALL_ARE_PAIRS, Settings
 from agents.settings.presets import PRESETS, SETTINGS
 from llmroute_env.config import EnvConfig
 from llmroute_env.cuda.toolchain import check_usable
@@ -32,7 +33,7 @@ class Plan:
             iteration learns in together; fields: of EnvConfig, that replace the scenario's.
             `observation`, `split` and, but for Stable-Baselines3, `action` are not among them:
             the settings say what the router reads and decides, and training and validation have
-            their own splits.
+            their own splits. Who decides pairs learns where all actions are pairs.
         decisions: length of the training, over all envs; None for the settings' own. Rollout policy
             iteration keeps it, unless it is the preset's own: then the last round is finished.
         algorithm: name of a preset, and of the trained agent.
@@ -71,14 +72,14 @@ class Plan:
             together = self.resolved_settings.learns_together
             accepted = f"a single scenario by {self.algorithm}"
             require(together, "scenario", self.scenario, accepted)
-        for name in (*self.resolved_settings.env_fields, "split"):
+        for name in {*self.resolved_settings.env_fields, "split"} - ALL_ARE_PAIRS.keys():
             accepted = "no value: the algorithm's settings and the training have their own"
             require(name not in self.fields, f"field {name!r}", self.fields.get(name), accepted)
-        over_pairs = self.resolved_settings.reads_gpus_alike
-        for config in self.configs("train") if over_pairs else ():
-            only = f"by {self.algorithm}, over pairs"
-            require(not config.reject, "reject", True, f"False {only}")
-            require(config.defer is None, "defer", config.defer, f"None {only}")
+        follows = getattr(self.resolved_settings, "follows", "")
+        for config in self.configs("train") if follows else ():
+            guards = guards_in(config)
+            accepted = f"{', '.join(guards)} where routers learn"
+            require(follows in guards, "follows", follows, accepted)
         least = self.resolved_settings.least_decisions(self.configs("train"))
         accepted = f"at least {least:,}, in which there is something to learn from"
         require(self.budget >= least, "decisions", self.budget, accepted)

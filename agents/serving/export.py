@@ -11,11 +11,19 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.compiled.rules import LEAST_WORTH, NOWHERE, ROOT, SAFE_SLACK, TIE_WEIGHT
-from agents.routers.networks import GuardedNetwork, GuardedPairs, QNetwork, Router
+from agents.compiled.rules import (
+    IS_DOWN,
+    LEAST_WORTH,
+    NOWHERE,
+    ROOT,
+    SAFE_SLACK,
+    TIE_WEIGHT,
+)
+from agents.routers.networks import Guarded, GuardedNetwork, GuardedPairs, QNetwork, Router
 from agents.runs.card import Trained, TrainedRouter, memoryless
 from llmroute_env.dynamics.features import MOST_LOG
 from llmroute_env.recording.files import write_atomically
@@ -48,7 +56,7 @@ class Decision(nn.Module):
         self.rate = int(router.rate)
         self.register_buffer("caution", router.caution)
         self.register_buffer("busiest", router.busiest)
-        self.heuristic = Priced(router) if isinstance(router, GuardedPairs) else Feasible(router)
+        self.heuristic = heuristic(router)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """The actions, and the values that the network gives to all of them."""
@@ -69,6 +77,13 @@ class Decision(nn.Module):
         largest = values.amax(dim=1, keepdim=True) - self.network.tie
         # argmax of truth values finds the first, but ONNX knows it for numbers only.
         return (values >= largest).int().argmax(dim=1)
+
+
+def heuristic(router: Guarded) -> Feasible | Priced:
+    """What guards `router`, in torch."""
+    if not isinstance(router, GuardedPairs):
+        return Feasible(router)
+    return Limited(router) if float(router.held_s) > 0 else Priced(router)
 
 
 class Feasible(nn.Module):
@@ -94,7 +109,7 @@ class Feasible(nn.Module):
 
 
 class Priced(nn.Module):
-    """What a guarded network over pairs begins with, in torch: compiled.rules.best_pair.
+    """What a guarded network over pairs begins with, in torch: compiled.rules.best_priced_pair.
 
     In float64, as there: rounded otherwise, pairs that are worth almost the same change places.
     """
@@ -145,6 +160,37 @@ class Priced(nn.Module):
         chance = (slack / SAFE_SLACK).clamp(0.0, 1.0)
         worth = self.utility[kind] * chance - price_now * work + TIE_WEIGHT * slack
         return torch.where(work >= MOST_LOG, worth - NOWHERE, worth)
+
+
+class Limited(Priced):
+    """The same of compiled.rules.least_full_pair."""
+
+    limit: Tensor
+    wanted: Tensor
+    gpu: Tensor
+
+    def __init__(self, guarded: GuardedPairs) -> None:
+        super().__init__(guarded)
+        limits = guarded.rule.limits
+        models, gpus = len(limits.order), len(limits.per_s) // len(limits.order)
+        wanted = np.empty(models)
+        wanted[limits.order] = 2.0 * (models - np.arange(models))
+        self.register_buffer("limit", torch.tensor(limits.held_s * limits.per_s))
+        self.register_buffer("wanted", torch.tensor(np.tile(wanted, gpus)))
+        self.register_buffer("gpu", torch.arange(gpus).repeat_interleave(models))
+
+    def worth(self, observations: Tensor) -> Tensor:
+        """What every pair is worth, shape (B, pairs)."""
+        c = self.columns
+        seen = observations[:, c.in_flight : c.in_flight + c.pairs].double()
+        held = (seen.exp() - 1.0).round()
+        is_hosted = self.limit > 0
+        share = (held + 1.0) / torch.where(is_hosted, self.limit, 1.0)
+        worth = torch.where(share <= 1.0, self.wanted, 0.0) - share
+        if c.up >= 0:
+            up = observations[:, c.up + self.gpu] > 0
+            worth = torch.where(up, worth, -IS_DOWN - share)
+        return torch.where(is_hosted, worth, -NOWHERE)
 
 
 def export(agent: Trained, path: Path) -> None:

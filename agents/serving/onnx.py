@@ -9,6 +9,7 @@ from typing import Any
 from agents.base import Actions, Learned, Observations, for_agent
 from agents.runs.checkpoint import CheckpointError
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import number_of_actions
 from traces.errors import InputError
 
 ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
@@ -47,12 +48,15 @@ class OnnxRouter(Learned):
     def check_fit(self, config: EnvConfig) -> None:
         """Raise a CheckpointError unless it can route for `config`: pairs are those of its GPUs."""
         config = for_agent(config, self)
-        if self.gpus not in (None, config.gpus) and self.actions != config.actions:
+        if self.gpus not in (None, config.gpus):
             raise CheckpointError(
                 f"gpus: got {config.gpus}; accepted by {self.path}: {self.gpus}, "
                 f"as with pools=[{{gpus={self.gpus}}}]"
             )
-        ours = config.model_names, config.actions, config.layout.width
+        pairs = number_of_actions(config.action, config.gpus, len(config.models))
+        # Who reads GPUs alike never rejects or defers.
+        actions = pairs if self.gpus is not None and self.actions == pairs else config.actions
+        ours = config.model_names, actions, config.layout.width
         theirs = self.models, self.actions, self.columns
         if ours != theirs:
             raise CheckpointError(

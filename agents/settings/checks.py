@@ -13,6 +13,9 @@ CREDITS = ("decision", "completion")
 USUAL = {"model": ("largest-feasible",), "gpu-model": ("priced-pair", "steep-pair")}
 """The heuristics of which the best, tuned, guards a router, by what it decides."""
 
+LATE = {"model": (), "gpu-model": ("concurrency-limit",)}
+"""Those that may guard one as well where signals are late: they count what is in flight."""
+
 COUNTS = (
     *("envs", "collect_steps", "n_step", "replay_capacity", "batch_size", "tries"),
     *("states_per_round", "capacity", "uses", "lstm_width", "lstm_layers"),
@@ -54,3 +57,13 @@ def check_heuristic(action: str, observation: tuple[str, ...]) -> None:
     needed = ("slack",) if action == "model" else PAIR_FEATURES
     valid = set(needed) <= set(observation)
     require(valid, "observation", observation, f"{', '.join(needed)} among them, or no heuristic")
+
+
+def check_attention(attention: int, action: str, hidden: tuple[int, ...]) -> None:
+    """Raise a ConfigError unless a network over `action` can have so much attention."""
+    if action != "gpu-model":
+        accepted = f"0 where action is {action!r}, or action 'gpu-model': GPUs see each other"
+        require(attention == 0, "attention", attention, accepted)
+    if not hidden:
+        require(attention == 0, "attention", attention, "0 without a hidden layer")
+    require(attention >= 0, "attention", attention, ">= 0")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 ORDER = (
-    *("decisions", "action", "observation", "lstm_width", "lstm_layers", "hidden", "dueling"),
+    *("decisions", "action", "observation", "lstm_width", "lstm_layers", "hidden"),
+    *("attention", "dueling"),
     "envs",
     *("skipped_decisions", "tries", "follows", "horizon", "on_policy_share"),
     *("states_per_round", "capacity", "collect_steps", "warmup_decisions"),
@@ -21,13 +22,17 @@ ORDER = (
 )
 """Two have two places: which, the settings of a learner say."""
 
+LATER = {"attention": 0}
+"""Settings that came when there were cards already: cards hold them where they are not these."""
+
 
 def in_card_order(settings: Mapping[str, Any], late: tuple[str, ...]) -> dict[str, Any]:
     """`settings` in the order of run cards, those of `late` at their later place.
 
-    What the order does not know yet comes last.
+    What the order does not know yet comes last, and nothing is said of what `LATER` takes as said.
     """
     order = list(ORDER)
     for name in late:
         order.remove(name)
-    return {name: settings[name] for name in (*order, *settings) if name in settings}
+    said = {n for n, value in settings.items() if n not in LATER or value != LATER[n]}
+    return {name: settings[name] for name in (*order, *settings) if name in said}

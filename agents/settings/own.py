@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agents.settings.checks import USUAL, check_heuristic
-from agents.settings.parts import Guarded, Replaying, Returns, Settings
+from agents.settings.checks import LATE, USUAL, check_attention, check_heuristic
+from agents.settings.parts import Attending, Guarded, Replaying, Returns, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES
 from llmroute_env.specs import require
@@ -17,7 +17,7 @@ from traces.trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoubleDQNSettings(Guarded, Replaying, Returns, Settings):
+class DoubleDQNSettings(Attending, Guarded, Replaying, Returns, Settings):
     """Every hyper-parameter of Double DQN: those of its parts, and its own.
 
     Attributes:
@@ -47,12 +47,13 @@ class DoubleDQNSettings(Guarded, Replaying, Returns, Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_attention(self.attention, self.action, self.hidden)
         if self.guarded or self.demonstrators > 0:
             check_heuristic(self.action, self.observation)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutSettings(Guarded, Settings):
+class RolloutSettings(Attending, Guarded, Settings):
     """Every hyper-parameter of rollout policy iteration: those of its parts, and its own.
 
     Simulated decisions are counted, those of the rollouts included. Among the features are those
@@ -99,8 +100,9 @@ class RolloutSettings(Guarded, Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_attention(self.attention, self.action, self.hidden)
         check_heuristic(self.action, self.observation)
-        accepted = USUAL[self.action]
+        accepted = (*USUAL[self.action], *LATE[self.action])
         require(self.follows in ("", *accepted), "follows", self.follows, ", ".join(accepted))
 
     @property

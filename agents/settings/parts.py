@@ -14,6 +14,10 @@ from agents.settings.order import in_card_order
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, Layout
 
+ALL_ARE_PAIRS = {"reject": False, "reject_utility": 0.0, "defer": None}
+"""Fields of an environment in which every action is a pair: to turn a request away, or to put it
+off, is none, and who decides pairs does neither where others may."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -60,8 +64,12 @@ class Settings:
     @property
     def env_fields(self) -> dict[str, Any]:
         """The fields of EnvConfig that these settings decide."""
-        action = {} if self.action is None else {"action": self.action}
-        return {"observation": self.observation, **action}
+        fields: dict[str, Any] = {"observation": self.observation}
+        if self.action is not None:
+            fields["action"] = self.action
+        if self.reads_gpus_alike:
+            fields |= ALL_ARE_PAIRS
+        return fields
 
     @property
     def dueling(self) -> bool:
@@ -76,6 +84,11 @@ class Settings:
     @property
     def tries(self) -> int:
         """Pairs that a guarded router may take: those its heuristic values most; 0 for any."""
+        return 0
+
+    @property
+    def attention(self) -> int:
+        """Entries of the queries of networks whose GPUs see each other; 0 for none."""
         return 0
 
     @property
@@ -121,6 +134,19 @@ class Guarded:
     cautions: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
     average_rate: float
     stress: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attending:
+    """Part of the settings of learners whose network may read every GPU alike.
+
+    Attributes:
+        attention: entries of the queries, keys and values by which what the first hidden layer
+            makes of a GPU sees that of all GPUs (routers/layers.py); 0 for GPUs that do not see
+            each other.
+    """
+
+    attention: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 from agents.learners.validation import pick_caution
 from agents.routers.ensembles import mean_network
 from agents.routers.networks import Guarded
-from agents.runs.card import ENSEMBLE, make_router, write_card, write_weights
+from agents.runs.card import ENSEMBLE, make_room, make_router, write_card, write_weights
 from agents.runs.checkpoint import prefixed
 from agents.runs.members import Member, origin, read_members
 from agents.runs.plan import Plan
@@ -41,6 +41,7 @@ def ensemble(runs: Mapping[str, Path], directory: Path) -> Result:
     router = make_router(card)
     assert isinstance(router, Guarded)
     weights = members[0].router.state_dict()
+    make_room(router, weights, None)
     router.load_state_dict({**weights, **prefixed("network", network.state_dict())})
     score = pick_caution(router, plan.configs("train"), settings)
     write_card(directory, card)

@@ -48,7 +48,7 @@ AXES = (
     Axis("hidden layers", ("rollout-pi-small", BASE, "rollout-pi-large")),
     Axis("networks in the mean", (BASE, "rollout-pi-of-2", "rollout-pi-of-5")),
     Axis(
-        "together, and taught to one",
+        "both, and taught",
         ("rollout-pi-fourfold-large", "rollout-pi-student", "rollout-pi-fourfold-large-student"),
     ),
 )

@@ -122,14 +122,18 @@ def test_a_concurrency_limit_fills_the_largest_model_first_and_needs_no_signal()
 def test_a_concurrency_limit_is_for_every_kind_of_gpu_its_own():
     config = configure("everything", window_s=5.0)
     router = make("concurrency-limit", config, 1.0)
-    by_pool = router.limits[[0, 1, 3], 2]
+    limits = 1.0 * router.rule.limits.per_s.reshape(-1, 3)
+    by_pool = limits[[0, 1, 3], 2]
     assert by_pool[0] > by_pool[1] > by_pool[2] > 0
     for gpu, pool in ((0, 0), (2, 1), (4, 2)):
         alone = replace(config, pools=(config.pools[pool],))
         per_s = alone.sustained_per_s(alone.models[2]) / config.pools[pool].gpus
-        assert router.limits[gpu, 2] == per_s
+        assert limits[gpu, 2] == per_s
     layout = replace(config.layout, names=router.observation)
     down = np.zeros((1, layout.width), np.float32)
     up = layout.first("gpu_up")
     down[0, up + 1 : up + 5] = 1.0
     assert router.act(down)[0] // 3 != 0
+    # Where all are down still a pair that is hosted.
+    down[0, up + 1 : up + 5] = 0.0
+    assert limits.ravel()[router.act(down)[0]] > 0

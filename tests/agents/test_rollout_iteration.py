@@ -176,7 +176,7 @@ def test_each_environment_follows_its_best_heuristic_and_the_guard_is_best_for_a
     scores = [setting_scores(("priced-pair", "steep-pair"), c) for c in learner.configs]
     means = {choice: np.mean([own[choice] for own in scores]) for choice in scores[0]}
     name, price = max(means, key=means.__getitem__)
-    assert router.price_of_time == Price(price, {"priced-pair": 0.5, "steep-pair": 0.75}[name])
+    assert router.rule.price == Price(price, {"priced-pair": 0.5, "steep-pair": 0.75}[name])
     for ground in learner.grounds[:4]:
         own = scores[learner.configs.index(replace(ground.config, load=CALM.load))]
         name, price = max(own, key=own.__getitem__)

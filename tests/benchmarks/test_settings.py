@@ -113,8 +113,8 @@ def test_a_problem_of_ones_own_is_tuned_once_and_kept(
         ("record largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
         ("timeline largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
         ("watch largest-feasible --seed -1", "seed: got -1; accepted: >= 0"),
-        ("evaluate hindsight --set reject=true", "hindsight reject: got True; accepted: False"),
-        ("record hindsight --set reject=true", "hindsight reject: got True; accepted: False"),
+        ("evaluate admission", "admission reject: got False; accepted: True"),
+        ("record admission", "admission reject: got False; accepted: True"),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_is_tuned(

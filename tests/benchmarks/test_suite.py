@@ -113,13 +113,16 @@ def test_models_of_a_problem_stand_for_those_of_the_suite(capsys: pytest.Capture
 def test_who_cannot_route_on_a_problem_is_left_out_before_any_work(
     capsys: pytest.CaptureFixture[str],
 ):
-    on = without_unable(suite("standard").on("stable", {"reject": True}))
-    left_out = {"hindsight", "ddqn-pairs", "rollout-pi"}
-    assert set(on.agents) == set(suite("standard").agents) - left_out
-    lines = capsys.readouterr().err.splitlines()
-    assert {line.partition(" is left out: ")[0] for line in lines} == left_out
-    assert all("reject: got True; accepted: False" in line for line in lines)
-    nobody = replace(suite("standard"), agents=("hindsight",)).on("stable", {"reject": True})
+    standard = suite("standard")
+    every = replace(standard, agents=(*standard.agents, "admission"))
+    on = without_unable(every.on("stable", {"reject": True}))
+    assert on.agents == every.agents
+    assert without_unable(every.on("stable", {"load": 9.0})).agents == standard.agents
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "admission is left out: admission reject: got False; accepted: True: it turns requests away"
+    ]
+    nobody = replace(standard, agents=("admission",)).on("stable", {"load": 9.0})
     with pytest.raises(ConfigError, match="suite: got 'standard'; accepted: one with a router"):
         without_unable(nobody)
 

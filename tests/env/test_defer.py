@@ -6,10 +6,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+from agents.compiled.policies import episode_scores
 from agents.heuristics import table
 from agents.heuristics.models import make
 from agents.loading import load
-from agents.routers.build import q_network
+from agents.routers.build import compiled_router, q_network
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
 from agents.training.training import train
@@ -168,14 +169,16 @@ def test_learners_take_it_as_an_action(tmp_path, algorithm):
         load(str(plan.directory), replace(config, defer=None))
 
 
-def test_who_tries_pairs_alone_refuses_it(tmp_path):
-    refused = r"defer: got Defer\(.*; accepted: None"
-    with pytest.raises(ConfigError, match=f"{refused} by rollout-pi, over pairs"):
-        Plan(tmp_path / "run", "overload", {"defer": Defer(WAIT_S, 2)}, algorithm="rollout-pi")
-    with pytest.raises(ConfigError, match=f"{refused} for networks over"):
-        q_network(replace(CONFIG, observation=GPU_FEATURES, action="gpu-model"), (8,))
-    with pytest.raises(ConfigError, match=f"hindsight {refused}: it tries pairs alone"):
-        table.make("hindsight", CONFIG)
+def test_who_tries_pairs_alone_puts_nothing_off(tmp_path):
+    asked = Plan(tmp_path, "overload", {"defer": Defer(WAIT_S, 2)}, algorithm="rollout-pi")
+    assert asked.config("train").defer is None
+    pairs = replace(CONFIG, observation=GPU_FEATURES, action="gpu-model", window_s=0.2)
+    network = q_network(pairs, (8,))
+    assert network.actions == pairs.actions - 1
+    scores = episode_scores(compiled_router(network, pairs), pairs, np.arange(2, dtype=np.uint64))
+    assert (scores > 0).all()
+    found = evaluate(table.make("hindsight", pairs), pairs, 1, 0)
+    assert found.values("deferred").tolist() == [0]
 
 
 @pytest.mark.parametrize(

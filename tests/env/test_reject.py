@@ -90,9 +90,22 @@ def test_learners_take_it_as_an_action(tmp_path, algorithm):
         load_agent(tmp_path / "run", replace(CONFIG, reject=False))
 
 
-def test_networks_over_pairs_refuse_it(tmp_path):
-    with pytest.raises(ConfigError, match="reject: got True; accepted: False"):
-        Plan(tmp_path / "run", "admission", algorithm="ddqn-pairs")
+def test_networks_over_pairs_turn_nobody_away_but_route_beside_who_may(tmp_path):
+    fields = {"window_s": 2.0}
+    plan = Plan(tmp_path / "run", "admission", fields, algorithm="ddqn-pairs", decisions=4096)
+    assert not plan.config("train").reject
+    train(plan, shows_progress=False)
+    agent = load_agent(tmp_path / "run", CONFIG)
+    agent.network.caution.fill_(0.0)
+    assert agent.actions == CONFIG.gpus * 3
+    found = evaluate(agent, CONFIG, 2, 1)
+    assert found.values("requests").min() > 0
+    assert not any((e.completions["outcome"] == REJECTED).any() for e in found.episodes)
+    beside = evaluate(agent, replace(CONFIG, reject=False, reject_utility=0.0), 2, 1)
+    assert found.values("utility").tolist() == beside.values("utility").tolist()
+    asked = Plan(tmp_path / "run", "overload", {"reject": True}, algorithm="ddqn-pairs")
+    assert not asked.config("train").reject
+    assert asked.card().fields == {"reject": False}
 
 
 def test_a_map_of_decisions_counts_it_for_no_model():

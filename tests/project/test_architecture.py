@@ -151,13 +151,16 @@ FLOORS = {
         "loading training",
     ),
     "agents.compiled": (
-        "balancers networks rules",
+        "balancers layers rules",
+        "attention",
+        "networks",
         "policies",
         "guards rollouts threads",
     ),
     "agents.heuristics": (
         "instances models pairs past",
-        "late lookahead",
+        "late",
+        "lookahead",
         "table",
         "tuning",
     ),
@@ -168,6 +171,7 @@ FLOORS = {
         "presets",
     ),
     "agents.routers": (
+        "layers",
         "networks",
         "build ensembles logits recurrent",
     ),

@@ -194,6 +194,9 @@ def test_a_faster_profile_brings_more_requests_at_the_same_load(capsys: pytest.C
     assert fast["requests"] / slow["requests"] == pytest.approx(per_s[1] / per_s[0], rel=0.1)
 
 
+FEWER = 'pools=[{gpus=4, models=["opt-125m"]}]'
+"""GPUs that host one of the models."""
+
 REFUSALS = {
     "agent": (["evaluate", "nix"], "agent: got 'nix'; accepted: a run directory, or one of random"),
     "scenario": (["evaluate", "random", "--scenario", "nix"], "'nix' is unknown; accepted: stable"),
@@ -232,13 +235,9 @@ REFUSALS = {
     "fps of no video": (["watch", "random", "--fps", "3"], "fps: got 3.0; accepted: with --out"),
     "nobody to watch": (["watch", "nix"], "agent: got 'nix'; accepted: a run directory, or one of"),
     "no demo": (["demo", "--episodes", "0"], "episodes: got 0; accepted: >= 1"),
-    "no demo on pairs": (
-        ["demo", "--set", "reject=true"],
-        "reject: got True; accepted: False by rollout-pi",
-    ),
-    "no training on pairs": (
-        ["train", "ddqn-pairs", "--scenario", "admission"],
-        "reject: got True; accepted: False by ddqn-pairs",
+    "no guard that counts where signals are exact": (
+        ["train", "rollout-pi", "--hyper", "follows=concurrency-limit"],
+        "follows: got 'concurrency-limit'; accepted: priced-pair, steep-pair where routers learn",
     ),
     "too short a training": (
         ["train", "rollout-pi", "--timesteps", "1000"],
@@ -254,7 +253,7 @@ REFUSALS = {
         "out: got 'Makefile/x.png'; accepted: a file in a folder that can be written to",
     ),
     "a router of fewer actions": (
-        ["bench", "testing", "--agent", "pretrained:unpredictable", "--set", "reject=true"],
+        ["bench", "testing", "--agent", "pretrained:unpredictable", "--set", FEWER],
         "models: got",
     ),
 }

@@ -16,6 +16,7 @@ LONG = {"ray_cluster"}
 NEEDS = {
     "compare_curves": ("torch", "tensorboard"),
     "dqn_in_one_file": ("torch",),
+    "frame_stack": ("stable_baselines3",),
     "masked_ppo": ("sb3_contrib",),
     "sb3_curves": ("stable_baselines3", "torch", "tensorboard"),
     "sb3_many_envs": ("stable_baselines3",),

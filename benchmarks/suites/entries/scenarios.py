@@ -30,8 +30,7 @@ def routers_in(config: EnvConfig) -> tuple[str, ...]:
     """Each model alone, rules with and without a setting, learners."""
     fixed = ("random", *config.model_names, *BALANCERS)
     tokens = "-tokens" if SERVICES[config.service].reads_lengths else ""
-    # A pair is a GPU's: to turn away, or to put off, is none.
-    only_models = bool(config.reject or config.defer)
-    over_models = ("ddqn", f"rollout-pi-model{tokens}") if tokens or only_models else ("ddqn",)
-    over_pairs = () if only_models else ("ddqn-pairs", f"rollout-pi{tokens}")
+    rejects = config.reject or config.defer is not None
+    over_models = ("ddqn", f"rollout-pi-model{tokens}") if tokens or rejects else ("ddqn",)
+    over_pairs = ("ddqn-pairs", f"rollout-pi{tokens}")
     return (*fixed, "best-single", *tunable_in(config), *over_models, *over_pairs)
