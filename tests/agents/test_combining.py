@@ -62,7 +62,7 @@ def written(directory: Path, seed: int, settings: RolloutSettings = SMALL, **fie
     fields = {**SHORT, **fields}
     plan = Plan(directory, "stable", fields, algorithm="rollout-pi", settings=settings, seed=seed)
     config = plan.config("train")
-    network = q_network(config, settings.hidden, seed=seed)
+    network = q_network(config, settings.hidden, seed=seed, attention=settings.attention)
     router = guard(network, config, COMPILED["steep-pair"](config, 0.02), settings.tries)
     router.caution.fill_(0.05)
     write_card(directory, plan.card())
@@ -134,6 +134,20 @@ def test_networks_that_have_no_mean_are_refused() -> None:
     other.register_parameter("gain", torch.nn.Parameter(torch.ones(1)))
     with pytest.raises(ConfigError, match=r"network: got \['gain'\]; accepted: multilayer perc"):
         mean_network([two, other])
+
+
+def test_networks_that_attend_have_no_mean_but_students(tmp_path: Path) -> None:
+    settings = replace(SMALL, attention=4)
+    runs = {f"{seed}": written(tmp_path / f"{seed}", seed, settings) for seed in range(2)}
+    with pytest.raises(ConfigError, match=r"network: got \['attention.* multilayer perceptrons"):
+        ensemble(runs, tmp_path / "mean")
+    plan = student_plan(runs, tmp_path / "student", 0, 20_000, {**TAUGHT, "attention": 0})
+    train(plan, shows_progress=False)
+    rows = met(loaded(tmp_path / "student"), 200)
+    config = for_agent(configure("stable", **SHORT), loaded(tmp_path / "student"))
+    members = [values_of(loaded(directory)) for directory in runs.values()]
+    expected = np.mean([centred(network.preferences(rows)) for network in members], axis=0)
+    np.testing.assert_allclose(taught(members, rows, config), expected, atol=1e-5)
 
 
 def test_an_ensemble_is_served_as_any_router(tmp_path: Path) -> None:
