@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAIR_FEATURES, Layout
 from llmroute_env.simulation.tables import batch_limits
 from llmroute_env.specs import require
@@ -67,6 +68,11 @@ def pair_columns(layout: Layout, needed: tuple[str, ...] = PAIR_FEATURES) -> Pai
 def utilities(config: EnvConfig) -> NDArray[np.float64]:
     """Utility in time of every class and task, class-major, from every model; shape (C x T, M)."""
     return config.utility.reshape(-1, len(config.models))
+
+
+def routes(config: EnvConfig) -> int:
+    """How many actions route somewhere: all but reject and defer, which come last."""
+    return number_of_actions(config.action, config.gpus, len(config.models))
 
 
 def hosted_pairs(config: EnvConfig) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from agents.columns import (
     PairColumns,
     largest_first,
     pair_columns,
+    routes,
     sustained_by_pair,
     utilities,
 )
@@ -44,7 +45,6 @@ from agents.compiled.rules import (
     most_feasible,
 )
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.compiled import compiled
 from llmroute_env.dynamics.dispatch import choose_gpu
 from llmroute_env.dynamics.episode import step_env
@@ -150,8 +150,8 @@ def network(
     """
     columns = config.layout.width
     read, yielded = len(layers[0][0]), len(inputs) * len(layers[-1][1])
-    # To reject and to defer come last, and who reads GPUs alike does neither.
-    accepted = config.actions, number_of_actions(config.action, config.gpus, len(config.models))
+    # Who reads GPUs alike never rejects or defers.
+    accepted = config.actions, routes(config)
     if read != inputs.shape[1] or inputs.max() >= columns or yielded not in accepted:
         raise ValueError(
             f"layers: got {read} to {yielded}; accepted: {inputs.shape[1]} of {columns} columns "

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
+from agents.columns import routes
 from agents.compiled import policies as compiled_policies
 from agents.compiled.rollouts import Trial, try_actions, try_pairs
 from agents.heuristics.late import in_flight
 from agents.heuristics.models import Heuristic
 from agents.heuristics.past import Past, begin_future
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.actions import number_of_actions
 from llmroute_env.dynamics.cluster import Tape
 from llmroute_env.dynamics.features import PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation
@@ -150,10 +150,8 @@ class Hindsight(LooksAhead):
         """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
         self.base = compiled_policies.COMPILED[self.follows](simulation.config, self.setting)
-        # To reject and to defer come last, and are no pairs.
         config = simulation.config
-        routes = number_of_actions(config.action, config.gpus, len(config.models))
-        self.values = np.zeros(routes if self.takes_pairs else config.actions)
+        self.values = np.zeros(routes(config) if self.takes_pairs else config.actions)
         self.picks = np.zeros(PAIRS_TRIED, np.int64)
 
     def choose(self) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.base import Actions, Learned, Observations, for_agent
+from agents.columns import routes
 from agents.runs.checkpoint import CheckpointError
 from llmroute_env.config import EnvConfig
-from llmroute_env.dynamics.actions import number_of_actions
 from traces.errors import InputError
 
 ENTRIES = ("algorithm", "observation", "action", "models", "actions", "columns")
@@ -53,7 +53,7 @@ class OnnxRouter(Learned):
                 f"gpus: got {config.gpus}; accepted by {self.path}: {self.gpus}, "
                 f"as with pools=[{{gpus={self.gpus}}}]"
             )
-        pairs = number_of_actions(config.action, config.gpus, len(config.models))
+        pairs = routes(config)
         # Who reads GPUs alike never rejects or defers.
         actions = pairs if self.gpus is not None and self.actions == pairs else config.actions
         ours = config.model_names, actions, config.layout.width

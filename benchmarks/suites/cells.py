@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from benchmarks.suites.entries.entry import Entry
 from llmroute_env.config import EnvConfig
 from llmroute_env.recording.serialization import config_sha256
 from llmroute_env.simulation.episodes import episode_seeds
+
+if TYPE_CHECKING:
+    from agents.runs.plan import Plan
 
 Files = dict[str, bytes]
 
@@ -131,11 +134,8 @@ class TrainRouter(Independent):
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The run directory; an interrupted training goes on from its last checkpoint."""
         from agents.runs.plan import Plan
-        from agents.training.training import train
 
-        resumes = any((scratch / "checkpoint").glob("*"))
-        if scratch.exists() and not resumes:
-            shutil.rmtree(scratch)
+        resumes = can_resume(scratch)
         plan = Plan(
             directory=scratch,
             scenario=self.entry.scenario,
@@ -144,11 +144,31 @@ class TrainRouter(Independent):
             algorithm=self.algorithm,
             decisions=self.timesteps,
         )
-        if train(plan, resume=resumes, shows_progress=False).interrupted:
-            # Ctrl-C reaches workers too; what was learned so far is not the result.
-            raise KeyboardInterrupt
-        kept = [path for path in sorted(scratch.iterdir()) if path.is_file()]
-        return {f"{self.directory}/{path.name}": path.read_bytes() for path in kept}
+        train_to_its_end(plan, resumes)
+        return files_of_run(scratch, self.directory)
+
+
+def can_resume(run: Path) -> bool:
+    """Whether a training of that directory left a checkpoint; what is left without one goes."""
+    resumes = any((run / "checkpoint").glob("*"))
+    if run.exists() and not resumes:
+        shutil.rmtree(run)
+    return resumes
+
+
+def train_to_its_end(plan: Plan, resume: bool) -> None:
+    """Train; an interruption ends the suite too."""
+    from agents.training.training import train
+
+    if train(plan, resume=resume, shows_progress=False).interrupted:
+        # Ctrl-C reaches workers too; what was learned so far is not the result.
+        raise KeyboardInterrupt
+
+
+def files_of_run(run: Path, directory: str) -> Files:
+    """The run directory without its checkpoint, as files of `directory`."""
+    kept = [path for path in sorted(run.iterdir()) if path.is_file()]
+    return {f"{directory}/{path.name}": path.read_bytes() for path in kept}
 
 
 def execute(cell: Cell, inputs: Mapping[str, bytes], scratch: Path) -> Files:

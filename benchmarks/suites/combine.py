@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.settings.presets import COMBINATIONS
-from benchmarks.suites.cells import Files, TrainRouter
+from benchmarks.suites.cells import (
+    Files,
+    TrainRouter,
+    can_resume,
+    files_of_run,
+    train_to_its_end,
+)
 from llmroute_env.recording.files import write_atomically
 
 RUN = ("config.json", "weights.safetensors")
@@ -47,20 +52,15 @@ class CombineRouters:
     def run(self, inputs: Mapping[str, bytes], scratch: Path) -> Files:
         """The run directory; a student that was interrupted goes on from its last checkpoint."""
         from agents.training.combining import ensemble, student_plan
-        from agents.training.training import train
 
         for name in self.needs:
             write_atomically(scratch / name, inputs[name])
         runs = {member.directory: scratch / member.directory for member in self.members}
         made = scratch / self.directory
-        resumes = any((made / "checkpoint").glob("*"))
-        if made.exists() and not resumes:
-            shutil.rmtree(made)
+        resumes = can_resume(made)
         if COMBINATIONS[self.agent].is_taught:
             plan = student_plan(runs, made, self.seed, self.timesteps, {})
-            if train(plan, resume=resumes, shows_progress=False).interrupted:
-                raise KeyboardInterrupt
+            train_to_its_end(plan, resumes)
         else:
             ensemble(runs, made)
-        kept = [path for path in sorted(made.iterdir()) if path.is_file()]
-        return {f"{self.directory}/{path.name}": path.read_bytes() for path in kept}
+        return files_of_run(made, self.directory)
