@@ -48,6 +48,8 @@ def heuristic_name(policy: CompiledPolicy) -> str:
         return "largest-feasible"
     if policy.limits.held_s > 0.0:
         return "concurrency-limit"
+    if len(policy.limits.order) > 0:
+        return "feasible-pair"
     return "steep-pair" if policy.price.growth == STEEP else "priced-pair"
 
 

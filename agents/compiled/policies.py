@@ -3,7 +3,7 @@
 A CompiledPolicy is data; `decide` turns it into an action for the pending request of one env, and
 `decide_observed` for an observation at hand.
 The heuristics here are exactly heuristics.models.LargestFeasible, heuristics.pairs.PricedPair and
-heuristics.late.ConcurrencyLimit.
+FeasiblePair, and heuristics.late.ConcurrencyLimit.
 """
 
 from __future__ import annotations
@@ -124,6 +124,19 @@ def concurrency_limit(config: EnvConfig, held_s: float) -> CompiledPolicy:
     return of_rule(config, rule)
 
 
+def feasible_pair(config: EnvConfig, margin: float) -> CompiledPolicy:
+    """The largest model that a GPU is predicted to serve in time with `margin`."""
+    rule = PairRule(
+        pair_columns(config.layout), utilities(config), Price(0.0), margins(config, margin)
+    )
+    return of_rule(config, rule)
+
+
+def margins(config: EnvConfig, margin: float) -> Limits:
+    """What has room in `config` by a predicted slack of `margin`; larger models are wanted more."""
+    return Limits(0.0, np.zeros(0), np.array(largest_first(config), np.int64), float(margin))
+
+
 def limits(config: EnvConfig, held_s: float) -> Limits:
     """What the pairs of `config` work off in `held_s`; larger models are wanted more."""
     order = np.array(largest_first(config), np.int64)
@@ -168,6 +181,7 @@ COMPILED: dict[str, Callable[[EnvConfig, float], CompiledPolicy]] = {
     "reckoned-feasible": largest_feasible,
     "reckoned-pair": partial(priced_pair, growth=STEEP),
     "concurrency-limit": concurrency_limit,
+    "feasible-pair": feasible_pair,
 }
 """Heuristics that run compiled, by name, from their setting."""
 

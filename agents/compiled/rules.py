@@ -48,11 +48,15 @@ class Price(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What each pair may hold: the requests that it works off in `held_s` seconds."""
+    """Where there is room: a pair holds at most what it works off in `held_s` seconds.
 
-    held_s: float  # 0: there are no limits
+    Or, if that is 0, its predicted slack is at least `margin`.
+    """
+
+    held_s: float
     per_s: NDArray[np.float64]  # (pairs,): what the model alone sustains there; 0: not hosted
-    order: NDArray[np.int64]  # (M,) models, the most wanted first
+    order: NDArray[np.int64]  # (M,) models, the most wanted first; (0,): there are no limits
+    margin: float = 0.0
 
 
 NO_LIMITS = Limits(0.0, np.zeros(0), np.zeros(0, np.int64))
@@ -132,6 +136,8 @@ def best_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float
     """
     if rule.limits.held_s > 0.0:
         return least_full_pair(row, rule, worths)
+    if len(rule.limits.order) > 0:
+        return most_feasible_pair(row, rule, worths)
     return best_priced_pair(row, rule, worths)
 
 
@@ -154,6 +160,29 @@ def least_full_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np
             worths[pair] = (2.0 * (models - rank) if share <= 1.0 else 0.0) - share
             if columns.up >= 0 and row[columns.up + gpu] <= 0.0:
                 worths[pair] = -IS_DOWN - share
+    for pair in range(columns.pairs):
+        if worths[pair] > worths[best]:
+            best = pair
+    return best
+
+
+@compiled
+def most_feasible_pair(
+    row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]
+) -> int:
+    """`best_pair` by predicted slack: heuristics.pairs.FeasiblePair."""
+    columns, limits = rule.columns, rule.limits
+    models, best = len(limits.order), 0
+    for rank in range(models):
+        for gpu in range(columns.pairs // models):
+            pair = gpu * models + limits.order[rank]
+            predicted = np.float64(row[columns.slack + pair])
+            # Above -1 and below 1, in the order of the slack.
+            worths[pair] = predicted / (1.0 + abs(predicted))
+            if predicted >= limits.margin:
+                worths[pair] += 2.0 * (models - rank)
+            if row[columns.work + pair] >= MOST_LOG:
+                worths[pair] = -NOWHERE
     for pair in range(columns.pairs):
         if worths[pair] > worths[best]:
             best = pair

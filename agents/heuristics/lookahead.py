@@ -28,7 +28,7 @@ PAIRS_TRIED = 6
 """By `hindsight`, in one state."""
 
 OVER_MODELS = ("largest-feasible", "reckoned-feasible")
-RECKONED = ("reckoned-feasible", "reckoned-pair")
+ADD_SENT = ("reckoned-feasible", "reckoned-pair", "feasible-pair")
 """Of the heuristics that run compiled: who decides models, and who adds what it has sent."""
 
 
@@ -143,7 +143,7 @@ class Hindsight(LooksAhead):
             counted = in_flight(config) if follows == "concurrency-limit" else ()
             self.observation = read_in(config, (*PAIR_FEATURES, *counted))
             self.action = "gpu-model"
-        self.reckons = self.breaks_circuits = follows in RECKONED
+        self.reckons = self.breaks_circuits = follows in ADD_SENT
         self.follows, self.setting, self.horizon_s = follows, setting, horizon_s
 
     def attach(self, simulation: Simulation) -> None:

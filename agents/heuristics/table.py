@@ -21,10 +21,11 @@ from agents.heuristics.late import (
     ReckonedFeasible,
     ReckonedPair,
 )
-from agents.heuristics.lookahead import RECKONED, Hindsight, Rollout
+from agents.heuristics.lookahead import Hindsight, Rollout
 from agents.heuristics.models import Heuristic, Setting
-from agents.heuristics.pairs import PricedPair
+from agents.heuristics.pairs import FeasiblePair, PricedPair
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.specs import require
 
 
@@ -80,6 +81,7 @@ CONTROLS: dict[str, Callable[..., Agent]] = {
     "hindsight": Hindsight,
     "priced-pair": PricedPair,
     "steep-pair": partial(PricedPair, growth=STEEP),
+    "feasible-pair": FeasiblePair,
     "least-requests": LeastRequests,
     "least-kv": LeastKV,
     "least-ttft": LeastTTFT,
@@ -101,6 +103,7 @@ TUNABLE = heuristics.TUNABLE | {
     ),
     "priced-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
     "steep-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
+    "feasible-pair": heuristics.TUNABLE["largest-feasible"],
     "reckoned-feasible": heuristics.TUNABLE["largest-feasible"],
     "reckoned-pair": Setting("price", 0.02, PRICES, ENGINE_PRICES),
     "concurrency-limit": Setting("held_s", 0.2, HELD_S, ENGINE_HELD_S),
@@ -108,16 +111,18 @@ TUNABLE = heuristics.TUNABLE | {
 }
 
 
-COUNTING = (*RECKONED, "concurrency-limit")
+COUNTING = ("reckoned-feasible", "reckoned-pair", "concurrency-limit")
 """Those that make up for signals that are late."""
 
 
 def tunable_in(config: EnvConfig) -> tuple[str, ...]:
     """The names of TUNABLE that have a setting of their own in the environment of `config`.
 
-    With exact signals who reckons is who does not, and nobody has to count.
+    With exact signals who reckons is who does not, and nobody has to count. In static batching
+    prices are the better rule over pairs.
     """
     absent = set() if config.signals.are_late else set(COUNTING)
+    absent |= set() if SERVICES[config.service].reads_lengths else {"feasible-pair"}
     absent |= set() if config.reject else {"admission"}
     return tuple(name for name in TUNABLE if name not in absent)
 

@@ -13,8 +13,9 @@ from agents.base import Agent, for_agent
 from agents.compiled.policies import COMPILED, episode_scores
 from agents.heuristics import table as controls
 from agents.heuristics.table import TUNABLE
-from agents.settings.checks import LATE, USUAL
+from agents.settings.checks import LATE, TOKENS, USUAL
 from llmroute_env.config import EnvConfig
+from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import require
 
@@ -31,7 +32,8 @@ Choice = tuple[str, float]
 def guards_in(config: EnvConfig) -> tuple[str, ...]:
     """The heuristics of which the best, tuned, guards a router that reads `config` as it does."""
     counts = config.signals.are_late and "gpu_in_flight" in config.observation
-    return (*USUAL[config.action], *(LATE[config.action] if counts else ()))
+    tokens = TOKENS[config.action] if SERVICES[config.service].reads_lengths else ()
+    return (*USUAL[config.action], *tokens, *(LATE[config.action] if counts else ()))
 
 
 def validation_seeds(episodes: int) -> NDArray[np.uint64]:

@@ -190,9 +190,10 @@ class GuardedPairs(Guard):
     held_s: Tensor
     per_s: Tensor
     order: Tensor
+    least_slack: Tensor
 
     def __init__(self, network: QNetwork, rule: PairRule, tries: int = 0) -> None:
-        """`rule` is the heuristic: priced-pair, steep-pair or concurrency-limit."""
+        """`rule` is the heuristic: priced-pair or steep-pair, or has limits."""
         super().__init__(network)
         columns, utility, price, limits = rule
         self.tries, self.rate, self.columns = tries, columns.rate, columns
@@ -205,11 +206,13 @@ class GuardedPairs(Guard):
     def limit(self, limits: Limits) -> None:
         """Let the rule be that of `limits`, if there are any."""
         # Files that hold the weights of others know nothing of them.
-        are_there = limits.held_s > 0
+        holds, are_there = limits.held_s > 0, len(limits.order) > 0
         held_s = torch.tensor(limits.held_s, dtype=torch.float64)
-        self.register_buffer("held_s", held_s, persistent=are_there)
-        self.register_buffer("per_s", torch.tensor(limits.per_s), persistent=are_there)
+        margin = torch.tensor(limits.margin, dtype=torch.float64)
+        self.register_buffer("held_s", held_s, persistent=holds)
+        self.register_buffer("per_s", torch.tensor(limits.per_s), persistent=holds)
         self.register_buffer("order", torch.tensor(limits.order), persistent=are_there)
+        self.register_buffer("least_slack", margin, persistent=are_there and not holds)
 
     def consider(
         self, observations: NDArray[np.float32]
@@ -235,7 +238,8 @@ class GuardedPairs(Guard):
     def rule(self) -> PairRule:
         """The heuristic."""
         price = Price(float(self.price), float(self.growth))
-        limits = Limits(float(self.held_s), self.per_s.numpy(), self.order.numpy())
+        per_s, order = self.per_s.numpy(), self.order.numpy()
+        limits = Limits(float(self.held_s), per_s, order, float(self.least_slack))
         return PairRule(self.columns, self.accuracy.numpy(), price, limits)
 
 

@@ -287,15 +287,19 @@ def make_room(router: AnyRouter, tensors: dict[str, Tensor], config: EnvConfig |
     Raises:
         CheckpointError: they name models that there are not.
     """
-    if not isinstance(router, GuardedPairs) or "held_s" not in tensors:
+    if not isinstance(router, GuardedPairs) or not {"held_s", "least_slack"} & tensors.keys():
         return
     models = router.accuracy.shape[1]
     order = tensors.get("order", torch.zeros(0)).tolist()
     if sorted(order) != list(range(models)):
         raise CheckpointError(f"{WEIGHTS}: order: got {order}; accepted: 0 to {models - 1}, each")
+    none_yet = np.zeros(models, np.int64)
+    if "held_s" not in tensors:
+        router.limit(Limits(0.0, np.zeros(0), none_yet))
+        return
     if config is not None:
         tensors["per_s"] = torch.tensor(sustained_by_pair(config))
-    router.limit(Limits(1.0, np.zeros(router.columns.pairs), np.zeros(models, np.int64)))
+    router.limit(Limits(1.0, np.zeros(router.columns.pairs), none_yet))
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:

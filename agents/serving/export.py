@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +82,9 @@ def heuristic(router: Guarded) -> Feasible | Priced:
     """What guards `router`, in torch."""
     if not isinstance(router, GuardedPairs):
         return Feasible(router)
-    return Limited(router) if float(router.held_s) > 0 else Priced(router)
+    if float(router.held_s) > 0:
+        return Limited(router)
+    return FeasiblePairs(router) if len(router.order) > 0 else Priced(router)
 
 
 class Feasible(nn.Module):
@@ -171,13 +172,10 @@ class Limited(Priced):
 
     def __init__(self, guarded: GuardedPairs) -> None:
         super().__init__(guarded)
-        limits = guarded.rule.limits
-        models, gpus = len(limits.order), len(limits.per_s) // len(limits.order)
-        wanted = np.empty(models)
-        wanted[limits.order] = 2.0 * (models - np.arange(models))
+        limits, models = guarded.rule.limits, len(guarded.order)
         self.register_buffer("limit", torch.tensor(limits.held_s * limits.per_s))
-        self.register_buffer("wanted", torch.tensor(np.tile(wanted, gpus)))
-        self.register_buffer("gpu", torch.arange(gpus).repeat_interleave(models))
+        self.register_buffer("wanted", wanted(guarded))
+        self.register_buffer("gpu", torch.arange(self.columns.pairs) // models)
 
     def worth(self, observations: Tensor) -> Tensor:
         """What every pair is worth, shape (B, pairs)."""
@@ -191,6 +189,35 @@ class Limited(Priced):
             up = observations[:, c.up + self.gpu] > 0
             worth = torch.where(up, worth, -IS_DOWN - share)
         return torch.where(is_hosted, worth, -NOWHERE)
+
+
+class FeasiblePairs(Priced):
+    """The same of compiled.rules.most_feasible_pair."""
+
+    margin: Tensor
+    wanted: Tensor
+
+    def __init__(self, guarded: GuardedPairs) -> None:
+        super().__init__(guarded)
+        self.register_buffer("margin", guarded.least_slack)
+        self.register_buffer("wanted", wanted(guarded))
+
+    def worth(self, observations: Tensor) -> Tensor:
+        """What every pair is worth, shape (B, pairs)."""
+        c = self.columns
+        slack = observations[:, c.slack : c.slack + c.pairs].double()
+        work = observations[:, c.work : c.work + c.pairs]
+        worth = slack / (1.0 + slack.abs())
+        worth = worth + torch.where(slack >= self.margin, self.wanted, 0.0)
+        return torch.where(work >= MOST_LOG, -NOWHERE, worth)
+
+
+def wanted(guarded: GuardedPairs) -> Tensor:
+    """What the model of every pair is worth where there is room, shape (pairs,)."""
+    models = len(guarded.order)
+    by_model = torch.empty(models, dtype=torch.float64)
+    by_model[guarded.order] = 2.0 * (models - torch.arange(models, dtype=torch.float64))
+    return by_model.repeat(guarded.columns.pairs // models)
 
 
 def export(agent: Trained, path: Path) -> None:

@@ -13,6 +13,9 @@ CREDITS = ("decision", "completion")
 USUAL = {"model": ("largest-feasible",), "gpu-model": ("priced-pair", "steep-pair")}
 """The heuristics of which the best, tuned, guards a router, by what it decides."""
 
+TOKENS = {"model": (), "gpu-model": ("feasible-pair",)}
+"""Those that may guard one as well with continuous batching."""
+
 LATE = {"model": (), "gpu-model": ("concurrency-limit",)}
 """Those that may guard one as well where signals are late: they count what is in flight."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agents.settings.checks import LATE, USUAL, check_attention, check_heuristic
+from agents.settings.checks import LATE, TOKENS, USUAL, check_attention, check_heuristic
 from agents.settings.parts import Attending, Guarded, Replaying, Returns, Settings
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import GPU_FEATURES
@@ -102,7 +102,7 @@ class RolloutSettings(Attending, Guarded, Settings):
         super().__post_init__()
         check_attention(self.attention, self.action, self.hidden)
         check_heuristic(self.action, self.observation)
-        accepted = (*USUAL[self.action], *LATE[self.action])
+        accepted = (*USUAL[self.action], *TOKENS[self.action], *LATE[self.action])
         require(self.follows in ("", *accepted), "follows", self.follows, ", ".join(accepted))
 
     @property

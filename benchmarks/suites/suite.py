@@ -196,7 +196,6 @@ SUITES = {
             "signals that are late, machines that fail, mixed GPUs: what each costs, and whom",
             entries=tagged("world"),
             agents=(),
-            seeds=1,
             episodes=16,
             seed=1000,
             tuning_episodes=8,

@@ -12,53 +12,29 @@ import torch
 
 from agents.base import for_agent
 from agents.columns import largest_first, sustained_by_pair
-from agents.compiled.guards import heuristic_name, heuristic_of
-from agents.compiled.policies import COMPILED, concurrency_limit, episode_scores
+from agents.compiled.policies import COMPILED
 from agents.heuristics.late import ConcurrencyLimit
 from agents.heuristics.table import make
 from agents.heuristics.tuning import guards_in, heuristic_scores, run_episodes
 from agents.learners.rollout_iteration import best_in_all
-from agents.routers.build import compiled_router, guard, q_network
 from agents.routers.networks import GuardedPairs
-from agents.runs.card import WEIGHTS, TrainedRouter, load_agent, write_card, write_weights
+from agents.runs.card import WEIGHTS, load_agent
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
-from agents.serving.export import export
-from agents.serving.onnx import OnnxRouter
 from agents.settings.own import RolloutSettings
 from agents.training.combining import ensemble
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, MOST_LOG
+from tests.agents.guarded import SEEDS, check_every_form, planned, untrained
 
 SCENARIO, SHORT = "everything", {"window_s": 2.0}
-SEEDS = np.arange(4, dtype=np.uint64)
 
 
 def plan(folder: Path) -> Plan:
     """Of a router over pairs where machines fail, are of several kinds, and are seen late."""
-    settings = RolloutSettings(
-        follows="concurrency-limit",
-        hidden=(24, 8),
-        cautions=(0.02,),
-        validation_episodes=4,
-        validation_window_s=1.0,
-    )
-    return Plan(folder / "run", SCENARIO, SHORT, algorithm="rollout-pi", settings=settings)
-
-
-def untrained(folder: Path, held_s: float = 0.15, seed: int = 2) -> TrainedRouter:
-    """With random weights, in a run directory."""
-    asked = plan(folder)
-    config = asked.config("test")
-    router = guard(
-        q_network(config, (24, 8), seed=seed), config, concurrency_limit(config, held_s), 3
-    )
-    router.caution.fill_(0.02)
-    write_card(asked.directory, asked.card())
-    write_weights(asked.directory, router.state_dict())
-    return TrainedRouter(asked.card(), router)
+    return planned(folder, SCENARIO, "concurrency-limit", **SHORT)
 
 
 def slowly(row: np.ndarray, router: ConcurrencyLimit, config: EnvConfig, held_s: float) -> int:
@@ -105,32 +81,11 @@ def test_compiled_and_not_earn_the_same():
 
 
 def test_a_guarded_router_decides_alike_in_every_form(tmp_path: Path):
-    made = untrained(tmp_path)
-    config = plan(tmp_path).config("test")
-    loaded, beside = load_agent(tmp_path / "run"), load_agent(tmp_path / "run", config)
-    rows = visited(made, config, 2000)
-    expected = made.act(rows)
-    usual = made.network.usual(rows)  # type: ignore[union-attr]
-    assert 0.02 < (expected != usual).mean() < 0.98
-    for agent in (loaded, beside):
-        np.testing.assert_array_equal(agent.act(rows), expected)
-    export(loaded, tmp_path / "router.onnx")
-    runtime = OnnxRouter(tmp_path / "router.onnx")
-    runtime.check_fit(configure(SCENARIO))
-    np.testing.assert_array_equal(runtime.act(rows), expected)
-    policy = compiled_router(made.network, config)
-    scores = episode_scores(policy, config, SEEDS)
-    np.testing.assert_allclose(scores, run_episodes(made, config, SEEDS))
-    assert heuristic_name(policy) == "concurrency-limit"
-    alone = episode_scores(heuristic_of(policy), config, SEEDS)
-    np.testing.assert_array_equal(
-        alone, episode_scores(concurrency_limit(config, 0.15), config, SEEDS)
-    )
-    assert not np.array_equal(alone, scores)
+    check_every_form(plan(tmp_path), 0.15, tmp_path / "router.onnx")
 
 
 def test_limits_are_those_of_the_gpus_it_routes_for(tmp_path: Path):
-    untrained(tmp_path)
+    untrained(plan(tmp_path), 0.15)
     config = configure(SCENARIO, split="test", pools=(Pool(2), Pool(1, (), "l40s-48gb")), **SHORT)
     agent = load_agent(tmp_path / "run", config)
     network = agent.network
@@ -142,7 +97,7 @@ def test_limits_are_those_of_the_gpus_it_routes_for(tmp_path: Path):
 
 
 def test_an_ensemble_has_the_limits_of_its_members(tmp_path: Path):
-    members = [untrained(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    members = [untrained(plan(tmp_path / str(seed)), 0.15, seed) for seed in (1, 2)]
     runs = {str(seed): tmp_path / str(seed) / "run" for seed in (1, 2)}
     ensemble(runs, tmp_path / "both")
     network, config = load_agent(tmp_path / "both").network, plan(tmp_path).config("test")
@@ -153,13 +108,13 @@ def test_an_ensemble_has_the_limits_of_its_members(tmp_path: Path):
     np.testing.assert_allclose(
         network.network.preferences(rows), np.mean(values, axis=0), atol=1e-5
     )
-    untrained(tmp_path / "other", 0.3)
+    untrained(plan(tmp_path / "other"), 0.3)
     with pytest.raises(ConfigError, match=r"held_s of other: got 0\.3; accepted: 0\.15, as of 1"):
         ensemble({"1": runs["1"], "other": tmp_path / "other" / "run"}, tmp_path / "none")
 
 
 def test_limits_of_models_that_there_are_not_are_refused(tmp_path: Path):
-    untrained(tmp_path)
+    untrained(plan(tmp_path), 0.15)
     path = tmp_path / "run" / WEIGHTS
     whole = safetensors.torch.load(path.read_bytes())
     for damage, said in (
@@ -196,7 +151,7 @@ def test_of_several_environments_only_what_guards_all_is_compared():
 
 
 def test_a_full_gpu_is_one_that_may_be_tried_and_one_that_is_down_is_not(tmp_path: Path):
-    made = untrained(tmp_path)
+    made = untrained(plan(tmp_path), 0.15)
     config, network = plan(tmp_path).config("test"), made.network
     assert isinstance(network, GuardedPairs)
     layout = config.layout

@@ -27,10 +27,14 @@ def as_they_stand(names: list[str], tag: str, *more: str) -> Iterator[Entry]:
 
 
 def routers_in(config: EnvConfig) -> tuple[str, ...]:
-    """Each model alone, rules with and without a setting, learners."""
+    """Each model alone, rules with and without a setting, learners.
+
+    Of these, who begins at the level of the best rule: rollouts over pairs, and over models where
+    requests can be turned away or put off, which over pairs nobody does.
+    """
     fixed = ("random", *config.model_names, *BALANCERS)
     tokens = "-tokens" if SERVICES[config.service].reads_lengths else ""
     rejects = config.reject or config.defer is not None
-    over_models = ("ddqn", f"rollout-pi-model{tokens}") if tokens or rejects else ("ddqn",)
-    over_pairs = ("ddqn-pairs", f"rollout-pi{tokens}")
-    return (*fixed, "best-single", *tunable_in(config), *over_models, *over_pairs)
+    over_models = (f"rollout-pi-model{tokens}",) if rejects else ()
+    learners = (*over_models, f"rollout-pi{tokens}")
+    return (*fixed, "best-single", *tunable_in(config), *learners)

@@ -33,7 +33,7 @@ BASES = {"": "stale-1s", "tokens-": "tokens-stale-1s"}
 def world_entries() -> list[Entry]:
     """All of them."""
     scenarios = [name for name, scenario in SCENARIOS.items() if "world" in scenario.tags]
-    return [*as_they_stand(scenarios, "world"), *_shifts(), *_costs()]
+    return [*as_they_stand(scenarios, "world", "several-seeds"), *_shifts(), *_costs()]
 
 
 def _shifts() -> Iterator[Entry]:
