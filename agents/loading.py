@@ -12,7 +12,7 @@ from llmroute_env.config import EnvConfig
 from llmroute_env.specs import ConfigError, require
 
 if TYPE_CHECKING:
-    from agents.runs.card import Trained
+    from agents.runs.trained import Trained
 
 PRETRAINED = "pretrained:"
 """What the names of routers that the package ships begin with."""
@@ -57,7 +57,7 @@ def load_trained(name: str, config: EnvConfig | None = None) -> Trained:
     """
     directory = run_of(name)
     # Here, because it imports torch.
-    from agents.runs.card import load_agent
+    from agents.runs.trained import load_agent
 
     return load_agent(directory, config)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.heuristics.lookahead import FUTURES, OVER_MODELS, Foresight, Hindsight
 from agents.heuristics.table import make, tunable_in
 from agents.settings.own import RolloutSettings

@@ -7,13 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled.policies import (
-    BEST_PAIR,
-    GUARDED,
-    LARGEST_FEASIBLE,
-    CompiledPolicy,
-    walk_all,
-)
+from agents.compiled.policies import BEST_PAIR, GUARDED, LARGEST_FEASIBLE, CompiledPolicy, walk_all
 from agents.compiled.rules import STEEP
 from llmroute_env.config import EnvConfig
 from llmroute_env.simulation.simulation import Simulation

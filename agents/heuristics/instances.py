@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from agents.base import Actions, Observations, read_in
 from agents.columns import hosted_pairs
 from agents.compiled.balancers import balancing, two_of_each
+from agents.compiled.making import largest_feasible
 from agents.compiled.networks import no_network
-from agents.compiled.policies import BALANCER, CompiledPolicy, largest_feasible
+from agents.compiled.policies import BALANCER, CompiledPolicy
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import MOST_LOG
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agents.base import Actions, Observations, read_in
 from agents.columns import pair_columns, utilities
-from agents.compiled.policies import limits
+from agents.compiled.making import limits
 from agents.compiled.rules import STEEP, PairRule, Price
 from agents.heuristics.instances import LeastOf
 from agents.heuristics.models import LargestFeasible

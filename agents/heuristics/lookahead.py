@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
 from agents.columns import routes
-from agents.compiled import policies as compiled_policies
+from agents.compiled.making import COMPILED, largest_feasible
+from agents.compiled.policies import decide
 from agents.compiled.rollouts import Trial, try_actions, try_pairs
 from agents.heuristics.late import in_flight
 from agents.heuristics.models import Heuristic
@@ -84,7 +85,7 @@ class Rollout(LooksAhead):
 
     def __init__(self, name: str, config: EnvConfig, margin: float = 0.2) -> None:
         super().__init__(name, config)
-        self.base = compiled_policies.largest_feasible(config, margin)
+        self.base = largest_feasible(config, margin)
 
     def attach(self, simulation: Simulation) -> None:
         """Keep the simulation, and prepare what this router looks ahead with.
@@ -102,7 +103,7 @@ class Rollout(LooksAhead):
     def choose(self) -> int:
         """The best model of those that gain in every future, else the base's."""
         env = self.spare.state.envs[0]
-        usual = compiled_policies.decide(self.base, self.spare.world, 0)
+        usual = decide(self.base, self.spare.world, 0)
         futures = self.past.futures(env, self.real.tape, self.rng, FUTURES)
         values = np.array([self.values(future) for future in futures])
         gains = values - values[:, [usual]]
@@ -149,7 +150,7 @@ class Hindsight(LooksAhead):
     def attach(self, simulation: Simulation) -> None:
         """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
-        self.base = compiled_policies.COMPILED[self.follows](simulation.config, self.setting)
+        self.base = COMPILED[self.follows](simulation.config, self.setting)
         config = simulation.config
         self.values = np.zeros(routes(config) if self.takes_pairs else config.actions)
         self.picks = np.zeros(PAIRS_TRIED, np.int64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.base import Actions, Observations, read_in
 from agents.columns import pair_columns, utilities
-from agents.compiled.policies import margins
+from agents.compiled.making import margins
 from agents.compiled.rules import ROOT, PairRule, Price, best_pairs
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import PAIR_FEATURES

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
-from agents.compiled.policies import COMPILED, episode_scores
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import episode_scores
 from agents.heuristics import table as controls
 from agents.heuristics.table import TUNABLE
 from agents.settings.checks import LATE, TOKENS, USUAL
@@ -102,7 +103,7 @@ def heuristic_scores(
 
 
 def run_episodes(agent: Agent, config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Utility of peak of one episode per seed, shape (N,): compiled_policies.episode_scores."""
+    """Utility of peak of one episode per seed, shape (N,): compiled.policies.episode_scores."""
     config = for_agent(config, agent)
     simulation = Simulation(config, len(seeds), logs_completions=False)
     simulation.begin(seeds)

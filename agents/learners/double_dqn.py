@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.heuristics.tuning import best_tuned, guards_in
 from agents.learners.experience import Experience
 from agents.learners.replay import Replay, Transitions

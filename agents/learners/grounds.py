@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.compiled.policies import COMPILED, CompiledPolicy
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rollouts import Trial, Tried, visit_and_try, visit_only
 from agents.compiled.rules import LEAST_WORTH
 from agents.heuristics.tuning import Choice, guards_in, setting_scores

@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.compiled.policies import COMPILED, CompiledPolicy
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rollouts import UNLIMITED
 from agents.heuristics.tuning import Choice, guards_in, setting_scores
 from agents.learners.grounds import Ground, by_gpus, make_grounds, make_memories

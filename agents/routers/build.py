@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.columns import gpu_inputs, largest_first, pair_columns, utilities
-from agents.compiled import policies as compiled_policies
+from agents.compiled import making
 from agents.compiled.guards import guarded
 from agents.compiled.policies import CompiledPolicy
 from agents.compiled.rules import PairRule
@@ -54,7 +54,7 @@ def compiled_router(router: Router, config: EnvConfig) -> CompiledPolicy:
     values = router if isinstance(router, QNetwork) else router.network
     attention = [] if values.attention is None else values.attention.layers()
     inputs = network_inputs(values, config)
-    network = compiled_policies.network(config, values.layers(), inputs, attention)
+    network = making.network(config, values.layers(), inputs, attention)
     if isinstance(router, QNetwork):
         return network
     limits = float(router.caution), float(router.busiest), router.tries
@@ -67,6 +67,6 @@ def compiled_guard(router: Guarded, config: EnvConfig) -> CompiledPolicy:
         # What it was trained to believe that answers are worth may not be what counts here.
         rule = router.rule._replace(columns=pair_columns(config.layout))
         if rule.limits.held_s > 0:
-            rule = rule._replace(limits=compiled_policies.limits(config, rule.limits.held_s))
-        return compiled_policies.of_rule(config, rule)
-    return compiled_policies.largest_feasible(config, float(router.margin))
+            rule = rule._replace(limits=making.limits(config, rule.limits.held_s))
+        return making.of_rule(config, rule)
+    return making.largest_feasible(config, float(router.margin))

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from agents.routers.networks import Guarded, QNetwork
-from agents.runs.card import WEIGHTS, Card, load_agent, read_card
+from agents.runs.card import WEIGHTS, Card, read_card
+from agents.runs.trained import load_agent
 from agents.settings.own import RolloutSettings
 from llmroute_env.specs import require
 

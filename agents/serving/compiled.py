@@ -1,6 +1,6 @@
 """Compiled decisions from observations at hand, as whoever serves requests has them.
 
-compiled_policies decides for an env of the simulator; here the observation is given.
+compiled.policies decides for an env of the simulator; here the observation is given.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.base import Actions, Learned, Observations, for_agent
 from agents.compiled.policies import CompiledPolicy, decide_observed
 from agents.routers.build import compiled_router
-from agents.runs.card import Trained, memoryless
+from agents.runs.trained import Trained, memoryless
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.compiled import compiled, entry_point
 

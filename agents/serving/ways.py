@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.runs.card import TrainedRouter
+from agents.runs.trained import TrainedRouter
 from agents.serving.compiled import CompiledRouter
 from agents.serving.export import Decision, export
 from agents.serving.onnx import OnnxRouter

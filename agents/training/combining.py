@@ -10,10 +10,11 @@ from typing import Any
 from agents.learners.validation import pick_caution
 from agents.routers.ensembles import mean_network
 from agents.routers.networks import Guarded
-from agents.runs.card import ENSEMBLE, make_room, make_router, write_card, write_weights
+from agents.runs.card import ENSEMBLE, write_card, write_weights
 from agents.runs.checkpoint import prefixed
 from agents.runs.members import Member, origin, read_members
 from agents.runs.plan import Plan
+from agents.runs.trained import make_room, make_router
 from agents.settings.changes import changed
 from agents.settings.own import RolloutSettings
 from agents.settings.presets import student_of

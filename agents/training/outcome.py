@@ -5,8 +5,8 @@ from __future__ import annotations
 from agents.compiled.guards import Overruling
 from agents.learners.validation import overruling
 from agents.routers.networks import Guarded
-from agents.runs.card import load_agent
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 
 
 def overruling_of(plan: Plan) -> Overruling | None:

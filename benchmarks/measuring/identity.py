@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled.policies import CompiledPolicy, episode_scores, largest_feasible, priced_pair
+from agents.compiled.making import largest_feasible, priced_pair
+from agents.compiled.policies import CompiledPolicy, episode_scores
 from agents.compiled.rules import STEEP
 from agents.compiled.threads import device_scores
 from llmroute_env.config import EnvConfig

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.compiled import policies as compiled_policies
-from agents.compiled.policies import UNCOUNTED
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import UNCOUNTED, walk_all
 from llmroute_env.config import EnvConfig
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
@@ -48,11 +48,11 @@ def evaluate_day(scenario: str, fields: Mapping[str, Any], seed: int = 0) -> Day
         trace = day_of_arrivals(np.random.default_rng(seed), tells_tasks=has_usual_tasks(config))
         config = replace(config, workload=trace, load=fields.get("load"))
     simulation = Simulation(config, logs_completions=False)
-    policy = compiled_policies.largest_feasible(config, 0.45)
+    policy = largest_feasible(config, 0.45)
     everyone = np.ones(1, np.bool_)
     simulation.reset(everyone)
     made_s = time.perf_counter()
-    requests = int(compiled_policies.walk_all(policy, simulation.world, UNCOUNTED))
+    requests = int(walk_all(policy, simulation.world, UNCOUNTED))
     done_s = time.perf_counter()
     result = simulation.summary(0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB

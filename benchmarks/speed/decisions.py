@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.base import Agent, for_agent
 from agents.loading import load_trained
-from agents.runs.card import memoryless
+from agents.runs.trained import memoryless
 from agents.serving.compiled import CompiledRouter
 from agents.serving.ways import one_thread, ways_to_decide
 from agents.settings.families import configurations

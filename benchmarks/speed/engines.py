@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.compiled.policies import UNCOUNTED, largest_feasible, walk_all
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import UNCOUNTED, walk_all
 from benchmarks.speed.rates import ENVS, Effort, Stepper, compare, rate, vector
 from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.features import DEFAULT_FEATURES

@@ -21,8 +21,8 @@ import gymnasium
 import numpy as np
 
 import llmroute_env  # noqa: F401 - registers the ids
-from agents.compiled import policies as compiled_policies
-from agents.compiled.policies import UNCOUNTED
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import UNCOUNTED, walk_all
 from agents.runs.plan import Plan
 from agents.training.training import train
 from llmroute_env.config import EnvConfig
@@ -140,14 +140,14 @@ def vector(name: str, envs: int, **options: Any) -> Stepper:
 
 def heuristic(config: EnvConfig, envs: int = 64) -> Stepper:
     """Whole episodes under largest-feasible, compiled into the loop."""
-    policy = compiled_policies.largest_feasible(config, 0.2)
+    policy = largest_feasible(config, 0.2)
     simulation = Simulation(config, envs, logs_completions=False)
     everyone = np.ones(envs, np.bool_)
     simulation.seed(everyone, np.arange(envs, dtype=np.uint64))
 
     def steps() -> int:
         simulation.reset(everyone)
-        return int(compiled_policies.walk_all(policy, simulation.world, UNCOUNTED))
+        return int(walk_all(policy, simulation.world, UNCOUNTED))
 
     steps()
     return steps

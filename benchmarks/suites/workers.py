@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from benchmarks.suites.cells import Cell, Files, execute
 from llmroute_env.dynamics.compiled import QUIET
 from llmroute_env.recording.files import write_atomically

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from agents.compiled.guards import heuristic_name, heuristic_of
-from agents.compiled.policies import COMPILED, CompiledPolicy, episode_scores
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import CompiledPolicy, episode_scores
 from agents.heuristics.tuning import run_episodes
 from agents.routers.build import compiled_router, guard, q_network
-from agents.runs.card import TrainedRouter, load_agent, write_card, write_weights
+from agents.runs.card import write_card, write_weights
 from agents.runs.plan import Plan
+from agents.runs.trained import TrainedRouter, load_agent
 from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter
 from agents.settings.own import RolloutSettings

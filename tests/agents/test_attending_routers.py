@@ -12,22 +12,14 @@ import pytest
 import torch
 
 from agents.base import for_agent
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.compiled.threads import device_scores
 from agents.routers.build import guard, q_network
 from agents.routers.networks import GuardedPairs
-from agents.runs.card import (
-    CARD,
-    CHECKPOINTS,
-    WEIGHTS,
-    TrainedRouter,
-    load_agent,
-    read_card,
-    write_card,
-    write_weights,
-)
+from agents.runs.card import CARD, CHECKPOINTS, WEIGHTS, read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.runs.plan import Plan
+from agents.runs.trained import TrainedRouter, load_agent
 from agents.serving.compiled import CompiledRouter
 from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from agents.columns import gpu_inputs
+from agents.compiled.making import COMPILED
 from agents.compiled.networks import TIE, evaluate
-from agents.compiled.policies import COMPILED, episode_scores
+from agents.compiled.policies import episode_scores
 from agents.heuristics.tuning import run_episodes
 from agents.routers.build import compiled_router, guard, q_network
 from agents.routers.networks import GuardedPairs, QNetwork

@@ -16,23 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from agents.base import for_agent
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.learners.grounds import taught
 from agents.routers.build import guard, q_network
 from agents.routers.ensembles import mean_network
 from agents.routers.networks import Guarded, QNetwork
-from agents.runs.card import (
-    TrainedRouter,
-    load_agent,
-    make_router,
-    memoryless,
-    read_card,
-    write_card,
-    write_weights,
-)
+from agents.runs.card import read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.members import read_members
 from agents.runs.plan import Plan
+from agents.runs.trained import TrainedRouter, load_agent, make_router, memoryless
 from agents.serving.ways import ways_to_decide
 from agents.settings.own import RolloutSettings
 from agents.settings.presets import SETTINGS, student_of

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from agents.compiled import policies as compiled_policies
-from agents.compiled.policies import CompiledPolicy, episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import CompiledPolicy, episode_scores
 from agents.compiled.rollouts import Trial, Tried, fork, try_actions, visit_and_try
 from agents.heuristics import models as heuristics
 from agents.heuristics.tuning import run_episodes, tune, validation_score

@@ -12,14 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.compiled.rules import leave_out_of_rows
 from agents.loading import load, load_trained
 from agents.routers.build import guard, q_network
 from agents.routers.networks import Guarded, GuardedPairs, QNetwork, Router
-from agents.runs.card import TrainedRouter, load_agent, make_router, write_card, write_weights
+from agents.runs.card import write_card, write_weights
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import TrainedRouter, load_agent, make_router
 from agents.serving.compiled import CompiledRouter
 from agents.serving.export import export
 from agents.serving.onnx import OnnxRouter

@@ -16,9 +16,10 @@ from agents.heuristics.pairs import FeasiblePair
 from agents.heuristics.table import make, tunable_in
 from agents.heuristics.tuning import heuristic_scores, run_episodes
 from agents.routers.networks import GuardedPairs
-from agents.runs.card import WEIGHTS, load_agent
+from agents.runs.card import WEIGHTS
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from llmroute_env import ConfigError, EnvConfig, configure
 from tests.agents.guarded import SEEDS, check_every_form, planned, untrained
 

@@ -11,8 +11,8 @@ import pytest
 from agents.base import for_agent, learned_in
 from agents.compiled.rollouts import same_action
 from agents.learners.grounds import base_policy
-from agents.runs.card import load_agent
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from agents.settings.own import RolloutSettings
 from agents.settings.presets import PRESETS
 from agents.training.training import train

@@ -12,15 +12,16 @@ import torch
 
 from agents.base import for_agent
 from agents.columns import largest_first, sustained_by_pair
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.heuristics.late import ConcurrencyLimit
 from agents.heuristics.table import make
 from agents.heuristics.tuning import guards_in, heuristic_scores, run_episodes
 from agents.learners.rollout_iteration import best_in_all
 from agents.routers.networks import GuardedPairs
-from agents.runs.card import WEIGHTS, load_agent
+from agents.runs.card import WEIGHTS
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from agents.settings.own import RolloutSettings
 from agents.training.combining import ensemble
 from benchmarks.evaluation.runner import evaluate

@@ -10,7 +10,8 @@ import pytest
 
 from agents.base import for_agent
 from agents.columns import gpu_inputs
-from agents.compiled.policies import COMPILED, episode_scores, priced_pair
+from agents.compiled.making import COMPILED, priced_pair
+from agents.compiled.policies import episode_scores
 from agents.compiled.rollouts import Trial, try_action, try_pairs
 from agents.compiled.rules import NOWHERE, Price, leave_out, price_at
 from agents.heuristics import table as controls
@@ -18,8 +19,9 @@ from agents.heuristics.pairs import PricedPair
 from agents.heuristics.tuning import best_tuned, run_episodes, setting_scores, validation_score
 from agents.routers.build import compiled_router, guard, q_network
 from agents.routers.networks import GuardedPairs
-from agents.runs.card import load_agent, make_router, write_card, write_weights
+from agents.runs.card import write_card, write_weights
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent, make_router
 from benchmarks.evaluation.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES

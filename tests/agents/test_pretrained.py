@@ -16,7 +16,8 @@ from agents.heuristics import models as heuristics
 from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
 from agents.routers.build import compiled_router
-from agents.runs.card import CARD, WEIGHTS, load_agent
+from agents.runs.card import CARD, WEIGHTS
+from agents.runs.trained import load_agent
 from agents.serving.export import export
 from agents.settings.families import configurations
 from agents.settings.presets import PRESETS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.compiled.policies import COMPILED
+from agents.compiled.making import COMPILED
 from agents.compiled.rollouts import Tried
 from agents.compiled.rules import Price
 from agents.heuristics.tuning import setting_scores, tune

@@ -12,21 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.compiled.policies import largest_feasible
+from agents.compiled.making import largest_feasible
 from agents.routers.build import guard
 from agents.routers.networks import QNetwork
 from agents.routers.recurrent import AnyRouter, RecurrentNetwork
-from agents.runs.card import (
-    CARD,
-    WEIGHTS,
-    load_agent,
-    make_router,
-    read_card,
-    write_card,
-    write_weights,
-)
+from agents.runs.card import CARD, WEIGHTS, read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent, make_router
 from agents.settings.presets import PRESETS
 from benchmarks.cli import parse
 from llmroute_env import EnvConfig, Pool, configure, profiles

@@ -15,9 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tqdm import tqdm
 
 from agents.learners.double_dqn import DoubleDQN
-from agents.runs.card import CHECKPOINTS, WEIGHTS, load_agent
+from agents.runs.card import CHECKPOINTS, WEIGHTS
 from agents.runs.checkpoint import CheckpointError, read_tensors
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
 from agents.settings.presets import ABLATIONS, ALONE, PRESETS

@@ -11,15 +11,17 @@ import pytest
 
 from agents.base import for_agent
 from agents.columns import utilities
-from agents.compiled.policies import COMPILED, episode_scores
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import episode_scores
 from agents.heuristics import table as controls
 from agents.heuristics.pairs import PricedPair
 from agents.heuristics.tuning import run_episodes
 from agents.learners.double_dqn import mean_peak
 from agents.loading import load_trained
-from agents.runs.card import CARD, load_agent
+from agents.runs.card import CARD
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from agents.settings.own import DoubleDQNSettings
 from agents.settings.presets import PRESETS
 from agents.training.training import train

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.compiled.policies import largest_feasible
+from agents.compiled.making import largest_feasible
 from agents.learners.validation import (
     BUSIEST,
     keep_to_safe_loads,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores
 from agents.learners.validation import validation_episodes
 from agents.runs import checkpoint

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from agents.base import for_agent
-from agents.compiled.policies import COMPILED, episode_scores
+from agents.compiled.making import COMPILED
+from agents.compiled.policies import episode_scores
 from agents.heuristics import models as heuristics
 from agents.loading import load
 from benchmarks.evaluation.episode_rows import figures, rows_of

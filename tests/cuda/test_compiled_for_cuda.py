@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from agents.compiled.policies import largest_feasible
+from agents.compiled.making import largest_feasible
 from agents.compiled.threads import Walk, scratch_for, walk_threads
 from llmroute_env.cuda.memory import Host
 from llmroute_env.cuda.simulation import DeviceSimulation, Setting

@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from agents.compiled.threads import device_scores
 from llmroute_env import ConfigError
 from llmroute_env.cuda.memory import Host

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from agents.heuristics.table import make
 from benchmarks.evaluation.runner import evaluate
 from llmroute_env import EnvConfig

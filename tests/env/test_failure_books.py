@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.compiled.policies import largest_feasible
+from agents.compiled.making import largest_feasible
 from agents.compiled.rollouts import Trial, try_actions
 from llmroute_env.dynamics.state import COMES_BACK, LOST, OUTCOMES, RETRIED
 from llmroute_env.failure_specs import ExponentialTimes

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from agents.heuristics.models import make
-from agents.runs.card import load_agent
 from agents.runs.checkpoint import CheckpointError
 from agents.runs.plan import Plan
+from agents.runs.trained import load_agent
 from agents.training.training import train
 from benchmarks.evaluation.metrics import policy_map
 from benchmarks.evaluation.runner import evaluate

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from agents.columns import gpu_inputs
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from agents.compiled.rollouts import Trial, try_actions
 from agents.heuristics.lookahead import Rollout
 from benchmarks.evaluation.runner import episode_seeds

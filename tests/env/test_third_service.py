@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from agents.compiled.policies import episode_scores, largest_feasible
+from agents.compiled.making import largest_feasible
+from agents.compiled.policies import episode_scores
 from agents.heuristics.models import make
 from benchmarks.evaluation.runner import evaluate
 from benchmarks.suites import suite as suites

@@ -155,7 +155,7 @@ FLOORS = {
         "attention",
         "networks",
         "policies",
-        "guards rollouts threads",
+        "guards making rollouts threads",
     ),
     "agents.heuristics": (
         "instances models pairs past",
@@ -178,10 +178,12 @@ FLOORS = {
     "agents.runs": (
         "checkpoint",
         "card",
+        "trained",
         "members",
         "plan",
     ),
     "agents.serving": (
+        "guards",
         "compiled export onnx",
         "ways",
     ),

@@ -12,7 +12,7 @@ from agents.heuristics.tuning import run_episodes, validation_seeds
 from agents.learners.sb3.learner import SB3Learner
 from agents.loading import load
 from agents.routers.logits import LEAST_LOGIT
-from agents.runs.card import load_agent
+from agents.runs.trained import load_agent
 from agents.training.training import train
 from llmroute_env.scenarios import configure
 from llmroute_env.specs import ConfigError, Pool

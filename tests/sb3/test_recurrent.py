@@ -20,8 +20,9 @@ from agents.learners.validation import validate, validation_episodes
 from agents.loading import load, load_trained
 from agents.routers.logits import LEAST_LOGIT
 from agents.routers.recurrent import RecurrentNetwork, RecurrentRouter
-from agents.runs.card import load_agent, make_router, read_card, write_card, write_weights
+from agents.runs.card import read_card, write_card, write_weights
 from agents.runs.checkpoint import CheckpointError
+from agents.runs.trained import load_agent, make_router
 from agents.serving.compiled import CompiledRouter
 from agents.serving.export import export
 from agents.serving.ways import ways_to_decide
