@@ -84,21 +84,21 @@ class Rollout(LooksAhead):
     """
 
     def __init__(self, name: str, config: EnvConfig, margin: float = 0.2) -> None:
-        super().__init__(name, config)
-        self.base = largest_feasible(config, margin)
-
-    def attach(self, simulation: Simulation) -> None:
-        """Keep the simulation, and prepare what this router looks ahead with.
+        """Prepare for `config`.
 
         Raises:
             ConfigError: signals are late, or requests can come back.
         """
-        config = simulation.config
         accepted = "exact ones: this router begins from the state itself"
-        require(not config.signals.are_late, f"{self.name} signals", config.signals, accepted)
-        check_none_returns(self.name, config)
+        require(not config.signals.are_late, f"{name} signals", config.signals, accepted)
+        check_none_returns(name, config)
+        super().__init__(name, config)
+        self.base = largest_feasible(config, margin)
+
+    def attach(self, simulation: Simulation) -> None:
+        """Keep the simulation, and prepare what this router looks ahead with."""
         super().attach(simulation)
-        self.past = Past(replace(config, split="train"), HORIZON_S)
+        self.past = Past(replace(simulation.config, split="train"), HORIZON_S)
 
     def choose(self) -> int:
         """The best model of those that gain in every future, else the base's."""

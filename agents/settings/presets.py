@@ -11,21 +11,25 @@ from agents.settings.sb3 import SB3_PRESETS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, PAPER_FEATURES
 from llmroute_env.scenarios import USUAL
 
+GENERALIST = RolloutSettings(
+    observation=(*GPU_FEATURES, "deadline", "grace"),
+    decisions=300_000_000,
+    follows="priced-pair",
+    capacity=800_000,
+    states_per_round=2048,
+    batch_size=2048,
+    cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
+    validation_episodes=8,
+)
+OF_WORLDS = ("gpu_age", "gpu_sent", "gpu_in_flight", "gpu_up", "gpu_leaving", "tries", "waited")
+
 OVER_MODELS = RolloutSettings(action="model", observation=DEFAULT_FEATURES, hidden=(64, 64))
 
 PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
     "rollout-pi-model": replace(OVER_MODELS, horizon=1.25, decisions=200_000_000),
-    "generalist": RolloutSettings(
-        observation=(*GPU_FEATURES, "deadline", "grace"),
-        decisions=300_000_000,
-        follows="priced-pair",
-        capacity=800_000,
-        states_per_round=2048,
-        batch_size=2048,
-        cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
-        validation_episodes=8,
-    ),
+    "generalist": GENERALIST,
+    "generalist-world": replace(GENERALIST, observation=(*GENERALIST.observation, *OF_WORLDS)),
     "rollout-pi-tokens": RolloutSettings(tries=7, huber_delta=5.0),
     "rollout-pi-model-tokens": replace(OVER_MODELS, huber_delta=5.0, decisions=60_000_000),
     "ddqn": DoubleDQNSettings(),
@@ -60,9 +64,10 @@ guides it. What the paper leaves open is ours, chosen for the paper's setting (d
 tried, and a decision that slows an instance down beyond a deadline costs all that run there, so
 that large errors count in full.
 `generalist` is for the family `any` (families.py): one router for all loads, deadlines and numbers
-of GPUs, which it reads."""
+of GPUs, which it reads; `generalist-world` for `any-world`, where signals are late and machines
+fail."""
 
-SCENARIO = {"generalist": "any"}
+SCENARIO = {"generalist": "any", "generalist-world": "any-world"}
 """What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
 
 

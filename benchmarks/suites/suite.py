@@ -32,7 +32,7 @@ TUNED = (
 LEARNED = ("ddqn-paper", "ddqn", "ddqn-pairs", "rollout-pi")
 SB3 = ("sb3-dqn", "qrdqn", "ppo", "a2c")
 
-NOT_OF_PAPER = ("testing", "unseen", "learned", "world", "continuous")
+NOT_OF_PAPER = ("testing", "unseen", "learned", "world", "generalist-world", "continuous")
 """Tags of entries that are no matter of the paper's."""
 
 
@@ -172,6 +172,13 @@ SUITES = {
             "one router for everything beside those trained on each entry",
             entries=tagged("main", "unseen"),
             agents=(*STRONGEST, "rollout-pi", "generalist"),
+            seed=1000,
+        ),
+        Suite(
+            "generalist-world",
+            "one router where signals are late and machines fail, as often as it learned and not",
+            entries=tagged("generalist-world"),
+            agents=(),
             seed=1000,
         ),
         Suite(

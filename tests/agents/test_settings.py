@@ -107,6 +107,7 @@ def test_settings_answer_what_others_ask() -> None:
         "rollout-pi": ("gpu-model", False, True, 3, True, True),
         "rollout-pi-model": ("model", False, True, 3, False, True),
         "generalist": ("gpu-model", False, True, 3, True, True),
+        "generalist-world": ("gpu-model", False, True, 3, True, True),
         "rollout-pi-tokens": ("gpu-model", False, True, 7, True, True),
         "rollout-pi-model-tokens": ("model", False, True, 3, False, True),
         "ddqn": ("model", True, True, 0, False, False),

@@ -9,6 +9,7 @@ from agents.loading import load
 from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.evaluation import tuned_controls
 from benchmarks.evaluation.runner import evaluate
+from benchmarks.evaluation.settings import choose
 from benchmarks.suites.suite import FOLLOWED, TUNED
 from llmroute_env import ConfigError, configure
 from llmroute_env.dynamics.observation import slack
@@ -105,10 +106,11 @@ def test_rollout_says_that_it_needs_the_state():
     ],
     ids=["defer", "failures"],
 )
-def test_rollout_refuses_where_requests_come_back(fields, said: str):
+def test_rollout_refuses_where_requests_come_back_before_it_is_tuned(fields, said, tmp_path):
     config = configure("overload", split="test", window_s=0.1, **fields)
     with pytest.raises(ConfigError, match=said):
-        evaluate(load("rollout", config), config, 1, seed=0)
+        choose("rollout", config, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_rollout_sees_what_the_heuristic_cannot():

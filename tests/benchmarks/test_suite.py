@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from benchmarks.suites.checks import refusal, without_unable
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
 from benchmarks.suites.suite import SUITES, TUNED, suite
 from benchmarks.suites.workers import Workers
-from llmroute_env import ConfigError
+from llmroute_env import ConfigError, EnvConfig
 from llmroute_env.scenarios import SHIFTS, configure
 from llmroute_env.simulation.tape import workload_trace
 
@@ -127,19 +128,26 @@ def test_who_cannot_route_on_a_problem_is_left_out_before_any_work(
         without_unable(nobody)
 
 
-def test_a_generalist_is_trained_once_and_meets_what_it_never_saw():
-    general = suite("generalist")
+@pytest.mark.parametrize(
+    ("name", "family", "unseen"),
+    [("generalist", "any", "unseen"), ("generalist-world", "any-world", "unseen-world")],
+)
+def test_a_generalist_is_trained_once_and_meets_what_it_never_saw(name, family, unseen):
+    general = suite(name)
     work = plan(general, Path("nowhere"))
     trained = {cell.output for cell in work.prepare if isinstance(cell, TrainRouter)}
-    once = {name for name in trained if "generalist" in name}
-    assert once == {f"trained/any/generalist-{seed}/weights.safetensors" for seed in range(5)}
-    met = {cell.entry.id for cell in work.evaluate if cell.agent == "generalist"}
-    assert met == set(general.entries) >= set(tagged("unseen"))
-    learned_in = configurations("any", {})
-    for id in tagged("unseen"):
-        new = ENTRIES[id].config("train")
-        known = [(own.gpus, own.deadline, own.profile) for own in learned_in]
-        assert (new.gpus, new.deadline, new.profile) not in known
+    once = {output for output in trained if name in output}
+    assert once == {f"trained/{family}/{name}-{seed}/weights.safetensors" for seed in range(5)}
+    met = {cell.entry.id for cell in work.evaluate if cell.agent == name}
+    assert met == set(general.entries) >= set(tagged(unseen))
+    known = [what_differs(config) for config in configurations(family, {})]
+    assert not [id for id in tagged(unseen) if what_differs(ENTRIES[id].config("train")) in known]
+
+
+def what_differs(config: EnvConfig) -> tuple[Any, ...]:
+    """What a generalist may not have met."""
+    world = config.signals, config.failures, config.reject, config.defer
+    return (config.gpus, config.deadline, config.profile, *world)
 
 
 def test_some_routers_are_compared_on_main_entries_only():

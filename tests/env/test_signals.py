@@ -205,7 +205,7 @@ def test_a_network_for_gpus_reads_the_age_of_its_own():
 
 def test_a_router_that_begins_from_the_state_needs_exact_signals():
     with pytest.raises(ConfigError, match="accepted: exact ones"):
-        Rollout("rollout", CONFIG).attach(begun())
+        Rollout("rollout", CONFIG)
 
 
 def test_instances_are_herded_to_as_well_and_dead_reckoning_cures_it():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from agents.heuristics.table import COUNTING
+from agents.heuristics.tuning import STRONGEST
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.scenarios import BALANCERS, as_they_stand
 from llmroute_env.failure_specs import ExponentialTimes
@@ -26,6 +27,11 @@ SLOW_GPUS = range(5)
 SHIFT_INTERVALS_S = (0.0, 0.1, 1.0, 10.0)
 SHIFT_UP_S = (240.0, 60.0, 15.0)
 
+SEEN: dict[str, tuple[str, dict[str, Any]]] = {
+    name: (name, {})
+    for name in ("stale-100ms", "stale-1s", "stale-10s", "crash", "spot", "mixed-gpus")
+}
+
 BASES = {"": "stale-1s", "tokens-": "tokens-stale-1s"}
 """What is varied, by what its ids begin with."""
 
@@ -34,6 +40,21 @@ def world_entries() -> list[Entry]:
     """All of them."""
     scenarios = [name for name, scenario in SCENARIOS.items() if "world" in scenario.tags]
     return [*as_they_stand(scenarios, "world", "several-seeds"), *_shifts(), *_costs()]
+
+
+def unseen_entries() -> list[Entry]:
+    """What a generalist for broken worlds learned in, and what it never met."""
+    return [*_of_generalist("seen", SEEN), *_of_generalist("unseen", UNSEEN)]
+
+
+def _of_generalist(
+    kind: str, fields_of: Mapping[str, tuple[str, dict[str, Any]]]
+) -> Iterator[Entry]:
+    for name, (scenario, fields) in fields_of.items():
+        late = configure(scenario, **fields).signals.are_late
+        rules = (*STRONGEST, *(COUNTING if late else ()))
+        tags = frozenset({"generalist-world", f"{kind}-world"})
+        yield Entry(f"{kind}-{name}", scenario, tags, fields, only=(*rules, "generalist-world"))
 
 
 def _shifts() -> Iterator[Entry]:
@@ -63,6 +84,20 @@ def signals(interval_s: float) -> Signals:
 def crash(up_s: float) -> Any:
     """Machines that are up for so long in the mean."""
     return replace(CRASH, up=ExponentialTimes(up_s))
+
+
+UNSEEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "scraped-300ms": ("stale-1s", {"signals": signals(0.3)}),
+    "scraped-3s": ("stale-1s", {"signals": signals(3.0)}),
+    "scraped-30s": ("stale-1s", {"signals": signals(30.0)}),
+    "up-30s": ("crash", {"failures": crash(30.0)}),
+    "up-120s": ("crash", {"failures": crash(120.0)}),
+    "late-gpus-3": ("stale-1s", {"pools": (Pool(3),)}),
+    "crash-gpus-6": ("crash", {"pools": (Pool(6),)}),
+    "late-gpus-12": ("stale-10s", {"pools": (Pool(12),)}),
+    "everything": ("everything", {}),
+}
+"""By what is new in them."""
 
 
 def _costs() -> Iterator[Entry]:
