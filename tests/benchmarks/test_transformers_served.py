@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,13 @@ LIMITS = Limits(most_running=3, most_tokens=64, pages=16)
 
 
 @pytest.fixture
-def library() -> Any:
-    """Transformers, if it is installed."""
+def library(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Transformers, if it is installed; whoever asks a network fails."""
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError("nothing is to be downloaded")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     return pytest.importorskip("transformers", reason="transformers is not installed")
 
 
