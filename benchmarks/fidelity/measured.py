@@ -5,6 +5,8 @@ when they came, as long as they were. Nothing is assumed or fitted. An engine of
 pages for all of a request when it admits it, ours blocks as it grows, which only matters where the
 cache is full. Whether its steps are those that were measured is another matter: without attention
 in pages it computes that of requests one by one, and without CUDA graphs a step waits for Python.
+Where transformers was installed its engine served too, in steps of its own, which were not measured
+one by one: of it a prediction tells how far it is from steps that were.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ STATISTICS = ("mean", "p50", "p99")
 
 FILES = "steps-MODEL.toml and serving-MODEL-70.json or -110.json, as `llmroute gpu-check` writes"
 
-SERVING = re.compile(r"serving-(?P<model>.+)-(?P<load>\d+)\.json")
+SERVING = re.compile(r"serving-(?P<model>.+?)(?P<beside>-transformers)?-(?P<load>\d+)\.json")
+
+OURS = "our loop"
+"""The engine of a run that names none."""
 
 
 class OpenLoop(NamedTuple):
@@ -37,6 +42,7 @@ class OpenLoop(NamedTuple):
         pair: what was answered in time.
         requests: how many were sent.
         steps: how the engine computed them.
+        engine: which it was.
     """
 
     model: str
@@ -44,6 +50,7 @@ class OpenLoop(NamedTuple):
     pair: RunPair
     requests: int
     steps: str
+    engine: str
 
     @property
     def answered(self) -> int:
@@ -91,15 +98,24 @@ def measured_in(folder: Path) -> Measured:
             left_out[path.name] = "no request was answered in time"
     served = {match["model"] for match in serving.values() if match is not None}
     left_out |= {models[m].name: "there is no open loop" for m in sorted(models.keys() - served)}
+    left_out |= failed_in(folder)
     names = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
     require(len(loops) > 0, "measured", f"{folder} with {names}", f"a folder with {FILES}")
     check = read(folder / "check.json") if (folder / "check.json").exists() else {}
     return Measured(loops, left_out, str(check.get("device", "")), bool(check.get("quick", False)))
 
 
-def order(match: re.Match[str] | None) -> tuple[str, int]:
-    """By model, then by load."""
-    return ("", 0) if match is None else (match["model"], int(match["load"]))
+def order(match: re.Match[str] | None) -> tuple[str, str, int]:
+    """By model, our loop first, then by load."""
+    if match is None:
+        return "", "", 0
+    return match["model"], match["beside"] or "", int(match["load"])
+
+
+def failed_in(folder: Path) -> dict[str, str]:
+    """Files that say why an engine beside ours did not serve, and the reason."""
+    paths = sorted(folder.glob("serving-*-transformers.json"))
+    return {path.name: str(read(path).get("failed", "no reason is told")) for path in paths}
 
 
 def step_times_in(path: Path, model: str) -> StepTimes:
@@ -138,7 +154,12 @@ def open_loop(path: Path, model: str, times: StepTimes) -> OpenLoop:
     measured = Served(run.arrival_s, *ends, run.output_tokens, preemptions)
     answered = np.isfinite(run.last_token_s)
     pair = RunPair(run, measured.some(answered), predicted.some(answered))
-    return OpenLoop(model, load, pair, len(answered), steps_of(told))
+    return OpenLoop(model, load, pair, len(answered), steps_of(told), engine_of(told))
+
+
+def engine_of(told: dict[str, Any]) -> str:
+    """Which engine served a run."""
+    return str(told.get("engine", OURS))
 
 
 def steps_of(told: dict[str, Any]) -> str:
@@ -160,5 +181,5 @@ def run_of(told: dict[str, Any], model: str) -> Run:
     lengths = [len(c) for c in (arrival, queued, first, last, prompts, outputs)]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"times and tokens of {lengths} requests")
-    name = f"{model} at {float(told['load']):.0%}"
+    name = f"{model} at {float(told['load']):.0%} by {engine_of(told)}"
     return Run(name, setup, arrival, queued, first, last, prompts, outputs)

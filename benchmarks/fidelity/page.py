@@ -175,6 +175,7 @@ def measured_json(found: Measured) -> dict[str, Any]:
 
 def loop_json(loop: OpenLoop) -> dict[str, Any]:
     """An open loop as numbers."""
-    told = {"model": loop.model, "load": loop.load, "steps": loop.steps, "requests": loop.requests}
+    told = {"model": loop.model, "load": loop.load, "engine": loop.engine, "steps": loop.steps}
+    counts = {"requests": loop.requests, "answered": loop.answered}
     rows = [row._asdict() | {"error": row.error} for row in loop.rows]
-    return {**told, "answered": loop.answered, "figures": rows}
+    return {**told, **counts, "figures": rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -170,10 +171,26 @@ def serve(engine: Engine, requests: Requests, limit_s: float) -> dict[str, Any]:
         "without_graphs": engine.without_graphs,
         "steps": steps,
         "spent_s": time.perf_counter() - started_s,
+        **told_of(requests, sent, (seen, first, last)),
+    }
+
+
+def told_of(
+    requests: Requests, sent: int, times_s: Sequence[NDArray[np.float64]]
+) -> dict[str, Any]:
+    """What is kept of the requests that were sent, the first so many.
+
+    Args:
+        requests: N of them.
+        sent: how many.
+        times_s: when each was seen, and had its first and its last token; NaN where it was not.
+    """
+    seen, first, last = (told(column[:sent]) for column in times_s)
+    return {
         "arrival_s": told(requests.arrival_s[:sent]),
-        "queued_s": told(seen[:sent]),
-        "first_token_s": told(first[:sent]),
-        "last_token_s": told(last[:sent]),
+        "queued_s": seen,
+        "first_token_s": first,
+        "last_token_s": last,
         "prompt_tokens": requests.prompt_tokens[:sent].tolist(),
         "output_tokens": requests.output_tokens[:sent].tolist(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.fidelity.measured import STATISTICS, Measured, measured_in, step
 from benchmarks.fidelity.recorded import Setup
 from benchmarks.fidelity.serving import Requests, serve_in
 from benchmarks.measuring.gpu_check import Check, run
+from benchmarks.measuring.transformers_engine import installed
 from llmroute_env import ConfigError
 
 PROFILE = """
@@ -142,9 +144,36 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     }
     assert main(["fidelity", "--measured", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    head = "tiny at 70%, 80 of 80 requests (attention in pages, CUDA graphs)"
+    head = "tiny at 70% by our loop, 80 of 80 requests (attention in pages, CUDA graphs)"
     assert f"| {head} | measured | predicted | error |" in said
     assert "Left out: steps-alone.toml, there is no open loop." in said
+
+
+def test_runs_of_transformers_are_shown_after_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    measured_with(tmp_path)
+    told = json.loads((tmp_path / "serving-tiny-70.json").read_text())
+    (tmp_path / "serving-tiny-110.json").write_text(json.dumps(told | {"load": 1.1}))
+    theirs = told | {"engine": "transformers 5.24.0", "attention": "transformers sdpa"}
+    (tmp_path / "serving-tiny-transformers-70.json").write_text(json.dumps(theirs | {"graphs": []}))
+    (tmp_path / "serving-tiny-transformers-full.json").write_text("all at once is no open loop")
+    (tmp_path / "serving-tiny-transformers.json").write_text('{"failed": "RuntimeError: no room"}')
+    found = measured_in(tmp_path)
+    assert [(loop.model, loop.engine, loop.load) for loop in found.loops] == [
+        ("tiny", "our loop", 0.7),
+        ("tiny", "our loop", 1.1),
+        ("tiny", "transformers 5.24.0", 0.7),
+    ]
+    assert found.left_out == {"serving-tiny-transformers.json": "RuntimeError: no room"}
+    assert main(["fidelity", "--measured", str(tmp_path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])["measured"]
+    assert [one["engine"] for one in shown] == ["our loop"] * 2 + ["transformers 5.24.0"]
+    assert main(["fidelity", "--measured", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    steps = "attention transformers sdpa, no CUDA graphs"
+    assert f"| tiny at 70% by transformers 5.24.0, 80 of 80 requests ({steps}) | measured" in said
+    assert "Left out: serving-tiny-transformers.json, RuntimeError: no room." in said
 
 
 def test_a_folder_without_such_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -198,10 +227,10 @@ def test_what_gpu_check_leaves_is_compared(
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["device"], found["quick"], found["left_out"]) == ("cpu", True, {})
-    assert [(one["model"], one["load"]) for one in found["measured"]] == [
-        ("opt-1.3b", 0.7),
-        ("opt-1.3b", 1.1),
-    ]
+    own = [("opt-1.3b", 0.7, "our loop"), ("opt-1.3b", 1.1, "our loop")]
+    if installed():
+        own.append(("opt-1.3b", 0.7, f"transformers {metadata.version('transformers')}"))
+    assert [(one["model"], one["load"], one["engine"]) for one in found["measured"]] == own
     assert found["measured"][0]["steps"] == "attention one by one, no CUDA graphs"
     served = json.loads((checked / "serving-opt-1.3b-70.json").read_text())
     latencies_s = np.subtract(served["last_token_s"], served["arrival_s"])
