@@ -180,9 +180,10 @@ def bar(axis: Axes, results: Results, entry: str, agent: str, place: float) -> N
     axis.barh([place], [value.mean], height=0.8, **bar_style(results, agent))
     ends = (value.ci_low, value.ci_high) if value.known else (value.mean, value.mean)
     axis.plot(np.clip(ends, 0.0, 1.0), (place, place), color="#222222", linewidth=1.0)
-    axis.text(1.01, place, number(value.mean), va="center", fontsize="small")
-    bound = number(results.cells[entry, agent].mean("bound_of_peak"))
-    said = f"{entry}, {agent}\nutility / peak: {interval_text(value, 4)}\nbound: {bound}"
+    bound = results.cells[entry, agent].mean("bound_of_peak")
+    # A bound above 1, as of a peak that someone can exceed, is drawn before its numbers.
+    axis.text(max(1.0, bound) + 0.01, place, number(value.mean), va="center", fontsize="small")
+    said = f"{entry}, {agent}\nutility / peak: {interval_text(value, 4)}\nbound: {number(bound)}"
     tell(axis, said, y=(place - 0.5, place + 0.5))
 
 
