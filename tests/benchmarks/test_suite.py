@@ -17,6 +17,7 @@ from benchmarks.evaluation.row_files import read_rows
 from benchmarks.suites.bench import bench, plan
 from benchmarks.suites.cells import TrainRouter
 from benchmarks.suites.checks import refusal, without_unable
+from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.every import ENTRIES, MIXES, tagged
 from benchmarks.suites.suite import SUITES, TUNED, suite
 from benchmarks.suites.workers import Workers
@@ -65,15 +66,21 @@ def test_in_the_papers_setting_nothing_is_shed_or_turned_away(id: str):
 
 @pytest.mark.parametrize("id", tagged("world-scenario", "continuous-scenario"))
 def test_whoever_a_scenario_compares_can_route_there(id: str):
-    entry = ENTRIES[id]
-    assert {"ddqn", "largest-feasible", "least-requests", *entry.config("test").model_names} <= set(
-        entry.only
-    )
+    entry, config = ENTRIES[id], ENTRIES[id].config("test")
+    assert {"largest-feasible", "least-requests", *config.model_names} <= set(entry.only)
     assert {agent: why for agent in entry.only if (why := refusal(agent, entry))} == {}
-    kind = "-tokens" if entry.config("test").service == "continuous" else ""
-    takes_pairs = refusal("rollout-pi", entry) is None
-    assert (f"rollout-pi{kind}" in entry.only) == takes_pairs
-    assert takes_pairs or f"rollout-pi-model{kind}" in entry.only
+    kind = "-tokens" if config.service == "continuous" else ""
+    turns_away = config.reject or config.defer is not None
+    expected = {f"rollout-pi{kind}", *([f"rollout-pi-model{kind}"] if turns_away else [])}
+    assert {agent for agent in entry.only if agent in SETTINGS} == expected
+    assert len({cell.seed for cell in plan_of(entry) if cell.algorithm in expected}) == 5
+
+
+def plan_of(entry: Entry) -> list[TrainRouter]:
+    """What the suite of an entry trains for it."""
+    (name,) = {"world", "continuous"} & entry.tags
+    work = plan(suite(name).restricted((entry.id,)), Path("nowhere"))
+    return [cell for cell in work.prepare if isinstance(cell, TrainRouter)]
 
 
 def test_many_static_gpus_meet_the_arrivals_of_four():
