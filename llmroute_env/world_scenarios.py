@@ -11,6 +11,7 @@ before.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from llmroute_env.config import EnvConfig
@@ -41,11 +42,20 @@ class World(NamedTuple):
     fields: dict[str, Any]
 
 
-def stale(interval_s: float) -> World:
+def scraped(interval_s: float) -> Signals:
     """Signals of which a scrape is so old, and a twentieth more until it arrives."""
-    signals = Signals(interval_s, interval_s / 20)
+    return Signals(interval_s, interval_s / 20)
+
+
+def crashing(up_s: float) -> Failures:
+    """Machines that crash after so long in the mean."""
+    return replace(CRASH, up=ExponentialTimes(up_s))
+
+
+def stale(interval_s: float) -> World:
+    """A world that is seen by such scrapes."""
     summary = f"every GPU is looked at once in {interval_s:g} s"
-    return World("late", summary, OF_SIGNALS, {"signals": signals})
+    return World("late", summary, OF_SIGNALS, {"signals": scraped(interval_s)})
 
 
 WORLDS = {

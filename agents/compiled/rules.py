@@ -142,10 +142,20 @@ def best_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float
 
 
 @compiled
+def first_largest(worths: NDArray[np.float64]) -> int:
+    """Number of the largest; of equals the first."""
+    best = 0
+    for pair in range(len(worths)):
+        if worths[pair] > worths[best]:
+            best = pair
+    return best
+
+
+@compiled
 def least_full_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np.float64]) -> int:
     """`best_pair` by limits: heuristics.late.ConcurrencyLimit."""
     columns, limits = rule.columns, rule.limits
-    models, best = len(limits.order), 0
+    models = len(limits.order)
     for pair in range(columns.pairs):
         worths[pair] = -NOWHERE
     for rank in range(models):
@@ -160,10 +170,7 @@ def least_full_pair(row: NDArray[np.float32], rule: PairRule, worths: NDArray[np
             worths[pair] = (2.0 * (models - rank) if share <= 1.0 else 0.0) - share
             if columns.up >= 0 and row[columns.up + gpu] <= 0.0:
                 worths[pair] = -IS_DOWN - share
-    for pair in range(columns.pairs):
-        if worths[pair] > worths[best]:
-            best = pair
-    return best
+    return first_largest(worths)
 
 
 @compiled
@@ -172,7 +179,7 @@ def most_feasible_pair(
 ) -> int:
     """`best_pair` by predicted slack: heuristics.pairs.FeasiblePair."""
     columns, limits = rule.columns, rule.limits
-    models, best = len(limits.order), 0
+    models = len(limits.order)
     for rank in range(models):
         for gpu in range(columns.pairs // models):
             pair = gpu * models + limits.order[rank]
@@ -183,10 +190,7 @@ def most_feasible_pair(
                 worths[pair] += 2.0 * (models - rank)
             if row[columns.work + pair] >= MOST_LOG:
                 worths[pair] = -NOWHERE
-    for pair in range(columns.pairs):
-        if worths[pair] > worths[best]:
-            best = pair
-    return best
+    return first_largest(worths)
 
 
 @compiled

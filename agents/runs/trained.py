@@ -119,13 +119,11 @@ def make_room(router: AnyRouter, tensors: dict[str, Tensor], config: EnvConfig |
     order = tensors.get("order", torch.zeros(0)).tolist()
     if sorted(order) != list(range(models)):
         raise CheckpointError(f"{WEIGHTS}: order: got {order}; accepted: 0 to {models - 1}, each")
-    none_yet = np.zeros(models, np.int64)
-    if "held_s" not in tensors:
-        router.limit(Limits(0.0, np.zeros(0), none_yet))
-        return
-    if config is not None:
+    holds = "held_s" in tensors
+    if holds and config is not None:
         tensors["per_s"] = torch.tensor(sustained_by_pair(config))
-    router.limit(Limits(1.0, np.zeros(router.columns.pairs), none_yet))
+    per_s = np.zeros(router.columns.pairs if holds else 0)
+    router.limit(Limits(float(holds), per_s, np.zeros(models, np.int64)))
 
 
 def check_fit(card: Card, config: EnvConfig) -> None:

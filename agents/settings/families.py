@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from llmroute_env import profiles
 from llmroute_env.config import EnvConfig
 from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
-from llmroute_env.failure_specs import ExponentialTimes
 from llmroute_env.scenarios import SCENARIOS, configure
-from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Deadline, Pool, Profile, require
-from llmroute_env.world_scenarios import CRASH, WORLD_SCENARIOS
+from llmroute_env.world_scenarios import WORLD_SCENARIOS, crashing, scraped
 
 Member = tuple[str, Mapping[str, Any]]
 """Scenario, and the fields of EnvConfig that differ; functions of the profile among them."""
@@ -26,13 +23,6 @@ def dedicated(profile: Profile) -> tuple[Pool, ...]:
     largest, *others = sorted(profile.models, key=lambda model: -model.parameters)
     return (Pool(2, (largest.name,)), *(Pool(1, (model.name,)) for model in others))
 
-
-def up_for(mean_s: float) -> Mapping[str, Any]:
-    """Fields of machines that crash after so long in the mean."""
-    return {"failures": replace(CRASH, up=ExponentialTimes(mean_s))}
-
-
-SCRAPED_10S = {"signals": Signals(10.0, 0.5)}
 
 APART = ("stable", "paper", "priority", "admission", *ENGINE_SCENARIOS, *WORLD_SCENARIOS)
 """Scenarios that are no members of `any` as they are: other loads, rules, users, actions, services
@@ -55,9 +45,9 @@ FAMILIES: dict[str, tuple[Member, ...]] = {
     "any-world": (
         *((name, {}) for name in ("crash", "stale-100ms", "stale-1s", "stale-10s")),
         *((name, {}) for name in ("spot", "mixed-gpus")),
-        ("crash", up_for(240.0)),
-        ("crash", up_for(15.0)),
-        ("crash", SCRAPED_10S),
+        ("crash", {"failures": crashing(240.0)}),
+        ("crash", {"failures": crashing(15.0)}),
+        ("crash", {"signals": scraped(10.0)}),
         ("crash", {"pools": (Pool(2),)}),
         ("crash", {"pools": (Pool(8),)}),
         ("stale-1s", {"pools": (Pool(16),)}),

@@ -16,7 +16,7 @@ from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.priority import priority_entries
 from benchmarks.suites.entries.scenarios import continuous_entries
 from benchmarks.suites.entries.static import static_entries
-from benchmarks.suites.entries.world import unseen_entries, world_entries
+from benchmarks.suites.entries.world import generalist_entries, world_entries
 from llmroute_env import profiles
 from llmroute_env.specs import Deadline, Pool
 from traces.tasks import TaskMix
@@ -128,7 +128,7 @@ def _entries() -> dict[str, Entry]:
     single = [*_stable(), *_variants()]
     every = [*single, *_mix_matrix(), *_arrival_matrix(single), *static_entries(STABLE_LOADS)]
     every += [*priority_entries(), *world_entries(), *continuous_entries()]
-    every += [*_unseen(), *unseen_entries(), *_testing()]
+    every += [*_unseen(), *generalist_entries(), *_testing()]
     return {entry.id: entry for entry in every}
 
 

@@ -10,11 +10,10 @@ from agents.heuristics.table import COUNTING
 from agents.heuristics.tuning import STRONGEST
 from benchmarks.suites.entries.entry import Entry
 from benchmarks.suites.entries.scenarios import BALANCERS, as_they_stand
-from llmroute_env.failure_specs import ExponentialTimes
 from llmroute_env.scenarios import SCENARIOS, configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import Pool
-from llmroute_env.world_scenarios import CRASH, OF_FAILURES
+from llmroute_env.world_scenarios import OF_FAILURES, crashing, scraped
 
 COMPARED = ("steep-pair", "largest-feasible", *COUNTING, *BALANCERS)
 SHIFTED = ("steep-pair", *COUNTING, "ddqn")
@@ -42,7 +41,7 @@ def world_entries() -> list[Entry]:
     return [*as_they_stand(scenarios, "world", "several-seeds"), *_shifts(), *_costs()]
 
 
-def unseen_entries() -> list[Entry]:
+def generalist_entries() -> list[Entry]:
     """What a generalist for broken worlds learned in, and what it never met."""
     return [*_of_generalist("seen", SEEN), *_of_generalist("unseen", UNSEEN)]
 
@@ -61,10 +60,10 @@ def _shifts() -> Iterator[Entry]:
     """Routers that meet signals as late, and machines that fail as often, as others learn with."""
     for train in SHIFT_INTERVALS_S:
         for test in SHIFT_INTERVALS_S:
-            yield _shift("signals", train, test, "stale-1s", {"signals": signals(test)})
+            yield _shift("signals", train, test, "stale-1s", {"signals": scraped(test)})
     for train in SHIFT_UP_S:
         for test in SHIFT_UP_S:
-            yield _shift("crash", train, test, "crash", {"failures": crash(test)})
+            yield _shift("crash", train, test, "crash", {"failures": crashing(test)})
 
 
 def _shift(kind: str, train: float, test: float, scenario: str, fields: dict[str, Any]) -> Entry:
@@ -76,22 +75,12 @@ def _shift(kind: str, train: float, test: float, scenario: str, fields: dict[str
     return replace(entry, only=SHIFTED, bounded=False)
 
 
-def signals(interval_s: float) -> Signals:
-    """Scrapes so often, each a twentieth of that late."""
-    return Signals(interval_s, interval_s / 20)
-
-
-def crash(up_s: float) -> Any:
-    """Machines that are up for so long in the mean."""
-    return replace(CRASH, up=ExponentialTimes(up_s))
-
-
 UNSEEN: dict[str, tuple[str, dict[str, Any]]] = {
-    "scraped-300ms": ("stale-1s", {"signals": signals(0.3)}),
-    "scraped-3s": ("stale-1s", {"signals": signals(3.0)}),
-    "scraped-30s": ("stale-1s", {"signals": signals(30.0)}),
-    "up-30s": ("crash", {"failures": crash(30.0)}),
-    "up-120s": ("crash", {"failures": crash(120.0)}),
+    "scraped-300ms": ("stale-1s", {"signals": scraped(0.3)}),
+    "scraped-3s": ("stale-1s", {"signals": scraped(3.0)}),
+    "scraped-30s": ("stale-1s", {"signals": scraped(30.0)}),
+    "up-30s": ("crash", {"failures": crashing(30.0)}),
+    "up-120s": ("crash", {"failures": crashing(120.0)}),
     "late-gpus-3": ("stale-1s", {"pools": (Pool(3),)}),
     "crash-gpus-6": ("crash", {"pools": (Pool(6),)}),
     "late-gpus-12": ("stale-10s", {"pools": (Pool(12),)}),
@@ -106,10 +95,10 @@ def _costs() -> Iterator[Entry]:
         sees = {"observation": (*usual.observation, *OF_FAILURES)}
         fields: dict[str, Any]
         for interval_s in INTERVALS_S:
-            fields = {"signals": signals(interval_s)}
+            fields = {"signals": scraped(interval_s)}
             yield _cost(f"{prefix}cost-signals-{interval_s:g}", scenario, fields)
         for up_s in UP_S:
-            fields = {"failures": crash(up_s), **sees}
+            fields = {"failures": crashing(up_s), **sees}
             yield _cost(f"{prefix}cost-crash-{up_s:g}", scenario, fields)
     rates = [configure("stale-1s", **with_slow(slow)).load_1_per_s for slow in SLOW_GPUS]
     for slow, load_1_per_s in zip(SLOW_GPUS, rates, strict=True):
