@@ -39,6 +39,7 @@ RECIPES = {
     "generalist": Recipe("any", "generalist"),
     "burst": Recipe("burst", "rollout-pi-tokens"),
     "kv-pressure": Recipe("kv-pressure", "rollout-pi-tokens"),
+    "long-context": Recipe("long-context", "rollout-pi-tokens"),
     "tokens-mixed-gpus": Recipe("tokens-mixed-gpus", "rollout-pi-model-tokens"),
     "tokens-admission": Recipe("tokens-admission", "rollout-pi-model-tokens"),
 }
