@@ -17,7 +17,7 @@ from benchmarks.report.data import Results
 from benchmarks.report.page import Part, Picture, Section, Table, markdown_part, to_markdown
 from benchmarks.report.paper.summary import about_the_paper, results_table
 from benchmarks.report.report import FIGURES, MARKDOWN, all_sections
-from benchmarks.report.text import versions_text
+from benchmarks.report.text import computed_with
 from llmroute_env.recording.files import write_atomically
 
 TABLE = "table.md"
@@ -75,7 +75,6 @@ def untitled(table: Table) -> Table:
 
 def made(results: Results) -> Section:
     """What the rows are and what computed them."""
-    computed = sorted({f"commit {r['commit']}; {versions_text(r)}" for r in results.rows})
     entries, routers = len(results.entries), len(results.routers)
     requests = sum(row["requests"] for row in results.rows)
     seeds = max(len(cell.seeds) for cell in results.cells.values())
@@ -86,6 +85,6 @@ def made(results: Results) -> Section:
             f"rows of episodes with {requests:,} requests; up to {seeds} training seeds. Every "
             "router meets the same test episodes. `llmroute report` on the rows gives the whole "
             "report, with every entry, the effort of tuning and the run cards.",
-            f"Computed with {' and '.join(computed)}.",
+            computed_with(results.rows),
         ),
     )

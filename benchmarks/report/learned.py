@@ -61,7 +61,7 @@ def figure(results: Results, against: Against) -> Picture:
     }
     caption = (
         "Utility of peak beyond that of the best tuned heuristic, on the same episodes: "
-        "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther to the left."
+        "interquartile mean and 95 % interval. Zero is the heuristic; arrows: farther to that side."
     )
     return picture("gains", caption, gains(results, found))
 
@@ -79,11 +79,14 @@ def gains(results: Results, found: Mapping[str, Mapping[str, Interval]]) -> Figu
         for entry, value in by_entry.items():
             place = places[entry, agent]
             axis.plot(max(value.mean, left), place, clip_on=False, **look)
-            if value.mean < left:
-                beyond = left - 0.02 * (right - left)
-                axis.plot(beyond, place, clip_on=False, **{**look, "marker": "<"})
             ends, line = (value.ci_low, value.ci_high), {"color": look["color"], "linewidth": 1.5}
             axis.plot(ends, (place, place), **line)
+            if lowest(value) < left:
+                # Beside the router's own mark, where that is at the edge too.
+                beside = 0.02 * (right - left) if value.mean < left else 0.0
+                axis.plot(left - beside, place, clip_on=False, **{**look, "marker": "<"})
+            if highest(value) > right:
+                axis.plot(right, place, clip_on=False, **{**look, "marker": ">"})
             tell(axis, f"{entry}, {agent}\n{signed(value)}", y=(place - 0.5, place + 0.5))
     axis.axvline(0.0, color="#555555", linewidth=0.8)
     axis.set_xlim(left, right)

@@ -98,14 +98,27 @@ def pictures(results: Results, main: list[str]) -> list[Picture]:
         figure = figures.availability(results, agents, "availability")
         caption = "Requests in time (line: 99 %, available) and utility against the arrival rate."
         found.append(picture("availability", caption, figure))
-    lively = [entry for entry in main if "stable" not in entry] or main
-    for entry in lively[:SHOWN_OVER_TIME]:
+    for entry in telling(results, main)[:SHOWN_OVER_TIME]:
         found += pictures_of(results, entry)
     if not main:
         return found
     figure = figures.profiles(results, main, tables.on_all(results, main)[:6])
     caption = "Performance profiles: higher is better; entries weigh the same."
     return [*found, picture("profiles", caption, figure)]
+
+
+def telling(results: Results, entries: list[str]) -> list[str]:
+    """Those where arrivals vary, first where learning gains or loses most on rules."""
+    lively = [entry for entry in entries if "stable" not in entry] or entries
+    best = learned.compared(results, lively)
+
+    def gained(entry: str) -> float:
+        if entry not in best:
+            return 0.0
+        only = {entry: best[entry]}
+        return abs(learned.mean_gain(results, only, learned.on_any(results, only)[0]))
+
+    return sorted(lively, key=gained, reverse=True)
 
 
 def on_curves(results: Results) -> list[str]:

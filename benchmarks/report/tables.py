@@ -13,10 +13,10 @@ from benchmarks.report.page import Table
 from benchmarks.report.text import (
     OF_INTERVALS,
     closed_text,
+    computed_with,
     interval_text,
     label,
     number,
-    versions_text,
 )
 from benchmarks.tables import milliseconds, percent
 
@@ -174,10 +174,9 @@ def cards(results: Results, entries: Sequence[str]) -> Table:
         episodes = f"{len(cell.episodes('requests'))}"
         prints = row["config_sha256"][:12], row["trace_sha256"][:12]
         rows.append((entry, row["scenario"], episodes, requests, f"{row['seed']}", *prints))
-    computed = sorted({f"commit {row['commit']}; {versions_text(row)}" for row in results.rows})
     return Table(
         "Run cards",
         ("entry", "scenario", "episodes", "requests", "seed", "configuration", "trace"),
         tuple(rows),
-        f"Computed with {' and '.join(computed)}.",
+        computed_with(results.rows),
     )

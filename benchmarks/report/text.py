@@ -55,9 +55,15 @@ def interval_text(value: Interval, digits: int = 3) -> str:
     return value.text(digits)
 
 
-def versions_text(row: Row) -> str:
-    """What rows were computed with."""
-    return ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+def computed_with(rows: Sequence[Row]) -> str:
+    """The code and the libraries that computed rows, in a sentence."""
+    return f"Computed with {' and '.join(sorted({code_and_libraries(row) for row in rows}))}."
+
+
+def code_and_libraries(row: Row) -> str:
+    """What a row was computed with; outside of git no commit is known."""
+    code = f"commit {row['commit']}" if row["commit"] else "code of no known commit"
+    return f"{code}; {', '.join(f'{name} {version}' for name, version in row['versions'].items())}"
 
 
 def label(results: Results, entry: str, agent: str) -> str:

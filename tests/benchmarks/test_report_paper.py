@@ -19,9 +19,9 @@ from benchmarks.report.page import Table
 from benchmarks.report.paper import windows
 from benchmarks.report.paper.claims import MATRICES, same_rates
 from benchmarks.report.paper.summary import results_table
-from benchmarks.report.report import FIGURES
+from benchmarks.report.report import FIGURES, telling
 from benchmarks.report.shifts import worst_transfer
-from benchmarks.report.text import load_text
+from benchmarks.report.text import computed_with, load_text
 from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
@@ -170,6 +170,41 @@ def test_the_figure_of_gains_shows_what_differs(means: tuple[float, ...], left: 
     ticks = axis.get_xticks()
     labels = [axis.xaxis.get_major_formatter()(tick) for tick in ticks]
     assert [float(label.replace("\N{MINUS SIGN}", "-")) for label in labels] == pytest.approx(ticks)
+
+
+def test_intervals_that_go_on_beyond_the_frame_have_arrows():
+    pytest.importorskip("matplotlib")
+    values = {"wide": Interval(0.01, -0.9, 0.9), "near": Interval(0.01, -0.001, 0.02)}
+    values |= {"left": Interval(0.0, -0.9, 0.01), "also": Interval(0.01, 0.0, 0.02)}
+    rows = [row(entry, "router", 0.5, learned=True) for entry in values]
+    axis = gains(Results(rows), {"router": values}).axes[0]
+    arrows = [
+        (round(float(line.get_ydata()[0])), line.get_marker())
+        for line in axis.lines
+        if line.get_marker() in ("<", ">")
+    ]
+    lines = [round(float(tick)) for tick in axis.get_yticks()]
+    assert arrows == [(lines[0], "<"), (lines[0], ">"), (lines[2], "<")]
+
+
+def test_the_entries_where_learning_decides_are_drawn_first():
+    rows = [
+        *learned_rows("even", 0.7, (0.7, 0.71)),
+        *learned_rows("lost", 0.7, (0.6, 0.6)),
+        *learned_rows("stable", 0.7, (0.1, 0.1)),
+        *learned_rows("won", 0.7, (0.9, 0.9)),
+    ]
+    results = Results(rows)
+    assert telling(results, results.entries) == ["won", "lost", "even"]
+    assert telling(results, ["stable"]) == ["stable"]
+
+
+@pytest.mark.parametrize(("commit", "said"), [("abc", "commit abc"), (None, "no known commit")])
+def test_what_computed_the_rows_is_said_once(commit: str | None, said: str):
+    rows = [row("one", "router", 0.5, commit=commit, versions={"numpy": "2"})] * 2
+    text = computed_with(rows)
+    assert text.count(said) == 1
+    assert text.endswith("; numpy 2.")
 
 
 @pytest.mark.parametrize(("worst", "bottom"), [(0.84, 0.8), (0.3, -0.02)])
