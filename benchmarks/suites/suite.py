@@ -70,6 +70,10 @@ class Suite:
     timesteps: int | None = None
     problem: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("seeds", "episodes", "rollout_episodes", "tuning_episodes"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+
     @property
     def resolved_entries(self) -> tuple[Entry, ...]:
         """The entries themselves."""

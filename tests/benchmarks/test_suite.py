@@ -188,6 +188,13 @@ def test_suites_name_entries(name: str):
         chosen.restricted(("nix",))
 
 
+@pytest.mark.parametrize("name", ["seeds", "episodes", "rollout_episodes", "tuning_episodes"])
+@pytest.mark.parametrize("count", [0, -1])
+def test_counts_of_nothing_are_refused_before_any_work(name: str, count: int):
+    with pytest.raises(ConfigError, match=f"{name}: got {count}; accepted: >= 1"):
+        replace(suite("testing"), **{name: count})
+
+
 def test_an_unknown_suite_is_refused():
     with pytest.raises(ConfigError, match="suite: got 'nix'; accepted: testing"):
         suite("nix")
