@@ -130,7 +130,7 @@ def test_an_unknown_name_lists_them():
     assert str(refusal.value).endswith("a run directory, or one of " + ", ".join(shipped()))
 
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "learners.md").read_text()
 
 
 def test_the_document_names_them_all():
@@ -145,7 +145,7 @@ def test_the_program_in_the_document_runs_as_printed(
     monkeypatch.chdir(tmp_path)
     export(load_trained("pretrained:unpredictable"), Path("router.onnx"))
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    exec(compile(program, "routers.md", "exec"), {})
+    exec(compile(program, "learners.md", "exec"), {})
     assert capsys.readouterr().out.strip() in EnvConfig().model_names
 
 

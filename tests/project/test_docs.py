@@ -171,7 +171,7 @@ def with_a_router() -> None:
 
 GIVEN: dict[str, Callable[[], None]] = {
     "docs/problem.md": with_a_problem,
-    "docs/routers.md": with_a_router,
+    "docs/learners.md": with_a_router,
 }
 """What a page's programs find where they are run, beside TOML of the page itself."""
 
