@@ -28,7 +28,7 @@ def sections(results: Results) -> list[Section]:
 
 def judged(results: Results) -> Sequence[str]:
     """Entries on which learned routers are judged."""
-    return list(dict.fromkeys([*results.main, *results.tagged("unseen")])) or results.entries
+    return list(dict.fromkeys([*results.main, *results.unseen])) or results.entries
 
 
 def rows_of(results: Results, entry: str) -> list[tuple[str, ...]]:

@@ -168,9 +168,19 @@ class Results:
 
     @cached_property
     def main(self) -> list[str]:
-        """Entries that routers are judged on; without any, all whose bounds are known."""
+        """Entries that routers are judged on; without any, all whose bounds are known.
+
+        But for those that are unseen, where there are others.
+        """
         unbounded = {row["entry"] for row in self.rows if row["bound"] is None}
-        return self.tagged("main") or [entry for entry in self.entries if entry not in unbounded]
+        known = [entry for entry in self.entries if entry not in unbounded]
+        seen = [entry for entry in known if entry not in self.unseen]
+        return self.tagged("main") or seen or known
+
+    @cached_property
+    def unseen(self) -> list[str]:
+        """Entries of kinds in which no generalist learns."""
+        return [*self.tagged("unseen"), *self.tagged("unseen-world")]
 
     @cached_property
     def routers(self) -> list[str]:

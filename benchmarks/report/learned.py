@@ -33,8 +33,8 @@ def sections(results: Results) -> list[Section]:
     if not best:
         return []
     parts: list[Part] = [table(results, best)]
-    unseen = compared(results, results.tagged("unseen"))
-    if unseen:
+    unseen = compared(results, results.unseen)
+    if unseen and unseen.keys() != best.keys():
         parts.append(replace(table(results, unseen), title=UNSEEN))
     field = {entry: FIELD for entry in best if (entry, FIELD) in results.cells}
     if field and field != best:
