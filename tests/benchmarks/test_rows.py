@@ -19,7 +19,7 @@ from benchmarks.evaluation.episode_rows import figures, rows_of
 from benchmarks.evaluation.row_files import read_rows, without_times
 from benchmarks.evaluation.rows import Figures, Row
 from benchmarks.evaluation.runner import evaluate, summarise
-from benchmarks.suites.bench import bench, plan
+from benchmarks.suites.bench import bench, plan, write_suite
 from benchmarks.suites.entries.every import ENTRIES
 from benchmarks.suites.suite import SUITES, Suite
 from benchmarks.suites.validate import differences
@@ -165,12 +165,16 @@ def test_finished_cells_are_never_run_again(
     assert bench(small, directory, HERE) == 0
 
 
-@pytest.mark.parametrize(
-    "changes", [{"episodes": 4}, {"seed": 1}, {"agents": ("random",)}, {"seeds": 0}]
-)
+@pytest.mark.parametrize("changes", [{"episodes": 4}, {"seed": 1}, {"agents": ("random",)}])
 def test_a_directory_holds_one_suite(finished: Path, small: Suite, changes: dict[str, Any]):
     with pytest.raises(ConfigError, match="holds another suite"):
         bench(replace(small, **changes), finished, HERE)
+
+
+def test_fewer_seeds_are_another_suite(small: Suite, tmp_path: Path):
+    write_suite(replace(small, seeds=2), tmp_path)
+    with pytest.raises(ConfigError, match="holds another suite"):
+        bench(small, tmp_path, HERE)
 
 
 def test_a_suite_may_grow_in_its_directory(finished: Path, small: Suite, tmp_path: Path):
