@@ -396,13 +396,13 @@ def test_help_imports_neither_numba_nor_torch():
 
 def test_a_run_is_evaluated_where_it_was_trained(tmp_path, capsys):
     run = str(tmp_path / "run")
-    own = ("--load", "6", "--profile", "opt-h100", "--set", "window_s=1")
-    short = ("--timesteps", "4096", "--no-reference")
+    own = ("--load", "1.5", "--profile", "opt-h100", "--set", "window_s=1")
+    few, short = ("--episodes", "4"), ("--timesteps", "4096", "--no-reference")
     assert main(["train", "ddqn", *own, *short, "--out", run]) == 0
-    there, told = (evaluation(capsys, run, *options) for options in ((), own))
+    there, told = (evaluation(capsys, run, *options) for options in (few, (*own, *few)))
     assert there == told
-    assert (there["load"], there["profile"], there["split"]) == (6.0, "opt-h100", "test")
-    elsewhere = evaluation(capsys, run, "--set", "window_s=1")
+    assert (there["load"], there["profile"], there["split"]) == (1.5, "opt-h100", "test")
+    elsewhere = evaluation(capsys, run, "--set", "window_s=1", *few)
     assert (elsewhere["load"], elsewhere["profile"]) == (2.5, "opt-a100")
 
 
