@@ -70,7 +70,7 @@ def test_the_clairvoyant_follows_the_best_of_those_that_run_compiled():
 
 
 def test_the_command_says_every_level(tmp_path, capsys):
-    asked = ["headroom", "--scenario", "overload", "--load", "4", "--set", "window_s=0.5"]
+    asked = ["headroom", "--scenario", "overload", "--load", "4", "--set", "window_s=0.15"]
     asked += ["--episodes", "2"]
     asked += ["--horizons", "1", "--tuned", str(tmp_path)]
     assert main([*asked, "--json"]) == 0
