@@ -258,6 +258,14 @@ def build(
     Raises:
         TraceError: there would be no request, or the recipe names what does not exist.
     """
+    return take_split(build_whole(workload, rate_per_s, mix, tasks, seed), split)
+
+
+@lru_cache(maxsize=1)
+def build_whole(
+    workload: Workload, rate_per_s: float, mix: Mix, tasks: tuple[str, ...], seed: int
+) -> Trace:
+    """What `build` takes its splits from, which are usually asked for one after the other."""
     request_rng, task_rng = np.random.default_rng(seed).spawn(2)
     trace = workload.trace(rate_per_s, request_rng)
     if len(trace) == 0:
@@ -269,7 +277,7 @@ def build(
         task = mix.sample(trace.arrival_s, task_rng)
         trace = dataclasses.replace(trace, task=task, tasks=tasks, has_tasks=True)
     provenance = Provenance(f"{workload!r} at {rate_per_s:.6g}/s, seed {seed}")
-    return take_split(dataclasses.replace(trace, provenance=provenance), split)
+    return dataclasses.replace(trace, provenance=provenance)
 
 
 def with_tasks(trace: Trace, mix: Mix, tasks: tuple[str, ...], seed: int) -> Trace:
