@@ -115,8 +115,8 @@ def telling(results: Results, entries: list[str]) -> list[str]:
     def gained(entry: str) -> float:
         if entry not in best:
             return 0.0
-        only = {entry: best[entry]}
-        return abs(learned.mean_gain(results, only, learned.on_any(results, only)[0]))
+        router = results.learned(entry)[0]
+        return abs(float(results.differences(entry, router, best[entry]).mean()))
 
     return sorted(lively, key=gained, reverse=True)
 

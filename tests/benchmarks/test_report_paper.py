@@ -142,14 +142,16 @@ def test_learned_routers_against_the_heuristic(monkeypatch: pytest.MonkeyPatch):
     assert every[4:] == ("+0.0250", f"{(0.75 + 0.5) / 2:.2f}", "12.5 %")
 
 
+DID = {"share": {"small": 1.0}, "deadline_met": 1.0, "rejected": 0.0, "shed": 0.0, "p99_s": 1.0}
+
+
 @pytest.mark.parametrize("kinds", [("main", "unseen"), ("seen-world", "unseen-world")])
 def test_what_a_generalist_never_saw_is_a_table_of_its_own(
     kinds: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(intervals, "RESAMPLES", 20)
-    did = {"share": {"small": 1.0}, "deadline_met": 1.0, "rejected": 0.0, "shed": 0.0, "p99_s": 1.0}
-    rows = [{**did, **r, "tags": kinds[:1]} for r in learned_rows("one", 0.7, (0.8, 0.8))]
+    rows = [{**DID, **r, "tags": kinds[:1]} for r in learned_rows("one", 0.7, (0.8, 0.8))]
     new = [{**r, "tags": kinds[1:]} for r in learned_rows("unseen-one", 0.7, (0.6, 0.6))]
     (section,) = learned.sections(Results([*rows, *new]))
     tables = {part.title: part.rows for part in section.parts if isinstance(part, Table)}
@@ -163,9 +165,8 @@ def test_what_a_generalist_never_saw_is_a_table_of_its_own(
 
 def test_entries_that_are_all_unseen_are_judged_like_any(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 20)
-    did = {"share": {"small": 1.0}, "deadline_met": 1.0, "rejected": 0.0, "shed": 0.0, "p99_s": 1.0}
     new = learned_rows("unseen-one", 0.7, (0.6, 0.6))
-    (section,) = learned.sections(Results([{**did, **r, "tags": ["unseen-world"]} for r in new]))
+    (section,) = learned.sections(Results([{**DID, **r, "tags": ["unseen-world"]} for r in new]))
     titles = [part.title for part in section.parts if isinstance(part, Table)]
     assert titles == ["Learned routers against the best tuned heuristic", "What they do otherwise"]
 

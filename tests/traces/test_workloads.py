@@ -13,6 +13,7 @@ from traces.readers.read import read
 from traces.tasks import TASKS, TaskMix
 from traces.trace import Trace
 from traces.workloads import (
+    SPLIT_NAMES,
     CountsReplay,
     GammaArrivals,
     PoissonArrivals,
@@ -94,6 +95,20 @@ def test_as_measured_changes_lengths_alone_and_is_made_once():
     assert made.task is real.task
     assert made.provenance.operations[-1] == "lengths as measured"
     assert as_measured(requests_of(TraceReplay("azure-conv"))) is made
+
+
+def test_splits_are_parts_of_arrivals_that_are_made_once(monkeypatch: pytest.MonkeyPatch):
+    made, make = [], PoissonArrivals.trace
+
+    def counted(recipe: PoissonArrivals, rate_per_s: float, rng: np.random.Generator) -> Trace:
+        made.append(rate_per_s)
+        return make(recipe, rate_per_s, rng)
+
+    monkeypatch.setattr(PoissonArrivals, "trace", counted)
+    asked = PoissonArrivals(61.0), 43.0, TaskMix((1.0,) * len(TASKS)), TASKS
+    parts = [build(*asked, split, 0) for split in (*SPLIT_NAMES, "all")]
+    assert made == [43.0]
+    assert sum(map(len, parts[:-1])) == len(parts[-1])
 
 
 def test_the_arrays_of_the_catalogue_are_nobodys_to_write():
