@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from agents.base import ELSE
 from agents.settings.own import DoubleDQNSettings, RolloutSettings
 from agents.settings.parts import Settings
 from agents.settings.sb3 import SB3_PRESETS
@@ -21,7 +22,7 @@ GENERALIST = RolloutSettings(
     cautions=(0.0, 0.05, 0.1, 0.2, 0.4),
     validation_episodes=8,
 )
-OF_WORLDS = ("gpu_age", "gpu_sent", "gpu_in_flight", "gpu_up", "gpu_leaving", "tries", "waited")
+OF_WORLDS = [name for why in ("late", "fails", "comes back") for name in ELSE[GPU_FEATURES][why]]
 
 OVER_MODELS = RolloutSettings(action="model", observation=DEFAULT_FEATURES, hidden=(64, 64))
 

@@ -142,7 +142,8 @@ FLOORS = {
         "sparing",
     ),
     "agents": (
-        "base columns interruption settings",
+        "base columns interruption",
+        "settings",
         "compiled",
         "heuristics",
         "routers",
