@@ -46,6 +46,9 @@ def sections(results: Results) -> list[Section]:
 GAP = 1.2
 """Lines between the routers of two entries in the figure of gains."""
 
+FAR = 3.0
+"""Times as far below zero as its axis reaches above, at which a router may be out of sight."""
+
 
 def compared(results: Results, entries: Sequence[str]) -> dict[str, str]:
     """Those of the entries with a learned router, and their best tuned heuristic."""
@@ -125,7 +128,9 @@ def limits(gained: Sequence[Interval]) -> tuple[float, float]:
     # A few routers far below, or with wide intervals, must not squeeze what the others differ by,
     # nor all be out of sight.
     right = 1.1 * max(*means, min(2 * float(np.median(highs)), max(highs)), 0.004)
-    return max(1.1 * min(*lows, -0.002), min(-right, 1.1 * float(np.median(lows)))), right
+    near = [mean for mean in means if mean > -FAR * right]
+    left = min(-right, 1.1 * float(np.median(lows)), 1.1 * min(near, default=0.0))
+    return max(1.1 * min(*lows, -0.002), left), right
 
 
 def lowest(value: Interval) -> float:

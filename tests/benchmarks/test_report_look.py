@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.drawing import COLORS, MODEL_COLORS
+from benchmarks.evaluation.intervals import Interval
 from benchmarks.report import world
 from benchmarks.report.data import Results
 from benchmarks.report.headline import scores
-from benchmarks.report.learned import compared, figure
+from benchmarks.report.learned import compared, figure, limits
 from benchmarks.report.look import DARK, ON_DARK, ON_LIGHT
 from benchmarks.report.marks import MARKS, tell_lines
 from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown, without_empty
@@ -180,6 +181,18 @@ def test_bars_and_gains_say_their_intervals_and_axes_which_end_is_better():
     assert RIGHT in gains.svg
     costs = Results([row(f"cost-signals-{v}", "steep-pair", 0.5) for v in (0, 1)])
     assert HIGHER in world.cost_picture(costs, world.COSTS[0]).svg
+
+
+def test_routers_a_little_below_are_in_sight_and_those_far_below_squeeze_nobody():
+    def ends(*means: float) -> tuple[float, float]:
+        return limits([Interval(mean, mean - 0.001, mean + 0.001) for mean in means])
+
+    left, right = ends(0.001, 0.002, -0.009)
+    assert left < -0.009
+    assert right > 0.003
+    left, right = ends(0.001, 0.002, -0.2)
+    assert -0.02 < left < -0.001
+    assert right > 0.003
 
 
 def luminance(color: str) -> float:
