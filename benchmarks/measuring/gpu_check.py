@@ -20,7 +20,7 @@ from benchmarks.measuring.loads import Effort, measure_loads
 from benchmarks.measuring.profile import Setting, profile_text, subjects, table_path, table_text
 from benchmarks.measuring.shapes import SHAPES, EngineShape
 from benchmarks.measuring.steps import measure_steps
-from benchmarks.measuring.training import measure_learning
+from benchmarks.measuring.training import contenders, measure_learning
 from benchmarks.speed.device import ENVS, measure_in
 from benchmarks.speed.rates import Effort as Rounds
 from benchmarks.speed.training import tuned_scores
@@ -111,14 +111,12 @@ def small(shape: EngineShape) -> EngineShape:
 
 
 def check_training(check: Check) -> None:
-    """Double DQN on the device, and on the CPU: how soon it reaches what heuristics score."""
-    decisions, limit_s = (20_000, 20.0) if check.quick else (20_000_000, 40.0)
-    targets = tuned_scores(configure(SCENARIO))
-    runs = [
-        measure_learning(SCENARIO, device, targets, decisions, limit_s)
-        for device in dict.fromkeys((check.device, "cpu"))
-    ]
-    check.keep("training", {"scenario": SCENARIO, "targets": targets, "runs": runs})
+    """Learners on the device, and on the CPU: how soon they reach what heuristics score."""
+    decisions, limit_s = (20_000, 20.0) if check.quick else (20_000_000, 30.0)
+    targets, runs = tuned_scores(configure(SCENARIO)), list[dict[str, Any]]()
+    for algorithm, device in contenders(check.device):
+        runs.append(measure_learning(SCENARIO, algorithm, device, targets, decisions, limit_s))
+        check.keep("training", {"scenario": SCENARIO, "targets": targets, "runs": runs})
 
 
 PARTS: dict[str, Callable[[Check], None]] = {

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.settings.presets import PRESETS
 from benchmarks.cli import main
-from benchmarks.measuring import gpu_check
+from benchmarks.measuring import gpu_check, training
 from benchmarks.measuring.gpu_check import MODELS, Check, run
 from benchmarks.measuring.identity import Differences
 from benchmarks.measuring.loads import Effort, poisson
+from benchmarks.measuring.training import contenders, settings_for
 from llmroute_env import ConfigError, profiles
 
 
@@ -42,8 +44,10 @@ def test_envs_are_timed(tmp_path: Path):
 def test_a_short_training_tells_what_it_reached(tmp_path: Path):
     assert run(Check(tmp_path, "cpu", quick=True), ("training",)) == {"training": "done"}
     found = json.loads((tmp_path / "training.json").read_text())
-    assert [one["device"] for one in found["runs"]] == ["cpu"]
-    assert found["runs"][0]["best"] > 0.5
+    assert [(one["algorithm"], one["device"]) for one in found["runs"]] == contenders("cpu")
+    best = {one["algorithm"]: one["best"] for one in found["runs"]}
+    assert best.pop("ddqn") > 0.5
+    assert all(score > 0.3 for score in best.values()), "nothing guards PPO"
     assert all(score > 0.5 for score in found["targets"].values())
 
 
@@ -56,6 +60,20 @@ def test_identity_finds_no_difference_on_a_cpu(tmp_path: Path):
     assert all(column["differ"] == 0 for column in found["steps"]["columns"].values())
     for heuristic in ("largest-feasible", "steep-pair"):
         assert found[heuristic]["the_same"] == found[heuristic]["episodes"]
+
+
+def test_learners_train_on_the_device_first_and_then_on_the_cpu_where_they_can(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    on_device = [("ddqn", "cuda"), ("ppo", "cuda")]
+    monkeypatch.setattr(training, "find_spec", lambda _: object())
+    assert contenders("cuda") == [*on_device, ("ddqn", "cpu"), ("ppo", "cpu")]
+    monkeypatch.setattr(training, "find_spec", lambda _: None)
+    assert contenders("cuda") == [*on_device, ("ddqn", "cpu")]
+    assert contenders("cpu") == [("ddqn", "cpu")]
+    for algorithm, device in on_device:
+        assert settings_for(algorithm, device, 10).envs == 4096
+        assert settings_for(algorithm, "cpu", 10).envs == PRESETS[algorithm].envs
 
 
 def test_differences_are_counted_until_an_env_parts_from_its_twin():
