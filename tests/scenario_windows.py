@@ -1,9 +1,14 @@
 """The scenarios as tests go through them, and windows that hold about as many requests in each."""
 
+from dataclasses import replace
+
 import pytest
 
+from llmroute_env.config import EnvConfig
 from llmroute_env.dynamics.service.models import SERVICES
 from llmroute_env.scenarios import SCENARIOS
+from traces.trace import Trace
+from traces.workloads import Workload
 
 WITH_TOKENS = tuple(n for n, s in SCENARIOS.items() if SERVICES[s.config.service].reads_lengths)
 """Scenarios whose requests have tokens: they take seconds instead of tenths, and come as slowly."""
@@ -32,3 +37,21 @@ def window_s(scenario: str, usual_s: float) -> float:
         return usual_s
     config = SCENARIOS[scenario].config
     return min(usual_s * LOAD_1_PER_S / config.load_1_per_s, 600.0)
+
+
+TIMES = ("span_s", "minute_s", "second_s")
+"""Fields of workloads, of which each has one that says how long it is."""
+
+
+def short_workload(config: EnvConfig, share: float = 1 / 50) -> Workload:
+    """The recipe of a scenario at its rate, in that share of the time where requests are many.
+
+    In static batches those are a million, and take half a second to build; what changes does so
+    that much more often.
+    """
+    workload = config.workload
+    assert not isinstance(workload, Trace)
+    if SERVICES[config.service].reads_lengths:
+        return workload
+    name = next(name for name in TIMES if hasattr(workload, name))
+    return replace(workload, **{name: share * getattr(workload, name)})

@@ -18,7 +18,7 @@ from benchmarks.bounds.exact import best_routing
 from benchmarks.bounds.looseness import LOADS
 from benchmarks.bounds.upper import bound_by_events, episodes, peak
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import Deadline, Pool
+from llmroute_env.specs import Deadline, Pool, require
 from traces.trace import Provenance, Trace
 
 DUE = {
@@ -59,7 +59,13 @@ def engine_looseness(
     instances: int = 10,
     requests: int = 9,
 ) -> list[EngineLooseness]:
-    """Bound over optimum on `instances` random instances per deadline and load."""
+    """Bound over optimum on `instances` random instances per deadline and load.
+
+    Raises:
+        ConfigError: no instance, or no request.
+    """
+    require(instances > 0, "instances", instances, "an integer > 0")
+    require(requests > 0, "requests", requests, "an integer > 0")
     return [
         _row(due, load, [_config(due, load, requests, rng) for _ in range(instances)])
         for due in DUE

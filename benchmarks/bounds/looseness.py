@@ -17,13 +17,15 @@ import numpy as np
 from benchmarks.bounds.exact import best_routing, best_schedule
 from benchmarks.bounds.upper import bound_by_events, episodes, peak
 from llmroute_env.config import EnvConfig
-from llmroute_env.specs import Deadline, Pool
+from llmroute_env.specs import Deadline, Pool, require
 from traces.tasks import TaskMix
 from traces.trace import Provenance, Trace
 
 LOADS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LIMITS = (2, 3, 4)
 """Of batches, from the largest model to the smallest."""
+FEW = 5
+"""First requests of an instance, of which every free schedule is tried."""
 MINIATURE = EnvConfig(
     pools=(Pool(1),),
     deadline=Deadline(0.25),
@@ -41,7 +43,7 @@ class Looseness:
         load: arrival rate over what the largest model sustains in full batches.
         optimum: utility of the best action sequence, as a share of the peak.
         bound: upper bound / that utility; `worst_bound` is the largest.
-        free_bound: upper bound / utility of the best free schedule, of the first five requests;
+        free_bound: upper bound / utility of the best free schedule, of the FEW first requests;
             the rest of the looseness is what routers cannot do: hold requests back.
     """
 
@@ -58,7 +60,13 @@ def looseness(
     instances: int = 10,
     requests: int = 9,
 ) -> list[Looseness]:
-    """Bound over optimum on `instances` random instances per load of the miniature."""
+    """Bound over optimum on `instances` random instances per load of the miniature.
+
+    Raises:
+        ConfigError: no instance, or not more than FEW requests.
+    """
+    require(instances > 0, "instances", instances, "an integer > 0")
+    require(requests > FEW, "requests", requests, f"an integer > {FEW}")
     return [_looseness_at(load, instances, requests, rng) for load in loads]
 
 
@@ -72,8 +80,8 @@ def _looseness_at(
 
 
 def _ratios(trace: Trace) -> tuple[float, float, float]:
-    """(optimum / peak, bound / optimum, bound / best free schedule of the first five)."""
-    config, few = _configure(trace), _configure(_first(trace, 5))
+    """(optimum / peak, bound / optimum, bound / best free schedule of the FEW first)."""
+    config, few = _configure(trace), _configure(_first(trace, FEW))
     seeds = np.zeros(1, np.uint64)
     (instance,), (start,) = episodes(config, seeds), episodes(few, seeds)
     optimum = best_routing(config, 0)

@@ -33,6 +33,8 @@ from llmroute_env import ConfigError, Pool, configure
 from llmroute_env.cuda.memory import Host
 from llmroute_env.dynamics.features import GPU_FEATURES
 
+pytestmark = pytest.mark.usefixtures("tuned_once")
+
 ATTENDING = RolloutSettings(hidden=(24, 8), attention=8)
 
 
@@ -80,6 +82,7 @@ def test_all_ways_to_serve_decide_alike(tmp_path: Path, gpus: int) -> None:
 
 def tiny(directory: Path, algorithm: str) -> Plan:
     common = {"hidden": (8,), "attention": 4, "validation_episodes": 2, "validations": 2}
+    common["cautions"] = (0.0, 0.4)
     settings: dict[str, Settings] = {
         "rollout-pi": RolloutSettings(
             envs=4, states_per_round=16, batch_size=32, capacity=500, **common
@@ -98,7 +101,7 @@ def tiny(directory: Path, algorithm: str) -> Plan:
     budget = {"rollout-pi": 300_000, "ddqn-pairs": 1024}
     return Plan(
         directory,
-        fields={"window_s": 1.0},
+        fields={"window_s": 0.25},
         decisions=budget[algorithm],
         algorithm=algorithm,
         settings=settings[algorithm],

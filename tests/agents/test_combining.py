@@ -35,7 +35,9 @@ from benchmarks.cli import main, parse
 from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, configure
 
-SHORT: dict[str, Any] = {"window_s": 1.0, "load": 6.0}
+pytestmark = pytest.mark.usefixtures("tuned_once")
+
+SHORT: dict[str, Any] = {"window_s": 0.5, "load": 6.0}
 BASE = SETTINGS["rollout-pi"]
 assert isinstance(BASE, RolloutSettings)
 SMALL = replace(
@@ -134,7 +136,7 @@ def test_networks_that_attend_have_no_mean_but_students(tmp_path: Path) -> None:
     runs = {f"{seed}": written(tmp_path / f"{seed}", seed, settings) for seed in range(2)}
     with pytest.raises(ConfigError, match=r"network: got \['attention.* multilayer perceptrons"):
         ensemble(runs, tmp_path / "mean")
-    plan = student_plan(runs, tmp_path / "student", 0, 20_000, {**TAUGHT, "attention": 0})
+    plan = student_plan(runs, tmp_path / "student", 0, 10_000, {**TAUGHT, "attention": 0})
     train(plan, shows_progress=False)
     rows = met(loaded(tmp_path / "student"), 200)
     config = for_agent(configure("stable", **SHORT), loaded(tmp_path / "student"))
@@ -200,14 +202,15 @@ def test_a_student_is_a_run_that_says_what_it_comes_from(
 
 def test_a_student_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     runs = three(tmp_path)
+    quick = {**TAUGHT, "states_per_round": 64}
     whole, cut = (
-        replace(student_plan(runs, tmp_path / name, 0, 40_000, TAUGHT), checkpoint_decisions=10_000)
+        replace(student_plan(runs, tmp_path / name, 0, 16_000, quick), checkpoint_decisions=4_000)
         for name in ("whole", "cut")
     )
     train(whole, shows_progress=False)
 
     def interrupt(status: Status) -> None:
-        if status.decisions >= 20_000:
+        if status.decisions >= 8_000:
             signal.raise_signal(signal.SIGINT)
 
     assert train(cut, shows_progress=False, callback=interrupt).interrupted

@@ -31,7 +31,7 @@ from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure, profiles
 from llmroute_env.simulation.simulation import Simulation
 
-OBSERVATIONS = 10_000
+OBSERVATIONS = 5_000
 CONFIG = configure("unpredictable-1", split="test")
 GUARDS = {
     "gpu-model": ("priced-pair", 0.02),
@@ -229,7 +229,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["bytes"] == path.stat().st_size
     rows = []
     for name in (str(path), "pretrained:unpredictable"):
-        assert main(["evaluate", name, "--episodes", "2", "--json"]) == 0
+        assert main(["evaluate", name, "--episodes", "2", "--json", "--set", "window_s=4.0"]) == 0
         rows.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
         del rows[-1]["agent"]
     # A file does not tell the heuristic from the network that overrules it.
@@ -244,7 +244,8 @@ def test_what_was_exported_for_other_gpus_is_evaluated_on_them(
     assert main(["export", "pretrained:generalist", "--out", path, *eight]) == 0
     rows = []
     for name in (path, "pretrained:generalist"):
-        assert main(["evaluate", name, "--episodes", "1", "--json", *eight]) == 0
+        words = ["evaluate", name, "--episodes", "1", "--json", *eight, "window_s=2.0"]
+        assert main(words) == 0
         rows.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
         del rows[-1]["agent"]
     # A file does not tell the heuristic from the network that overrules it.

@@ -67,7 +67,7 @@ def test_least_local_is_least_requests_with_signals_of_this_moment():
 
 
 def test_admission_turns_away_whom_it_cannot_serve():
-    config = configure("admission", window_s=10.0, split="test")
+    config = configure("admission", window_s=4.0, split="test")
     never, some, all_of_them = (
         evaluate(make("admission", config, threshold), config, 4, 0)
         for threshold in (-16.0, 0.2, 1.0)

@@ -29,8 +29,10 @@ from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, MOST_LOG
 from tests.agents.guarded import SEEDS, check_every_form, planned, untrained
+from traces.workloads import PoissonArrivals
 
-SCENARIO, SHORT = "everything", {"window_s": 2.0}
+SCENARIO, SHORT = "everything", {"window_s": 2.0, "workload": PoissonArrivals(60.0)}
+"""Arrivals that are made at once, also for the loads that an ensemble is tried at."""
 
 
 def plan(folder: Path) -> Plan:

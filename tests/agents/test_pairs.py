@@ -28,7 +28,7 @@ from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation
 
 PAIRS = {"action": "gpu-model", "observation": GPU_FEATURES}
-CONFIG = configure("overload", window_s=1.0, **PAIRS)
+CONFIG = configure("overload", window_s=0.5, **PAIRS)
 MIXED = replace(CONFIG, pools=(Pool(2), Pool(1, models=("opt-125m",))))
 SEEDS = np.arange(4, dtype=np.uint64)
 SMALL, MIDDLE, LARGE = 0, 1, 2

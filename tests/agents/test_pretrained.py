@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ import pytest
 from agents.base import for_agent
 from agents.compiled.policies import episode_scores
 from agents.heuristics import models as heuristics
-from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
+from agents.heuristics.tuning import STRONGEST, heuristic_scores, run_episodes, setting_scores
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
 from agents.routers.build import compiled_router
 from agents.runs.card import CARD, WEIGHTS
 from agents.runs.trained import load_agent
 from agents.serving.export import export
 from agents.settings.families import configurations
-from agents.settings.presets import PRESETS
+from agents.settings.presets import PRESETS, SETTINGS
 from benchmarks.cli import main, parse
 from benchmarks.commands.train import Train
 from benchmarks.evaluation.runner import run_compiled, run_stepwise
@@ -72,12 +73,14 @@ def test_shipped_routers_beat_a_tuned_heuristic(name: str):
     for config in configs[::4]:
         own = for_agent(config, agent)
         learned = episode_scores(compiled_router(agent.network, own), own, seeds)
+        scores = setting_scores(STRONGEST, config, episodes=12)
         over_models, best = (
-            best_tuned(names, config, episodes=12) for names in (STRONGEST[:1], STRONGEST)
+            max((choice for choice in scores if choice[0] in names), key=scores.__getitem__)
+            for names in (STRONGEST[:1], STRONGEST)
         )
         gains = [
-            np.mean(learned - heuristic_scores(tuned.name, config, tuned.setting, seeds))
-            for tuned in (over_models, best)
+            np.mean(learned - heuristic_scores(name, config, setting, seeds))
+            for name, setting in (over_models, best)
         ]
         assert gains[0] > 0
         assert gains[1] > -(LEAST if is_alone else LEAST_IN_A_FAMILY), "below its own heuristic"
@@ -102,7 +105,9 @@ def test_every_one_that_can_be_trained_again_is_shipped_and_nothing_else():
 
 
 def test_they_are_trained_again_by_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pretrained, "RECIPES", {"calm": pretrained.Recipe("stable")})
+    quick = replace(SETTINGS["ddqn-paper"], validations=1, validation_episodes=2)
+    monkeypatch.setitem(SETTINGS, "ddqn-paper", quick)
+    monkeypatch.setattr(pretrained, "RECIPES", {"calm": pretrained.Recipe("stable", "ddqn-paper")})
     pretrained.retrain("calm", tmp_path, timesteps=1500)
     assert load_agent(tmp_path / "calm").card.scenario == "stable"
     assert {path.name for path in (tmp_path / "calm").iterdir()} == {CARD, WEIGHTS}
@@ -151,7 +156,7 @@ def test_the_program_in_the_document_runs_as_printed(
 
 @pytest.mark.parametrize("name", ["pretrained:soft", "pretrained:generalist"])
 def test_whole_episodes_run_compiled_as_decision_by_decision(name: str):
-    config = configure("soft", split="test", window_s=2.0)
+    config = configure("soft", split="test", window_s=1.0)
     agent = load_trained(name, config)
     seeds = episode_seeds(5, 3)
     fast, slow = (Simulation(for_agent(config, agent), len(seeds)) for _ in range(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from agents.compiled.making import COMPILED
 from agents.compiled.rollouts import Tried
 from agents.compiled.rules import Price
-from agents.heuristics.tuning import setting_scores, tune
+from agents.heuristics import tuning
 from agents.learners.grounds import Memory, base_policy
 from agents.learners.rollout_iteration import RolloutIteration
 from agents.learners.validation import validate
@@ -24,7 +25,9 @@ from agents.settings.own import RolloutSettings
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, Layout
 
-CONFIG = configure("overload", load=(2.0, 12.0), window_s=2.0)
+pytestmark = pytest.mark.usefixtures("tuned_once")
+
+CONFIG = configure("overload", load=(2.0, 12.0), window_s=0.5)
 
 
 def make_learner(
@@ -87,18 +90,19 @@ def test_begins_as_the_tuned_heuristic(changes: dict, kind: type) -> None:
 
 
 def test_rollouts_follow_the_heuristic_for_a_hard_deadline() -> None:
-    soft = configure("soft", window_s=10.0)
-    hard = configure("unpredictable-1", window_s=10.0)
+    soft = configure("soft", window_s=3.0)
+    hard = configure("unpredictable-1", window_s=3.0)
     learner = make_learner(soft, **MODEL)
     base = learner.grounds[0].base
-    assert base.margin == np.float32(tune("largest-feasible", hard))
-    assert float(learner.router.margin) == np.float32(tune("largest-feasible", soft))  # type: ignore[union-attr]
+    assert base.margin == np.float32(tuning.tune("largest-feasible", hard))
+    assert float(learner.router.margin) == np.float32(tuning.tune("largest-feasible", soft))  # type: ignore[union-attr]
     assert float(learner.router.margin) < base.margin  # type: ignore[union-attr]
 
 
 def test_improves_on_the_heuristic_within_seconds() -> None:
     learner = make_learner(
         configure("unpredictable-1", window_s=10.0),
+        budget=3_000_000,
         states_per_round=256,
         batch_size=256,
         validation_episodes=24,
@@ -116,7 +120,7 @@ def test_improves_on_the_heuristic_within_seconds() -> None:
     assert compiled_router(learner.visitor, ground.config).margin == ground.base.margin
 
 
-CALM = replace(CONFIG, load=(0.5, 2.0))
+CALM = replace(CONFIG, load=(0.5, 2.0), window_s=2.0)
 TOGETHER = (
     replace(CALM, pools=(Pool(2),)),
     replace(CALM, pools=(Pool(3),), deadline=Deadline(0.6)),
@@ -173,7 +177,7 @@ def test_each_environment_follows_its_best_heuristic_and_the_guard_is_best_for_a
     learner = make_generalist()
     router = learner.router
     assert isinstance(router, GuardedPairs)
-    scores = [setting_scores(("priced-pair", "steep-pair"), c) for c in learner.configs]
+    scores = [tuning.setting_scores(("priced-pair", "steep-pair"), c) for c in learner.configs]
     means = {choice: np.mean([own[choice] for own in scores]) for choice in scores[0]}
     name, price = max(means, key=means.__getitem__)
     assert router.rule.price == Price(price, {"priced-pair": 0.5, "steep-pair": 0.75}[name])
@@ -195,11 +199,10 @@ def test_rollouts_may_follow_another_heuristic_than_the_guard() -> None:
 
 
 def test_a_generalist_continues_from_its_snapshot() -> None:
-    whole, cut = make_generalist(), make_generalist()
-    for learner in (whole, cut):
-        learner.iterate()
-    other = make_generalist()
-    other.restore(cut.snapshot())
+    whole, other = make_generalist(), make_generalist()
+    whole.iterate()
+    # A copy, as if it came from a file.
+    other.restore(deepcopy(whole.snapshot()))
     for learner in (whole, other):
         learner.validate()
         learner.iterate()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,32 +33,34 @@ TINY: dict[str, Settings] = {
         envs=8,
         collect_steps=16,
         warmup_decisions=128,
-        replay_capacity=2048,
+        replay_capacity=1024,
         batch_size=64,
         validations=2,
         validation_episodes=2,
-        validation_window_s=1.0,
     ),
     "rollout-pi": RolloutSettings(
         envs=4,
         skipped_decisions=20,
-        horizon=0.125,
+        horizon=0.0625,
         states_per_round=8,
         batch_size=16,
-        capacity=128,
+        capacity=64,
+        uses_per_state=5.0,
+        cautions=(0.0, 0.4),
         validations=4,
         validation_episodes=2,
-        validation_window_s=1.0,
     ),
 }
-BUDGET = {"ddqn": 4096, "rollout-pi": 40_000}
+"""Replays and memories so small that they overflow in a training of BUDGET decisions."""
+BUDGET = {"ddqn": 2048, "rollout-pi": 20_000}
+CROWDED = {"window_s": 0.2, "load": 4.0}
 
 
 def tiny(directory: Path, algorithm: str, seed: int = 0) -> Plan:
     return Plan(
         directory,
         "stable",
-        fields={"window_s": 1.0},
+        fields=CROWDED,
         seed=seed,
         decisions=BUDGET[algorithm],
         algorithm=algorithm,
@@ -64,22 +68,27 @@ def tiny(directory: Path, algorithm: str, seed: int = 0) -> Plan:
     )
 
 
-def test_the_bar_says_what_keeps_it_from_advancing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    phases: list[str] = []
-    learn = DoubleDQN.iterate
+def trained(plan: Plan) -> Path:
+    """The directory of a run that went to its end."""
+    result = train(plan, shows_progress=False)
+    assert not result.interrupted
+    assert result.decisions >= plan.budget
+    assert 0 < result.utility_of_peak <= 1
+    return plan.directory
 
-    def compile_and_learn(learner: DoubleDQN) -> dict[str, float]:
-        # Of no file, so that it is compiled every time.
-        compiled(eval("lambda x: x + 1.0"))(1.0)
-        return learn(learner)
 
-    monkeypatch.setattr(DoubleDQN, "iterate", compile_and_learn)
-    monkeypatch.setattr(tqdm, "set_description", lambda bar, phase: phases.append(phase))
-    train(tiny(tmp_path / "run", "ddqn"), shows_progress=False)
-    assert phases[:2] == ["compiling", "training"]
-    assert phases.count("validating") == 2
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The directory of a run of seed 0, by its algorithm: to be read, or copied."""
+
+    @cache
+    def directory(algorithm: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            # As if so slow that every round is worth a scalar.
+            patch.setattr("agents.training.monitor.PERIOD_S", 0.0)
+            return trained(tiny(tmp_path_factory.mktemp(algorithm) / "whole", algorithm))
+
+    return directory
 
 
 def weights(directory: Path) -> bytes:
@@ -87,48 +96,47 @@ def weights(directory: Path) -> bytes:
 
 
 @pytest.mark.parametrize("algorithm", TINY)
-def test_a_seed_repeats_and_two_seeds_differ(tmp_path: Path, algorithm: str) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        result = train(tiny(tmp_path / name, algorithm, seed), shows_progress=False)
-        assert not result.interrupted
-        assert result.decisions >= BUDGET[algorithm]
-        assert 0 < result.utility_of_peak <= 1
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+def test_a_seed_repeats_and_two_seeds_differ(
+    whole: Callable[[str], Path], tmp_path: Path, algorithm: str
+) -> None:
+    again, other = (trained(tiny(tmp_path / f"{s}", algorithm, s)) for s in (0, 1))
+    assert weights(whole(algorithm)) == weights(again)
+    assert weights(whole(algorithm)) != weights(other)
 
 
-SCRIPT = """
-import os, signal
-from pathlib import Path
-from agents.training.training import train
-from test_training import tiny
-def kill(status):
-    if status.decisions >= {decisions}:
-        os.kill(os.getpid(), signal.SIGKILL)
-train(tiny(Path({directory!r}), {algorithm!r}), shows_progress=False, callback=kill)
-"""
+def train_until_killed(directory: Path, algorithm: str) -> None:
+    """Kill this process after 60 % of the decisions."""
+
+    def kill(status: Status) -> None:
+        if status.decisions >= BUDGET[algorithm] * 6 // 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(tiny(directory, algorithm), shows_progress=False, callback=kill)
 
 
-def run_until_killed(directory: Path, algorithm: str) -> None:
-    """Train in a process of its own that is killed after 60 % of its decisions."""
-    decisions = BUDGET[algorithm] * 6 // 10
-    code = SCRIPT.format(decisions=decisions, directory=str(directory), algorithm=algorithm)
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+VERIFY = pytest.mark.verify
 
 
 @pytest.mark.parametrize(
-    "algorithm", ["ddqn", pytest.param("rollout-pi", marks=pytest.mark.verify)]
+    ("algorithm", "method"),
+    [
+        ("ddqn", "fork"),
+        # A process that imports everything anew.
+        pytest.param("ddqn", "spawn", marks=VERIFY),
+        pytest.param("rollout-pi", "spawn", marks=VERIFY),
+    ],
 )
-def test_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, algorithm: str) -> None:
-    train(tiny(tmp_path / "whole", algorithm), shows_progress=False)
-    run_until_killed(tmp_path / "cut", algorithm)
-    resumed = train(tiny(tmp_path / "cut", algorithm), resume=True, shows_progress=False)
+def test_killed_and_resumed_ends_with_the_same_weights(
+    whole: Callable[[str], Path], tmp_path: Path, algorithm: str, method: str
+) -> None:
+    context = multiprocessing.get_context(method)
+    process = context.Process(target=train_until_killed, args=(tmp_path, algorithm))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    resumed = train(tiny(tmp_path, algorithm), resume=True, shows_progress=False)
     assert not resumed.interrupted
-    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+    assert_same_end(tmp_path, whole(algorithm))
 
 
 def assert_same_end(one: Path, other: Path) -> None:
@@ -141,31 +149,25 @@ def assert_same_end(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", TINY)
-def test_ctrl_c_leaves_a_usable_checkpoint(tmp_path: Path, algorithm: str) -> None:
+def test_ctrl_c_leaves_a_usable_checkpoint(
+    whole: Callable[[str], Path], tmp_path: Path, algorithm: str
+) -> None:
     def interrupt(status: Status) -> None:
         if status.decisions >= BUDGET[algorithm] // 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    cut = tiny(tmp_path / "cut", algorithm)
+    cut = tiny(tmp_path, algorithm)
     result = train(cut, shows_progress=False, callback=interrupt)
     assert result.interrupted
     assert result.decisions < BUDGET[algorithm]
-    load_agent(tmp_path / "cut")
-    train(tiny(tmp_path / "whole", algorithm), shows_progress=False)
+    load_agent(tmp_path)
     train(cut, resume=True, shows_progress=False)
-    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+    assert_same_end(tmp_path, whole(algorithm))
 
 
 @pytest.mark.parametrize("algorithm", TINY)
-def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
-    def flush(_: Status) -> None:
-        """Be so slow that every round is worth a scalar."""
-
-    plan = tiny(tmp_path, algorithm)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agents.training.monitor.PERIOD_S", 0.0)
-        train(plan, shows_progress=False, callback=flush)
-    events = EventAccumulator(str(tmp_path))
+def test_tensorboard_shows_what_matters(whole: Callable[[str], Path], algorithm: str) -> None:
+    events = EventAccumulator(str(whole(algorithm)))
     events.Reload()
     names = {
         "in_training/return",
@@ -185,34 +187,48 @@ def test_tensorboard_shows_what_matters(tmp_path: Path, algorithm: str) -> None:
     (about,) = events.Tensors("about/text_summary")
     said = about.tensor_proto.string_val[0].decode()
     assert "**To compare runs, look at `by_seconds`**" in said
-    assert f"of {plan.budget:,} here" in " ".join(said.split())
+    assert f"of {BUDGET[algorithm]:,} here" in " ".join(said.split())
     assert len(events.Scalars("eval/utility_of_peak")) == TINY[algorithm].validations
     for model in ("opt-125m", "opt-1.3b", "opt-6.7b"):
         assert all(0 <= event.value <= 1 for event in events.Scalars(f"share/{model}"))
     assert events.Scalars("time/steps_per_s")[-1].value > 0
 
 
-def test_a_run_is_never_overwritten_nor_continued_as_another(tmp_path: Path) -> None:
-    plan = tiny(tmp_path, "ddqn")
+def copied(whole: Callable[[str], Path], tmp_path: Path) -> Plan:
+    """The plan of a finished run that may be changed."""
+    return tiny(shutil.copytree(whole("ddqn"), tmp_path / "run"), "ddqn")
+
+
+def test_a_run_is_never_overwritten_nor_continued_as_another(
+    whole: Callable[[str], Path], tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="is not a run directory"):
-        train(plan, resume=True, shows_progress=False)
-    train(plan, shows_progress=False)
+        train(tiny(tmp_path, "ddqn"), resume=True, shows_progress=False)
+    plan = copied(whole, tmp_path)
     with pytest.raises(ConfigError, match=r"exists; accepted: a new one, or resume=True$"):
         train(plan, shows_progress=False)
     with pytest.raises(CheckpointError, match="seed: got 5; accepted: 0, as in"):
         train(dataclasses.replace(plan, seed=5), resume=True, shows_progress=False)
 
 
-def test_the_progress_bar_says_what_keeps_it(
+def test_the_bar_says_what_keeps_it_from_advancing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases: list[str] = []
-    monkeypatch.setattr("tqdm.tqdm.set_description", lambda bar, phase: phases.append(phase))
-    train(tiny(tmp_path, "ddqn"), shows_progress=False)
+    learn = DoubleDQN.iterate
+
+    def compile_and_learn(learner: DoubleDQN) -> dict[str, float]:
+        # Of no file, so that it is compiled every time.
+        compiled(eval("lambda x: x + 1.0"))(1.0)
+        return learn(learner)
+
+    monkeypatch.setattr(DoubleDQN, "iterate", compile_and_learn)
+    monkeypatch.setattr(tqdm, "set_description", lambda bar, phase: phases.append(phase))
+    train(dataclasses.replace(tiny(tmp_path, "ddqn"), decisions=512), shows_progress=False)
+    assert phases[:2] == ["compiling", "training"]
     assert phases.count("validating") == TINY["ddqn"].validations
-    assert set(phases) <= {"compiling", "training", "validating"}
-    first = phases.index("validating")
-    assert phases[first - 1] == "training"
+    assert set(phases) == {"compiling", "training", "validating"}
+    assert phases[phases.index("validating") - 1] == "training"
 
 
 def scores(directory: Path) -> list[tuple[int, float]]:
@@ -221,20 +237,21 @@ def scores(directory: Path) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in events.Scalars("eval/utility_of_peak")]
 
 
-def test_going_on_with_a_finished_run_changes_none_of_its_curves(tmp_path: Path) -> None:
-    plan = tiny(tmp_path, "ddqn")
-    train(plan, shows_progress=False)
-    before = scores(tmp_path)
+def test_going_on_with_a_finished_run_changes_none_of_its_curves(
+    whole: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plan = copied(whole, tmp_path)
+    before = scores(plan.directory)
     train(plan, resume=True, shows_progress=False)
-    assert scores(tmp_path) == before
+    assert scores(plan.directory) == before
     assert len(before) == TINY["ddqn"].validations
 
 
 def test_a_run_goes_on_only_with_the_profile_that_it_began_with(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("name = 'mine'\nextends = 'opt-a100'\nmodels = []\n")
-    fields = {"window_s": 1.0, "profile": str(file)}
-    plan = dataclasses.replace(tiny(tmp_path / "run", "ddqn"), fields=fields)
+    fields = {**CROWDED, "profile": str(file)}
+    plan = dataclasses.replace(tiny(tmp_path / "run", "ddqn"), fields=fields, decisions=256)
     train(plan, shows_progress=False)
     train(plan, resume=True, shows_progress=False)
     file.write_text(file.read_text() + "prompt_tokens = 5\n")
@@ -242,21 +259,22 @@ def test_a_run_goes_on_only_with_the_profile_that_it_began_with(tmp_path: Path) 
         train(plan, resume=True, shows_progress=False)
 
 
-def test_a_run_cut_off_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+def test_a_run_cut_off_before_its_first_checkpoint_begins_again(
+    whole: Callable[[str], Path], tmp_path: Path
+) -> None:
     class DiskFullError(OSError):
         pass
 
     def fail(*_: object) -> None:
         raise DiskFullError
 
-    cut, whole = tiny(tmp_path / "cut", "ddqn"), tiny(tmp_path / "whole", "ddqn")
+    cut = tiny(tmp_path, "ddqn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("agents.runs.checkpoint.save", fail)
         with pytest.raises(DiskFullError):
             train(cut, shows_progress=False)
     train(cut, resume=True, shows_progress=False)
-    train(whole, shows_progress=False)
-    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+    assert_same_end(tmp_path, whole("ddqn"))
 
 
 def test_bad_plans_are_refused(tmp_path: Path) -> None:

@@ -71,9 +71,10 @@ def test_a_weight_makes_gpu_time_worth_its_price():
 def test_believing_the_opposite_costs():
     config, seeds = replace(CONFIG, window_s=10.0), episode_seeds(3, 8)
     opposite = tuple(replace(users, weight=1.0 / users.weight) for users in config.classes)
+    own = for_agent(config, controls.make("steep-pair", config))
     knows, errs = (
-        run_episodes(controls.make("steep-pair", known, 0.03), config, seeds)
-        for known in (config, replace(config, classes=opposite))
+        episode_scores(COMPILED["steep-pair"](replace(own, classes=known), 0.03), own, seeds)
+        for known in (config.classes, opposite)
     )
     assert (knows - errs).mean() > 0.005
 
@@ -98,7 +99,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         validations=1, validation_window_s=1.0, warmup_decisions=64,
     )  # fmt: skip
     assert isinstance(settings, DoubleDQNSettings)
-    plan = Plan(directory, "priority", seed=1, decisions=4096, algorithm="ddqn-pairs")
+    short = {"window_s": 0.5}
+    plan = Plan(directory, "priority", short, 1, decisions=4096, algorithm="ddqn-pairs")
     train(replace(plan, settings=settings), shows_progress=False)
     return directory
 
@@ -155,7 +157,7 @@ def test_the_bound_weighs_and_knows_every_deadline():
 
 
 def test_a_longer_deadline_for_some_users_raises_the_bound():
-    busy = replace(CONFIG, load=12.0, window_s=1.0)
+    busy = replace(CONFIG, load=12.0, window_s=0.5)
     strict, loose = (
         replace(busy, classes=(busy.classes[0], RequestClass("priority", 5.0, deadline)))
         for deadline in (Deadline(0.06), Deadline(0.4, "linear", grace_s=0.4))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.settings.presets import SETTINGS
 from benchmarks.suites.bench import bench
 from benchmarks.suites.suite import SUITES, Suite
 from benchmarks.suites.workers import Workers
@@ -16,6 +17,23 @@ SMALL = replace(SUITES["testing"], agents=("random", "opt-6.7b", "largest-feasib
 @pytest.fixture(scope="session")
 def small() -> Suite:
     return SMALL
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suites train routers of which nobody wants to know how good they are.
+
+    No heuristic is tuned for them to fall back on, so that another training is another router.
+    """
+    alone = {"guarded": False, "demonstrators": 0.0}
+    tried = {"validations": 1, "validation_episodes": 4}
+    monkeypatch.setitem(SETTINGS, "ddqn", replace(SETTINGS["ddqn"], **alone, **tried))
+
+
+@pytest.fixture
+def unplaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn as they are: to find where all of it fits draws each of them twice."""
+    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)
 
 
 @pytest.fixture(scope="session")

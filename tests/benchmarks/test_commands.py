@@ -33,6 +33,7 @@ def test_options_reach_the_commands():
     assert parse("tune", "ddqn", "--trials", "4").trials == 4
 
 
+@pytest.mark.usefixtures("hasty", "unplaced")
 def test_bench_runs_the_entries_and_episodes_it_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -80,7 +80,7 @@ def test_a_control_without_settings_is_refused():
 
 
 def test_rollout_repeats_and_leaves_the_episode_as_it_is():
-    config = configure("overload", split="test", window_s=0.1)
+    config = configure("overload", split="test", window_s=0.05)
     agent = routers.make("rollout", config)
     runs = [evaluate(agent, config, 2, seed=3) for _ in range(2)]
     base = evaluate(routers.make("largest-feasible", config), config, 2, seed=3)
@@ -124,14 +124,14 @@ def test_rollout_sees_what_the_heuristic_cannot():
 
 
 def test_hindsight_gains_by_what_comes():
-    config = configure("overload", split="test", window_s=1.0)
+    config = configure("overload", split="test", window_s=0.4)
     agent = routers.make("hindsight", config)
     base, better = (
-        evaluate(routers.make(name, config), config, 4, seed=0).values("utility_of_peak")
+        evaluate(routers.make(name, config), config, 3, seed=0).values("utility_of_peak")
         for name in ("priced-pair", "hindsight")
     )
     assert (better > base).all()
-    assert (better < bound_of_peak(config, episode_seeds(0, 4))).all()
+    assert (better < bound_of_peak(config, episode_seeds(0, 3))).all()
     with pytest.raises(ConfigError, match="hindsight simulation: got None"):
         agent.begin(1, np.random.default_rng(0))
 

@@ -47,9 +47,20 @@ def test_networks_have_as_many_parameters_as_the_models(row):
     assert count == pytest.approx(row["parameters"], rel=1e-4)
 
 
-def test_a_network_is_measured():
+def test_a_network_is_measured(monkeypatch: pytest.MonkeyPatch):
+    asked = list[Shape]()
+
+    def tiny(shape: Shape, device: str, dtype: torch.dtype) -> Any:
+        """In its place one that takes no seconds."""
+        asked.append(shape)
+        return random_decoder(TINY, device, dtype)
+
+    monkeypatch.setattr("benchmarks.latency.random_decoder", tiny)
     measured = measure("opt-a100", ("opt-125m",), (1, 2), repeats=1, device="cpu")
+    assert list(measured) == ["opt-125m"]
+    assert len(measured["opt-125m"]) == 2
     assert all(time_s > 0 for time_s in measured["opt-125m"])
+    assert asked == [Shape(layers=12, heads=12, hidden=768)]
 
 
 def test_a_fit_never_falls():

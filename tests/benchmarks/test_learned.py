@@ -23,6 +23,7 @@ SUITE = replace(
 )
 
 
+@pytest.mark.usefixtures("hasty")
 def test_trained_and_brought_routers_have_the_same_figures(tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     # A bound, two trainings and their two evaluations.
@@ -35,6 +36,7 @@ def test_trained_and_brought_routers_have_the_same_figures(tmp_path: Path):
     assert bench(replace(SUITE, agents=()), second, HERE, [brought]) == 2
     ours = [row for row in rows if row["training_seed"] == 1]
     theirs = read_rows(second)
+    assert [r["utility"] for r in ours] != [r["utility"] for r in rows if r not in ours]
     assert {row["agent"] for row in theirs} == {"ddqn-1"}
     for name in ("episode_seed", "utility", "share", "bound", "windows_at_least"):
         assert [row[name] for row in ours] == [row[name] for row in theirs]

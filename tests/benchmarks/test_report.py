@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.evaluation import intervals
 from benchmarks.evaluation.row_files import read_rows
-from benchmarks.report import tables
+from benchmarks.report import report, tables
 from benchmarks.report.data import Results, ratio
 from benchmarks.report.page import Picture, Section, Table, to_html, to_markdown
 from benchmarks.report.report import all_sections, on_curves, write_report
@@ -224,6 +224,7 @@ def test_two_reports_of_the_same_rows_are_equal(reported: Path, tmp_path: Path):
         assert (tmp_path / name).read_bytes() == (reported / name).read_bytes()
 
 
+@pytest.mark.usefixtures("unplaced")
 @pytest.mark.parametrize(
     "agents", [("random",), ("largest-feasible",), ("random", "opt-6.7b", "largest-feasible")]
 )
@@ -231,6 +232,7 @@ def test_reports_make_do_with_what_there_is(
     finished: Path, agents: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(intervals, "RESAMPLES", 20)
+    monkeypatch.setattr(report, "SHOWN_OVER_TIME", 1)
     ids = {"testing-stable": "unpredictable-1", "testing-overload": "soft"}
     rows = [
         {**r, "entry": ids[r["entry"]], "tags": ["availability", "sensitivity"]}

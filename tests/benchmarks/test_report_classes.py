@@ -166,6 +166,7 @@ def test_wrong_weights_have_no_second_place():
     assert sections(Results([row("unpredictable-1", "opt-6.7b")])) == []
 
 
+@pytest.mark.usefixtures("unplaced")
 def test_the_short_form_has_the_chapter(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,12 +2,14 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.bounds.looseness import looseness
 from benchmarks.evaluation import intervals
 from benchmarks.evaluation.intervals import Interval
 from benchmarks.report import bound, learned
@@ -22,6 +24,7 @@ from benchmarks.report.paper.summary import results_table
 from benchmarks.report.report import FIGURES, telling
 from benchmarks.report.shifts import worst_transfer
 from benchmarks.report.text import computed_with, load_text
+from benchmarks.suites import measure_looseness
 from benchmarks.suites.measure_looseness import MeasureLooseness
 
 
@@ -250,6 +253,7 @@ def test_the_summary_sets_the_heuristic_beside_the_learned_router():
     assert line[1:] == ("1.53 x", "-", "-", "unpredictable-1 0.50 x", "unpredictable-1 0.05 x")
 
 
+@pytest.mark.usefixtures("unplaced")
 def test_the_compact_report_is_small_and_whole(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -273,7 +277,11 @@ def test_the_compact_report_is_small_and_whole(
     assert "### unpredictable-1\n" not in report.read_text()
 
 
-def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
+def test_looseness_is_measured_and_shown(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loads = 0.25, 2.0, 16.0
+    monkeypatch.setattr(measure_looseness, "looseness", partial(looseness, loads=loads))
     cell = MeasureLooseness(instances=1, seed=0)
     for name, content in cell.run({}, tmp_path).items():
         (tmp_path / name).parent.mkdir()
@@ -282,5 +290,6 @@ def test_looseness_is_measured_and_shown(finished: Path, tmp_path: Path):
     (table,) = (part for part in section.parts if isinstance(part, Table))
     rows = json.loads((tmp_path / cell.output).read_text())["rows"]
     assert [line[0] for line in table.rows] == [f"{r['load']:g}" for r in rows]
+    assert [r["load"] for r in rows] == list(loads)
     assert all(1 - 1e-6 <= r["bound"] <= 1.2 for r in rows)
     assert bound.sections(finished) == []

@@ -85,6 +85,7 @@ def test_the_summary_has_a_column_per_setting_and_router():
     )
 
 
+@pytest.mark.usefixtures("unplaced")
 def test_the_papers_setting_comes_first_and_the_old_claim_is_of_shedding_only():
     pytest.importorskip("matplotlib")
     second = {"by_second": {"utility": [9.0, 5.0], "peak": [10.0, 10.0]}}
@@ -113,6 +114,7 @@ def test_a_suite_without_the_papers_entries_has_no_chapter_on_it():
     assert about_the_paper(Results(GRID))
 
 
+@pytest.mark.usefixtures("unplaced")
 @pytest.mark.parametrize("left_out", ["rollout-pi", "opt-6.7b", "ddqn-paper", "unpred", "static-"])
 def test_a_partial_run_is_shown_as_far_as_it_went(left_out: str):
     pytest.importorskip("matplotlib")

@@ -245,11 +245,23 @@ def test_a_suite_makes_ensembles_and_students(tmp_path: Path, monkeypatch: pytes
     pair, taught = Combination("rollout-pi", 2), Combination("rollout-pi", 2, is_taught=True)
     monkeypatch.setitem(COMBINATIONS, "rollout-pi-of-2", pair)
     monkeypatch.setitem(COMBINATIONS, "rollout-pi-student", taught)
-    quick = replace(SETTINGS["rollout-pi"], validations=1, validation_episodes=4)
+    quick = replace(
+        SETTINGS["rollout-pi"],
+        follows="steep-pair",
+        stress=1.0,
+        cautions=(0.1,),
+        states_per_round=128,
+        batch_size=128,
+        validations=1,
+        validation_episodes=4,
+    )
     monkeypatch.setitem(SETTINGS, "rollout-pi", quick)
+    guards = "agents.learners.rollout_iteration.guards_in"
+    monkeypatch.setattr(guards, lambda config: (quick.follows,))
     agents = ("rollout-pi", "rollout-pi-of-2", "rollout-pi-student")
     small = replace(suite("testing"), entries=("testing-stable",), agents=agents, seeds=2)
-    ran = bench(replace(small, timesteps=10_000), tmp_path, Workers(count=0))
+    small = replace(small, episodes=1, timesteps=10_000)
+    ran = bench(small, tmp_path, Workers(count=0))
     assert ran == 1 + 2 + 2 + 4
     rows = read_rows(tmp_path)
     assert {(row["agent"], row["training_seed"]) for row in rows} == {
@@ -262,4 +274,4 @@ def test_a_suite_makes_ensembles_and_students(tmp_path: Path, monkeypatch: pytes
     assert [run["run"] for run in card["origin"]["runs"]] == [
         f"trained/testing-stable/rollout-pi-{seed}" for seed in (0, 1)
     ]
-    assert bench(replace(small, timesteps=10_000), tmp_path, Workers(count=0)) == 0
+    assert bench(small, tmp_path, Workers(count=0)) == 0

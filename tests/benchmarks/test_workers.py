@@ -90,12 +90,7 @@ def test_a_cell_that_kills_every_worker_is_given_up(
         run_cells([fake(7, deaths=100)], tmp_path, Workers("local", 1), "fake")
 
 
-def test_an_error_in_a_cell_is_raised(fake, tmp_path: Path):
-    with pytest.raises(ValueError, match="broken"):
-        run_cells([fake(-1, deaths=0)], tmp_path, Workers("local", 1), "fake")
-
-
-def test_an_error_in_a_cell_ends_the_others(fake, tmp_path: Path):
+def test_an_error_in_a_cell_is_raised_and_ends_the_others(fake, tmp_path: Path):
     slow = tmp_path / "scratch" / "fake-99.txt" / "pid"
     cells = [fake(99, deaths=0), fake(1, deaths=0), fake(-1, deaths=0)]
     with pytest.raises(ValueError, match="broken") as raised:

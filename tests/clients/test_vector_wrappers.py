@@ -18,7 +18,7 @@ from .needs import needs
 ID = "llmroute_env:LLMRoute-v0"
 SHORT = {"scenario": "overload", "window_s": 0.02}
 MODES = ("NextStep", "SameStep", "Disabled")
-ENVS, STEPS = 3, 150
+ENVS, STEPS = 3, 100
 Wrap = Callable[[VectorEnv], VectorEnv]
 
 WRAPPERS: dict[str, Wrap] = {
@@ -85,10 +85,9 @@ def steps_of(env: VectorEnv, mode: str) -> list[tuple[Any, ...]]:
 def compare(mine: list[tuple[Any, ...]], theirs: list[tuple[Any, ...]]) -> int:
     """Assert that all is alike but the infos; returns how many episodes ended."""
     assert len(mine) == len(theirs)
-    for own, other in zip(mine, theirs, strict=True):
-        for one, two in zip(own[:4], other[:4], strict=True):
-            np.testing.assert_array_equal(one, two)
-            assert one.dtype == two.dtype
+    for own, other in [*zip(zip(*mine, strict=True), zip(*theirs, strict=True), strict=True)][:4]:
+        np.testing.assert_array_equal(own, other)
+        assert [part.dtype for part in own] == [part.dtype for part in other]
     return sum(int((step[2] | step[3]).sum()) for step in mine)
 
 

@@ -10,6 +10,7 @@ from agents.compiled.making import largest_feasible
 from agents.compiled.policies import episode_scores
 from agents.compiled.threads import device_scores
 from llmroute_env import ConfigError
+from llmroute_env.config import EnvConfig
 from llmroute_env.cuda.memory import Host
 from llmroute_env.cuda.simulation import LOG, RING, DeviceSimulation
 from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
@@ -20,21 +21,28 @@ from llmroute_env.signal_specs import Signals
 from llmroute_env.specs import RequestClass
 from llmroute_env.vector_env import LLMRouteVectorEnv
 from tests.cuda.same_envs import Both
+from tests.scenario_windows import short_workload
 
 ENVS = 70
 """Two tiles that are full and one that is not."""
 
 
+def unpredictable() -> EnvConfig:
+    """The usual scenario in episodes that are so short that many end."""
+    workload = short_workload(configure("unpredictable-1"))
+    return configure("unpredictable-1", window_s=0.2, workload=workload)
+
+
 @pytest.mark.parametrize("autoreset", [SAME_STEP, NEXT_STEP])
 def test_trajectories_are_those_of_the_cpu_state_for_state(autoreset: int):
-    both = Both(configure("unpredictable-1", window_s=0.4), ENVS, Host(), autoreset)
+    both = Both(unpredictable(), ENVS, Host(), autoreset)
     both.check_outputs()
     both.check_states()
-    for step in range(400):
+    for step in range(200):
         both.step()
         both.check_outputs()
         both.check_completions()
-        if step % 100 == 99:
+        if step % 50 == 49:
             both.check_states()
     assert both.ended > ENVS
     both.check_summaries()
@@ -43,7 +51,7 @@ def test_trajectories_are_those_of_the_cpu_state_for_state(autoreset: int):
 def test_rings_and_logs_grow_when_they_are_full_and_nothing_is_lost():
     both = Both(configure("overload", window_s=1.0), ENVS, Host(), SAME_STEP)
     before = both.device.bytes_per_env
-    for _ in range(600):
+    for _ in range(400):
         both.step()
         both.check_completions()
     both.check_states()
@@ -55,7 +63,7 @@ def test_rings_and_logs_grow_when_they_are_full_and_nothing_is_lost():
 
 
 def test_a_refused_action_changes_nothing():
-    both = Both(configure("unpredictable-1", window_s=0.4), ENVS, Host(), SAME_STEP)
+    both = Both(unpredictable(), ENVS, Host(), SAME_STEP)
     for _ in range(20):
         both.step()
     actions = np.zeros(ENVS, np.int64)
@@ -70,7 +78,9 @@ def test_a_refused_action_changes_nothing():
 
 
 def test_the_vector_env_tells_what_that_of_the_cpu_does():
-    options = {"scenario": "unpredictable-1", "window_s": 0.3, "completions": True}
+    own = unpredictable()
+    options = {"scenario": "unpredictable-1", "window_s": own.window_s, "workload": own.workload}
+    options["completions"] = True
     ours = LLMRouteCudaVectorEnv(ENVS, autoreset_mode="SameStep", memory=Host(), **options)
     theirs = LLMRouteVectorEnv(ENVS, autoreset_mode="SameStep", **options)
     assert ours.observation_space == theirs.observation_space
@@ -78,7 +88,7 @@ def test_the_vector_env_tells_what_that_of_the_cpu_does():
         ours.step(np.zeros(ENVS, np.int64))
     np.testing.assert_array_equal(ours.reset(seed=5)[0], theirs.reset(seed=5)[0])
     rng, ended = np.random.default_rng(1), 0
-    for _ in range(300):
+    for _ in range(200):
         actions = rng.integers(3, size=ENVS)
         *mine, infos = ours.step(actions)
         *expected, told = theirs.step(actions)
@@ -102,7 +112,7 @@ def test_a_mode_that_a_device_does_not_have_is_refused():
 
 
 def test_neighbouring_threads_read_neighbouring_words():
-    device = DeviceSimulation(configure("unpredictable-1", window_s=0.4), ENVS, Host())
+    device = DeviceSimulation(unpredictable(), ENVS, Host())
     state, rows = device.world.state, device.outputs["observations"]
     for array in state.arrays:
         if array.size > 0:

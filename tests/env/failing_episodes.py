@@ -15,7 +15,7 @@ RECIPES = {
     "replayed": (LISTED, ReplayedTimes((0.1, 0.2, 0.4, 0.1, 0.3))),
     "mixed": (ExponentialTimes(0.8), ReplayedTimes((0.1, 0.2, 0.4, 0.1, 0.3))),
 }
-OVERLOAD = configure("overload", window_s=3.0)
+OVERLOAD = configure("overload", window_s=1.0)
 CHAT = configure("chat", window_s=20.0)
 
 

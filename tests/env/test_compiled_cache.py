@@ -43,20 +43,6 @@ def run(folder: Path) -> float:
     return float(done.stdout)
 
 
-def test_an_edit_below_a_sub_package_is_seen_by_its_callers(tmp_path: Path):
-    deep = tmp_path / "room" / "deep" / "deeper"
-    deep.mkdir(parents=True)
-    for folder in (deep, deep.parent, deep.parent.parent):
-        (folder / "__init__.py").touch()
-    (tmp_path / "room" / "outer.py").write_text(OUTER)
-    (deep / "inner.py").write_text(INNER.format(added=1))
-    assert run(tmp_path) == 4.0
-    assert run(tmp_path) == 4.0
-    assert any((tmp_path / "cache").rglob("outer.outer*.nbi")), "nothing was cached"
-    (deep / "inner.py").write_text(INNER.format(added=100))
-    assert run(tmp_path) == 202.0
-
-
 SHAPE = """
 from typing import NamedTuple
 
@@ -117,28 +103,59 @@ def output_of(program: str, **variables: str) -> subprocess.CompletedProcess[str
 
 
 def room(folder: Path) -> str:
-    """A program that prints what a compiled function returns, which calls another one."""
-    (folder / "room").mkdir()
-    outer = OUTER.replace("room.deep.deeper.inner", "room.inner")
-    (folder / "room" / "__init__.py").touch()
-    (folder / "room" / "inner.py").write_text(INNER.format(added=1))
-    (folder / "room" / "outer.py").write_text(outer)
+    """A program that prints what a compiled function returns, which calls another one far below."""
+    deep = folder / "room" / "deep" / "deeper"
+    deep.mkdir(parents=True)
+    for package in (deep, deep.parent, deep.parent.parent):
+        (package / "__init__.py").touch()
+    (deep / "inner.py").write_text(INNER.format(added=1))
+    (folder / "room" / "outer.py").write_text(OUTER)
     paths = f"import sys; sys.path.insert(0, {str(folder)!r})"
     return f"{paths}; from room.outer import outer; print(outer(1.0))"
+
+
+def watched(program: str) -> str:
+    """The program, which also says when a function is compiled."""
+    watch = "from llmroute_env.dynamics.compiled import compilations"
+    return f"{watch}\nwith compilations(lambda: print('heard')):\n    exec({program!r})"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A program the first time, again, and, silenced, after an edit below a sub-package."""
+    folder = tmp_path_factory.mktemp("compiled")
+    program, cache = watched(room(folder)), folder / "cache"
+    variables = {"NUMBA_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
+    first, again = (output_of(program, **variables) for _ in range(2))
+    cached = {path.name.split("-")[0] for path in cache.rglob("*.nbi")}
+    (folder / "room" / "deep" / "deeper" / "inner.py").write_text(INNER.format(added=100))
+    edited = output_of(program, **variables, LLMROUTE_QUIET="1")
+    return SimpleNamespace(first=first, again=again, cached=cached, edited=edited)
+
+
+def test_an_edit_below_a_sub_package_is_seen_by_its_callers(runs: SimpleNamespace):
+    found = [done.stdout.splitlines()[-1] for done in (runs.first, runs.again, runs.edited)]
+    assert found == ["4.0", "4.0", "202.0"]
+
+
+def test_compiling_is_announced_once_and_can_be_silenced(runs: SimpleNamespace):
+    assert runs.first.stderr.count(ONCE) == 1
+    assert runs.again.stderr == runs.edited.stderr == ""
+
+
+def test_a_watcher_hears_of_compiling(runs: SimpleNamespace):
+    for done, compiles in ((runs.first, True), (runs.again, False), (runs.edited, True)):
+        assert ("heard" in done.stdout.splitlines()) == compiles
+
+
+def test_functions_that_only_compiled_code_calls_have_no_code_for_python(runs: SimpleNamespace):
+    # What Python calls does nothing but to call the function.
+    assert runs.cached == {"outer.outer", "outer.outer.inner", "inner.inner.inner"}
 
 
 @pytest.mark.verify
 def test_plain_python_yields_the_same_episode():
     assert output_of(EPISODE, NUMBA_DISABLE_JIT="1").stdout == output_of(EPISODE).stdout
-
-
-def test_compiling_is_announced_once_and_can_be_silenced(tmp_path: Path):
-    program, cache = room(tmp_path), str(tmp_path / "cache")
-    first, again = (output_of(program, NUMBA_CACHE_DIR=cache) for _ in range(2))
-    assert first.stderr.count(ONCE) == 1
-    assert again.stderr == ""
-    other = {"NUMBA_CACHE_DIR": str(tmp_path / "other"), "LLMROUTE_QUIET": "1"}
-    assert output_of(program, **other).stderr == ""
 
 
 @pytest.mark.verify
@@ -173,20 +190,6 @@ def test_it_works_where_no_cache_can_be_kept(tmp_path: Path):
         assert found.stderr.count(UNCACHED) == 1
 
 
-def test_a_watcher_hears_of_compiling(tmp_path: Path):
-    watch = "from llmroute_env.dynamics.compiled import compilations"
-    heard = f"{watch}\nwith compilations(lambda: print('heard')):\n    exec({room(tmp_path)!r})"
-    done = output_of(heard, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
-    assert "heard" in done.stdout.splitlines()
-
-
-def test_functions_that_only_compiled_code_calls_have_no_code_for_python(tmp_path: Path):
-    output_of(room(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
-    cached = {path.name.split("-")[0] for path in (tmp_path / "cache").rglob("*.nbi")}
-    # What Python calls does nothing but to call the function.
-    assert cached == {"outer.outer", "outer.outer.inner", "inner.inner.inner"}
-
-
 @pytest.mark.verify
 def test_functions_that_only_compiled_code_calls_are_read_back_by_others(tmp_path: Path):
     program, cache = room(tmp_path), {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
@@ -195,9 +198,7 @@ def test_functions_that_only_compiled_code_calls_are_read_back_by_others(tmp_pat
         outer.read_text().replace("outer", "other").replace("2.0", "3.0")
     )
     output_of(program, **cache)
-    watch = "from llmroute_env.dynamics.compiled import compilations"
-    other = program.replace("outer", "other")
-    heard = f"{watch}\nwith compilations(lambda: print('heard')):\n    exec({other!r})"
+    heard = watched(program.replace("outer", "other"))
     # What Python calls, and the function: not the one that it calls.
     assert output_of(heard, **cache).stdout.splitlines() == ["heard", "heard", "6.0"]
 

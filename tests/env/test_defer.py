@@ -23,7 +23,7 @@ from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError, Defer
 
 WAIT_S = 0.125
-CONFIG = configure("overload", window_s=2.0, defer=Defer(WAIT_S, 2))
+CONFIG = configure("overload", window_s=1.0, defer=Defer(WAIT_S, 2))
 ENGINE = configure("chat", window_s=10.0, defer=Defer(WAIT_S, 2))
 
 
@@ -157,7 +157,7 @@ def test_turning_away_may_earn_something_or_cost():
 
 @pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
 def test_learners_take_it_as_an_action(tmp_path, algorithm):
-    fields = {"window_s": 2.0, "defer": Defer(WAIT_S, 2), "reject": True}
+    fields = {"window_s": 0.4, "defer": Defer(WAIT_S, 2), "reject": True}
     plan = Plan(tmp_path / "run", "overload", fields, algorithm=algorithm, decisions=2048)
     train(plan, shows_progress=False)
     config = plan.config("test")

@@ -14,7 +14,7 @@ from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Defer
 from tests.env.failing_episodes import CHAT, OVERLOAD, failing, play, some
-from tests.scenario_windows import EVERY
+from tests.scenario_windows import EVERY, WITH_TOKENS, short_workload
 
 TRAILS = {
     "fail-fast": {},
@@ -64,20 +64,21 @@ def test_nothing_is_lost_from_the_books_and_nothing_is_served_twice(config, trai
 
 @pytest.mark.parametrize("scenario", EVERY)
 def test_in_every_scenario_each_request_comes_to_one_end_and_arrives_as_ever(scenario):
-    config = configure(scenario)
-    window_s = min(config.window_s, 20.0 if config.service == "continuous" else 1.0)
-    config = failing(replace(config, window_s=window_s), "log-normal", tries=2)
-    config = slow(config) if config.service == "continuous" else config
+    window_s = 20.0 if scenario in WITH_TOKENS else 0.4
+    config = configure(scenario, window_s=window_s, workload=short_workload(configure(scenario)))
+    config = failing(config, "log-normal", tries=2)
+    config = slow(config) if scenario in WITH_TOKENS else config
     found = []
     for failures in (config.failures, replace(config.failures, tries=1)):
         one = replace(config, failures=failures)
         records, origins, simulation = play(one, [3], each=check_books)
+        assert simulation.state.envs["lost"][0] > 0
         ended = ~np.isin(records["outcome"], COMES_BACK)
         order = np.argsort(origins["request"][ended])
         assert (origins["request"][ended][order] == np.arange(ended.sum())).all()
         assert ended.sum() == simulation.state.envs["routed"][0]
         found.append(records[ended][order][["task", "user_class", "arrival_s"]])
-        if config.service == "continuous":
+        if scenario in WITH_TOKENS:
             tokens = simulation.tape.prompt_tokens[simulation.state.envs["first"][0] :]
             found[-1] = [*found[-1].tolist(), tokens[: ended.sum()].tolist()]
     np.testing.assert_equal(found[0], found[1])

@@ -6,34 +6,39 @@ import numpy as np
 import pytest
 
 from llmroute_env.failure_specs import Outage, ReplayedTimes
+from llmroute_env.scenarios import configure
 from llmroute_env.simulation.outages import outages
 from tests.env.failing_episodes import OVERLOAD, RECIPES, failing, play
 
 
-def transitions(config, seed):
-    """When each GPU was seen to be down or up, by decision, in the simulator."""
-    rows = []
+def transitions(config, seeds):
+    """Times of decisions and which GPUs are up then in the simulator, of the episode of each."""
+    rows = [[] for _ in seeds]
 
     def note(simulation):
-        env = simulation.state.envs[0]
-        rows.append((float(env["now_s"]), simulation.state.gpus[0]["is_up"] != 0))
+        state = simulation.state
+        for own, env, gpus in zip(rows, state.envs, state.gpus, strict=True):
+            if not env["over"]:
+                own.append((float(env["now_s"]), *(gpus["is_up"] != 0)))
 
-    play(config, [seed], each=note)
-    return rows
+    play(config, seeds, each=note)
+    return [(found[:, 0], found[:, 1:] != 0) for found in map(np.array, rows)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("more", [{}, {"warm_up_s": 0.15}, {"gpus_per_machine": 2}], ids=str)
 def test_the_schedule_in_advance_is_what_happens(recipe, more):
-    config = failing(OVERLOAD, recipe, **more)
+    config = failing(configure("overload", load=1.0, window_s=3.0), recipe, **more)
     machines = config.failures.machines([pool.gpus for pool in config.pools])
-    for seed in (1, 2**63 + 5):
+    seeds = 1, 2**63 + 5
+    for seed, (now_s, up) in zip(seeds, transitions(config, seeds), strict=True):
         listed = outages(config, seed, 10.0)
         assert sum(map(len, listed)) > 4
-        for now_s, up in transitions(config, seed):
-            for machine, gpus in zip(listed, machines, strict=True):
-                down = any(from_s <= now_s < until_s for from_s, until_s in machine)
-                assert (up[list(gpus)] != down).all()
+        for machine, gpus in zip(listed, machines, strict=True):
+            down = [(from_s <= now_s) & (now_s < until_s) for from_s, until_s in machine]
+            seen = up[:, list(gpus)]
+            assert (seen != np.any(down, axis=0)[:, None]).all()
+            assert set(seen.ravel().tolist()) == {True, False}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

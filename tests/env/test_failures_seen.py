@@ -10,6 +10,7 @@ import pytest
 from llmroute_env.dynamics.features import FEATURE_NAMES
 from llmroute_env.dynamics.state import LOST, RETRIED
 from llmroute_env.failure_specs import Failures, Outage
+from llmroute_env.scenarios import configure
 from llmroute_env.signal_specs import Signals
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import Defer, Pool
@@ -17,12 +18,15 @@ from tests.env.failing_episodes import OVERLOAD, failing, play
 
 WATCHED = ("gpu_up", "gpu_leaving", "tries", "waited", "slack", "gpu_slack", "gpu_work", "ttft")
 OUT = Failures(outages=(Outage(0, 0.5, 1.5), Outage(1, 0.75, 1.0)), notice_s=0.25, tries=2)
+UNTIL_AFTER = configure("overload", load=2.0, window_s=2.0)
+"""Goes on when all is up again."""
 
 
 def test_what_a_router_sees_of_it():
-    pools = (replace(OVERLOAD.pools[0], gpus=2),)
-    config = replace(OVERLOAD, observation=WATCHED, failures=OUT, action="gpu-model", pools=pools)
-    columns, seen = config.layout, Counter()
+    pools = (replace(UNTIL_AFTER.pools[0], gpus=2),)
+    fields = {"observation": WATCHED, "failures": OUT, "action": "gpu-model", "pools": pools}
+    config, seen = replace(UNTIL_AFTER, **fields), Counter()
+    columns = config.layout
 
     def check(simulation):
         env, row = simulation.state.envs[0], simulation.outputs.observations[0]
@@ -48,7 +52,7 @@ def test_what_a_router_sees_of_it():
         waited_ms = float(env["waited_s"]) * 1e3
         assert column("waited")[0] == pytest.approx(np.log1p(waited_ms), rel=1e-6)
         seen.update(down=down.any(), both=down.all(), left=np.isfinite(left).any())
-        seen.update(tried=fate["tries"] > 0, waited=waited_ms > 0)
+        seen.update(tried=fate["tries"] > 0, waited=waited_ms > 0, again=now_s >= 1.5)
 
     play(config, [3], each=check)
     assert min(seen.values()) > 0, seen
@@ -75,7 +79,7 @@ def test_the_mask_leaves_out_models_that_nothing_up_hosts_and_what_is_put_off_to
 @pytest.mark.parametrize("dispatcher", ["least-work", "shortest-queue", "round-robin"])
 def test_dispatchers_leave_out_what_is_down(dispatcher):
     config = replace(
-        OVERLOAD, dispatcher=dispatcher, failures=replace(OUT, outages=OUT.outages[:1])
+        UNTIL_AFTER, dispatcher=dispatcher, failures=replace(OUT, outages=OUT.outages[:1])
     )
     records, _, _ = play(config, [3])
     sent = records[records["start_s"] >= 0.5]
@@ -89,6 +93,7 @@ def test_late_signals_tell_of_it_late_unless_a_circuit_breaks():
     once = Failures(outages=(Outage(0, 0.5, 1.5),), tries=2)
     config = replace(
         OVERLOAD,
+        window_s=2.0,
         observation=("gpu_up",),
         failures=once,
         pools=(replace(OVERLOAD.pools[0], gpus=2),),

@@ -20,7 +20,9 @@ from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.specs import ConfigError
 
-CONFIG = configure("admission", window_s=2.0)
+CONFIG = configure("admission", window_s=1.0)
+SHORT = {"window_s": 0.3}
+"""What routers learn in, and are validated in dozens of times."""
 
 
 @pytest.mark.parametrize(("action", "last"), [("model", 3), ("gpu-model", 12)])
@@ -78,9 +80,7 @@ def test_a_smaller_load_by_rejection_is_served_as_a_smaller_load():
 
 @pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
 def test_learners_take_it_as_an_action(tmp_path, algorithm):
-    plan = Plan(
-        tmp_path / "run", "admission", {"window_s": 2.0}, algorithm=algorithm, decisions=2048
-    )
+    plan = Plan(tmp_path / "run", "admission", SHORT, algorithm=algorithm, decisions=2048)
     train(plan, shows_progress=False)
     agent = load_agent(tmp_path / "run", CONFIG)
     assert agent.actions == 4
@@ -91,8 +91,7 @@ def test_learners_take_it_as_an_action(tmp_path, algorithm):
 
 
 def test_networks_over_pairs_turn_nobody_away_but_route_beside_who_may(tmp_path):
-    fields = {"window_s": 2.0}
-    plan = Plan(tmp_path / "run", "admission", fields, algorithm="ddqn-pairs", decisions=4096)
+    plan = Plan(tmp_path / "run", "admission", SHORT, algorithm="ddqn-pairs", decisions=4096)
     assert not plan.config("train").reject
     train(plan, shows_progress=False)
     agent = load_agent(tmp_path / "run", CONFIG)

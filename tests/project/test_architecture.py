@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,7 @@ FLOORS = {
 never from its own floor or a later one."""
 
 
+@cache
 def full_names(path: Path) -> set[str]:
     """Everything that a file imports, wherever in it, as `package.module.name`."""
     names: set[str] = set()
@@ -238,6 +240,7 @@ def sources(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
+@cache
 def modules() -> dict[str, set[str]]:
     """Every module of `benchmarks`, without that first word, and those that it imports."""
     paths = [path for path in sources("benchmarks") if path.name != "__init__.py"]

@@ -2,9 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from functools import cache
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +63,23 @@ def words(commands: dict, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     return found
 
 
-@pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
-def test_help_on_every_level(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as stop:
+@cache
+def help_of(command: tuple[str, ...]) -> str:
+    """What a command prints when asked for help."""
+    with redirect_stdout(StringIO()) as printed, pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
     assert stop.value.code == 0
-    assert "usage: llmroute" in capsys.readouterr().out
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
-def test_help_speaks_of_options_and_not_of_python(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    with pytest.raises(SystemExit):
-        main([*command, "--help"])
-    printed = capsys.readouterr().out
+def test_help_on_every_level(command: tuple[str, ...]):
+    assert "usage: llmroute" in help_of(command)
+
+
+@pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
+def test_help_speaks_of_options_and_not_of_python(command: tuple[str, ...]):
+    printed = help_of(command)
     for word in ("STR", "{None}", "default: None", "default: )", "default: True", "default: False"):
         assert word not in printed
 
@@ -87,12 +93,8 @@ MAKES_NO_ENVIRONMENT = {
 
 
 @pytest.mark.parametrize("command", words(COMMANDS), ids=" ".join)
-def test_whatever_makes_an_environment_takes_a_whole_problem(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    with pytest.raises(SystemExit):
-        main([*command, "--help"])
-    printed = capsys.readouterr().out
+def test_whatever_makes_an_environment_takes_a_whole_problem(command: tuple[str, ...]):
+    printed = help_of(command)
     is_group = command in ((), ("speed",))
     takes = not is_group and command[0] not in MAKES_NO_ENVIRONMENT
     for option in ("--env ", "--set ", "--trace ", "--scenario ", "--load "):
@@ -130,12 +132,11 @@ def engines_of(profile: str) -> dict[str, Any]:
     return {"service": "continuous", "pools": pools, "lengths": lengths_of}
 
 
-def test_the_package_says_where_to_go():
-    root = Path(__file__).parents[2]
-    arguments = [sys.executable, "-m", "llmroute_env"]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=root)
-    assert done.stdout.startswith(f"llmroute {version('llmroute')}: ")
-    assert "llmroute --help" in done.stdout
+def test_the_package_says_where_to_go(capsys: pytest.CaptureFixture[str]):
+    runpy.run_module("llmroute_env", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"llmroute {version('llmroute')}: ")
+    assert "llmroute --help" in printed
 
 
 @pytest.mark.parametrize("group", [name for name, c in COMMANDS.items() if isinstance(c, Group)])
@@ -275,44 +276,55 @@ def test_bad_input_is_said_on_standard_error(
 COMMAND = "import sys; from benchmarks.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = f"import sys; sys.modules[{module!r}] = None; {COMMAND}"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
-    )
-
-
-OUTLESS = {"evaluate", "watch"}
-"""Commands that take no --out, or have one here."""
+WITHOUT = """
+import contextlib, io, json, sys
+from benchmarks.cli import main
+answers = []
+for module, extra, arguments in json.loads(sys.argv[1]):
+    assert sys.modules.get(module) is None, f"{module} was imported before it is missing"
+    sys.modules[module] = None
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        answers.append((main(arguments), said.getvalue()))
+    del sys.modules[module]
+print(json.dumps(answers))
+"""
+"""Commands one after the other, each of which lacks a module that no earlier one imports."""
 
 
 @pytest.mark.parametrize(
-    ("module", "extra", "arguments"),
+    "cases",
     [
-        ("torch", "train", ("train", "ddqn")),
-        pytest.param("torch", "train", ("evaluate", "pretrained:paper"), marks=pytest.mark.verify),
-        pytest.param("torch", "train", ("latency",), marks=pytest.mark.verify),
-        ("tensorboard", "train", ("demo",)),
+        [
+            ("torch", "train", ["train", "ddqn", "--out", "out"]),
+            ("matplotlib", "train", ["trace", "plot", "azure-conv", "--out", "out"]),
+            ("PIL", "render", ["watch", "random", "--out", "x.gif"]),
+            ("tensorboard", "train", ["demo", "--out", "out"]),
+            ("optuna", "tune", ["tune", "ddqn", "--timesteps", "9", "--out", "out"]),
+        ],
         pytest.param(
-            *("scipy", "train", ("bench", "testing", "--workers", "0")), marks=pytest.mark.verify
-        ),
-        ("matplotlib", "train", ("trace", "plot", "azure-conv")),
-        ("PIL", "render", ("watch", "random", "--out", "x.gif")),
-        pytest.param(
-            *("imageio_ffmpeg", "render", ("watch", "random", "--out", "x.mp4")),
+            [
+                ("torch", "train", ["evaluate", "pretrained:paper"]),
+                ("torch", "train", ["latency", "--out", "out"]),
+                ("imageio_ffmpeg", "render", ["watch", "random", "--out", "x.mp4"]),
+            ],
             marks=pytest.mark.verify,
         ),
-        ("optuna", "tune", ("tune", "ddqn", "--timesteps", "9")),
+        pytest.param(
+            [("scipy", "train", ["bench", "testing", "--workers", "0", "--out", "out"])],
+            marks=pytest.mark.verify,
+        ),
     ],
+    ids=["some", "others", "scipy"],
 )
-def test_a_missing_package_is_named_with_its_extra(
-    module: str, extra: str, arguments: tuple[str, ...], tmp_path: Path
-):
-    out = ("--out", str(tmp_path / "out")) if arguments[0] not in OUTLESS else ()
-    done = without(module, *arguments, *out)
-    assert done.returncode == 2, done.stderr
-    assert f"pip install 'llmroute[{extra}]'`" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_a_missing_package_is_named_with_its_extra(cases: list[tuple[str, str, list[str]]]):
+    command = [sys.executable, "-c", WITHOUT, json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for (module, extra, _), (code, said) in zip(cases, answers, strict=True):
+        assert code == 2, (module, said)
+        assert f"pip install 'llmroute[{extra}]'`" in said.splitlines()[-1], module
+        assert "Traceback" not in said + done.stderr
 
 
 def test_help_is_for_every_stream(monkeypatch: pytest.MonkeyPatch):
@@ -396,12 +408,16 @@ def test_help_imports_neither_numba_nor_torch():
 
 def test_a_run_is_evaluated_where_it_was_trained(tmp_path, capsys):
     run = str(tmp_path / "run")
-    own = ("--load", "1.5", "--profile", "opt-h100", "--set", "window_s=1")
+    own = ("--scenario", "stable", "--load", "1.5", "--profile", "opt-h100")
+    own += ("--set", "window_s=1")
     few, short = ("--episodes", "4"), ("--timesteps", "4096", "--no-reference")
+    # Nothing that this is about is learned: without what a guard has to be tuned on.
+    short += ("--hyper", "guarded=false", "demonstrators=0.0", "validation_episodes=4")
     assert main(["train", "ddqn", *own, *short, "--out", run]) == 0
     there, told = (evaluation(capsys, run, *options) for options in (few, (*own, *few)))
     assert there == told
-    assert (there["load"], there["profile"], there["split"]) == (1.5, "opt-h100", "test")
+    found = [there[key] for key in ("scenario", "load", "profile", "split")]
+    assert found == ["stable", 1.5, "opt-h100", "test"]
     elsewhere = evaluation(capsys, run, "--set", "window_s=1", *few)
     assert (elsewhere["load"], elsewhere["profile"]) == (2.5, "opt-a100")
 

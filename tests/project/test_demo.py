@@ -11,6 +11,7 @@ from PIL import Image
 
 from agents.heuristics import table as controls
 from agents.runs.card import read_card
+from agents.settings.presets import SETTINGS
 from benchmarks import demo
 from benchmarks.bounds.upper import bound_of_peak
 from benchmarks.cli import main
@@ -18,14 +19,31 @@ from benchmarks.evaluation.runner import evaluate
 from llmroute_env import EnvConfig, configure
 from llmroute_env.simulation.episodes import episode_seeds
 
+HASTY = replace(
+    SETTINGS[demo.ALGORITHM],
+    follows="priced-pair",
+    stress=1.0,
+    envs=4,
+    states_per_round=64,
+    validations=1,
+    validation_episodes=4,
+)
+"""Settings for a router of which nobody wants to know how good it is."""
+
+
+def hastily(patch: pytest.MonkeyPatch, tuning_episodes: int) -> None:
+    """Let the demo train and tune in no time."""
+    patch.setitem(SETTINGS, demo.ALGORITHM, HASTY)
+    patch.setattr(demo, "TUNING_EPISODES", tuning_episodes)
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "runs"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "TUNING_EPISODES", 2)
+        hastily(patch, 2)
         command = ["demo", "--out", str(folder), "--timesteps", "20000", "--episodes", "2"]
-        assert main([*command, "--scenario", "stable"]) == 0
+        assert main([*command, "--scenario", "stable", "--set", "window_s=5"]) == 0
     return folder
 
 
@@ -65,7 +83,9 @@ def test_an_interrupted_training_is_not_compared(
 def test_a_problem_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(demo, "TUNING_EPISODES", 1)
+    hastily(monkeypatch, 1)
+    # Nobody looks at the figures.
+    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)
     monkeypatch.chdir(tmp_path)
     Path("own.csv").write_text("arrival_s\n" + "".join(f"{i / 40}\n" for i in range(4000)))
     Path("mine.toml").write_text(

@@ -14,7 +14,7 @@ from benchmarks.cli import parse
 from benchmarks.site import citation, environment, gallery
 from benchmarks.site.parts import filled
 from benchmarks.site.rates import Rates, picture
-from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv
+from llmroute_env import SCENARIOS, EnvConfig, LLMRouteEnv, scenarios
 from llmroute_env.dynamics.actions import ACTIONS
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, FEATURES, PAPER_FEATURES
 from llmroute_env.dynamics.reward import REWARD_TERMS
@@ -86,7 +86,8 @@ def test_info():
     assert told == found | {"origins"}
 
 
-def test_scenarios():
+def test_scenarios(rates: dict[str, gallery.Rates], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scenarios, "arrival_rates", lambda name: rates[name].per_s)
     found = {row[0].split("]")[0][1:]: row[1:] for row in rows(part(SCENARIOS_PAGE, "overview"))}
     assert found.keys() == SCENARIOS.keys() == gallery.HARD.keys()
     for name, (summary, load, spread) in found.items():

@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from llmroute_env.neighbours import HERE, hidden_by
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +27,16 @@ def test_a_file_that_hides_what_the_library_needs_is_refused_by_name(tmp_path: P
     assert "accepted: another name for that file" in last
 
 
-@pytest.mark.parametrize("name", ["agents", "benchmarks"])
-def test_a_file_that_hides_another_of_our_packages_is_warned_of(tmp_path: Path, name: str):
-    (tmp_path / f"{name}.py").write_text("mine = 1\n")
+def test_files_that_hide_others_of_our_packages_are_warned_of(tmp_path: Path):
+    names = "agents", "benchmarks"
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("mine = 1\n")
     done = imported(tmp_path)
     assert (done.returncode, done.stdout) == (0, "4\n")
-    assert f"UserWarning: {name}: Python finds {tmp_path / name}.py, which hides" in done.stderr
+    for name in names:
+        warned = f"UserWarning: {name}: Python finds {tmp_path / name}.py, which hides"
+        assert done.stderr.count(warned) == 1
+    assert done.stderr.count("UserWarning: ") == 2
 
 
 def test_nothing_is_said_where_nothing_is_hidden(tmp_path: Path):

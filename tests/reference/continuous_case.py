@@ -6,6 +6,7 @@ Moments and lengths of time are integers, multiples of 2^-30 s, or infinite.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from llmroute_env.engine_specs import StepTimes
 
@@ -59,7 +60,7 @@ class Case:
     kv_blocks_are_set: bool = False
     prefix_caching: bool = True
 
-    @property
+    @cached_property
     def instances(self) -> tuple[PoolCase, ...]:
         """The pool of every instance."""
         return tuple(pool for pool in self.pools for _ in range(pool.instances))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .observation_reference import MASK, Watched, uniform
 from .service_case import Action, Fate
@@ -17,6 +18,7 @@ from .service_reference import TICKS_PER_S, Gpu, Request
 GAMMA = 0x9E3779B97F4A7C15
 
 
+@lru_cache(maxsize=2**16)
 def number(state: int, k: int) -> tuple[int, float]:
     """Number k of a stream: its 64 bits, and what they stand for."""
     _, value = uniform((state + (k - 1) * GAMMA) & MASK)
@@ -177,12 +179,13 @@ class LateWatched(Watched):
         self.sent.append((self.now, gpu.number, model))
 
     def observe(self, request: Request | None) -> None:
-        self.gpus = [self.see(gpu) for gpu in self.really]
+        self.gpus = self.view = [self.see(gpu) for gpu in self.really]
         super().observe(request)
         self.gpus = self.really
 
     def route(self, action: Action) -> tuple[Gpu, int]:
-        self.gpus = [self.see(gpu) for gpu in self.really]
+        # What was observed for this decision: no time has passed.
+        self.gpus = self.view
         chosen, model = super().route(action)
         self.gpus = self.really
         return self.gpus[chosen.number], model

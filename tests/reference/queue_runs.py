@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +58,27 @@ def mean_wait(queue: Queue, effort: Effort, seed: list[int], confidence: float) 
     return Interval(float(waits.mean()), quantile * spread)
 
 
+AT_ONCE = 500
+"""Steps of which the completions are counted together."""
+
+WAITED = ["env", "decision", "arrival_s", "start_s"]
+
+
 def replicate(queue: Queue, effort: Effort, rng: np.random.Generator) -> NDArray[np.float64]:
     """The mean waiting time of every replication."""
     arrival_rng, action_rng = rng.spawn(2)
-    env = environment(queue, effort, arrival_rng)
+    simulation = environment(queue, effort, arrival_rng).simulation
     total_s = np.zeros(effort.replications)
     counted = np.zeros(effort.replications, np.int64)
     models = len(queue.latency_s)
-    for _ in range(effort.requests):
-        actions = action_rng.choice(models, size=effort.replications, p=queue.probability)
-        ended = env.step(actions)[-1]["completions"]
+    for first in range(0, effort.requests, AT_ONCE):
+        steps = min(AT_ONCE, effort.requests - first)
+        size = steps, effort.replications
+        parts = []
+        for actions in action_rng.choice(models, size, p=queue.probability):
+            simulation.step(actions)
+            parts.append(simulation.completions[WAITED].copy())
+        ended = np.concatenate(parts)
         ended = ended[ended["decision"] >= effort.uncounted]
         waits_s = ended["start_s"] - ended["arrival_s"]
         total_s += np.bincount(ended["env"], waits_s, effort.replications)
@@ -81,13 +91,22 @@ def environment(queue: Queue, effort: Effort, rng: np.random.Generator) -> LLMRo
     """One env per replication, each with its own stretch of a long Poisson stream."""
     requests = effort.replications * effort.requests
     arrivals_s = rng.exponential(1 / queue.rate_per_s, requests).cumsum()
+    fields, ones = fields_of(case_of(queue)), np.ones(requests, np.int32)
+    fields["workload"] = replace(
+        fields["workload"],
+        arrival_s=arrivals_s,
+        task=np.zeros(requests, np.int16),
+        prompt_tokens=ones,
+        output_tokens=ones,
+        span_s=arrivals_s[-1] + 1.0,
+    )
     env = LLMRouteVectorEnv(
         effort.replications,
         "stable",
         autoreset_mode="Disabled",
         completions=True,
         copy=False,
-        **fields_of(case_of(queue, arrivals_s.tolist())),
+        **fields,
     )
     env.reset(seed=0)
     # Windows drawn by `reset` may overlap; replications must not.
@@ -98,16 +117,15 @@ def environment(queue: Queue, effort: Effort, rng: np.random.Generator) -> LLMRo
     return env
 
 
-def case_of(queue: Queue, arrivals_s: Sequence[float]) -> Case:
-    """The queue as a case without deadlines; the actions are decided later."""
+def case_of(queue: Queue) -> Case:
+    """The queue as a case without deadlines, of one request."""
     tables = dict(enumerate(queue.latency_s))
-    n = len(arrivals_s)
     return Case(
         pools=(PoolCase(queue.gpus, tables, {m: len(table) for m, table in tables.items()}),),
         accuracy=((1.0,) * len(tables),),
-        arrivals_s=tuple(arrivals_s),
-        tasks=(0,) * n,
-        actions=(0,) * n,
+        arrivals_s=(0.0,),
+        tasks=(0,),
+        actions=(0,),
         deadlines_s=(math.inf,),
         queue_capacity=4096,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -113,9 +114,11 @@ def run(seeds: range, is_late: bool) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("is_late", [False, pytest.param(True, marks=pytest.mark.verify)])
-def test_the_document_suffices_where_machines_fail(is_late):
-    counts = run(range(50), is_late)
+@pytest.mark.parametrize(
+    ("cases", "is_late"), [(25, False), pytest.param(50, True, marks=pytest.mark.verify)]
+)
+def test_the_document_suffices_where_machines_fail(cases, is_late):
+    counts = run(range(cases), is_late)
     assert min(counts[name] for name in ("retried", "lost", "deferred", "aborted")) > 5, counts
 
 
@@ -164,16 +167,18 @@ class CountsWhatWasSentInVain(LateFailing):
 WRONG = BelievesForEver, LearnsNothing, KeepsItsDrainTime, TheWholeDeadline, CountsWhatWasSentInVain
 
 
+@cache
+def observations(kind: type[LateFailing], seed: int) -> list[list[float]]:
+    told, world = failing(seed, is_late=True)
+    late = lateness(told.config.signals, state_of(seed))
+    _, window = window_of(told, state_of(seed))
+    what = cut(told, window.first, window.arrivals_s), told.config.load_1_per_s
+    watched = kind(*what, late=late, world=world)
+    watched.play()
+    return watched.observations
+
+
 @pytest.mark.parametrize("mutant", WRONG, ids=lambda kind: kind.__name__)
 def test_some_case_shows_a_wrong_rule(mutant):
-    for seed in range(60):
-        told, world = failing(seed, is_late=True)
-        late = lateness(told.config.signals, state_of(seed))
-        _, window = window_of(told, state_of(seed))
-        what = cut(told, window.first, window.arrivals_s), told.config.load_1_per_s
-        found = [kind(*what, late=late, world=world) for kind in (LateFailing, mutant)]
-        for one in found:
-            one.play()
-        if found[0].observations != found[1].observations:
-            return
-    pytest.fail("no case tells")
+    seeds = range(40, 60)
+    assert any(observations(mutant, one) != observations(LateFailing, one) for one in seeds)

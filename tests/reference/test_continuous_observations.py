@@ -144,7 +144,7 @@ def run(seeds: range, is_late: bool = False) -> Counter[str]:
 
 
 def test_the_document_suffices():
-    seen = run(range(48))
+    seen = run(range(32))
     assert min(seen[name] for name in FEATURE_NAMES) > 60, seen
     assert min(seen[name] for name in ("aborted", "late", "rejected", "in time")) > 20, seen
 
@@ -158,7 +158,7 @@ def test_the_document_suffices_on_many_cases(record_property):
 
 
 def test_the_document_suffices_for_signals_that_are_late():
-    seen = run(range(40), is_late=True)
+    seen = run(range(30), is_late=True)
     assert min(seen[name] for name in ("age", "sent", "gpu_age", "gpu_sent")) > 200, seen
 
 
@@ -186,7 +186,7 @@ def rows_of(told: Told, longer: int) -> tuple[np.ndarray, int]:
 def test_nothing_that_is_seen_depends_on_how_long_answers_will_be():
     """Until somebody has left, which is seen."""
     compared = 0
-    for seed in range(48):
+    for seed in range(24):
         told = Teller(seed).told()
         (own, one), (longer, other) = rows_of(told, 1), rows_of(told, 3)
         alike = min(one, other) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmroute_env.dynamics.features import FEATURE_NAMES
 
+from .case_strategies import RULES, random_case
 from .failing_cases import env_number
 from .failing_watched import FailingWatched, LateFailing
 from .failing_watched_cases import Episode, Told, told
@@ -37,7 +39,7 @@ class Noting(LateFailing):
 
     def observe(self, request: Request | None) -> None:
         super().observe(request)
-        for gpu in map(self.see, self.really):
+        for gpu in self.view:
             is_up = gpu.number not in self.down
             self.noted["wrongly up"] += self.seems_up(gpu) and not is_up
             self.noted["wrongly down"] += is_up and not self.seems_up(gpu)
@@ -125,12 +127,12 @@ def run(examples: int, same: bool, is_late: bool) -> Counter[str]:
 
 
 def test_the_document_suffices_where_machines_fail():
-    counts = run(60, same=True, is_late=False)
+    counts = run(30, same=True, is_late=False)
     assert [what for what in HAPPENS if counts[what] == 0] == []
 
 
 def test_the_document_suffices_where_machines_fail_and_signals_are_late():
-    counts = run(100, same=True, is_late=True)
+    counts = run(40, same=True, is_late=True)
     assert [what for what in (*HAPPENS, *OF_BELIEF) if counts[what] == 0] == []
 
 
@@ -232,19 +234,23 @@ WATCHERS = (
 )
 
 
+Seen = tuple[object, ...]
+
+
 @pytest.fixture(scope="module")
-def examples() -> list[Episode]:
-    found: list[Episode] = []
-
-    def one(case: Case, data: st.DataObject) -> None:
-        chosen = told(case, data.draw(st.integers(0, 2**32 - 1)), is_late=True)
-        found.append(chosen.episode(chosen.state))
-
-    on_random_cases(one, 250, True)
-    return found
+def examples() -> list[tuple[Episode, Seen]]:
+    """With what is seen by the rules; in few cases what fails at one moment comes back in turn."""
+    return [(episode, seen(LateFailing, episode)) for episode in map(example, range(126, 156))]
 
 
-def seen(kind: type[LateFailing], episode: Episode) -> tuple[object, ...]:
+def example(seed: int) -> Episode:
+    rng = Random(seed)
+    case = random_case(rng.choice(RULES), rng.choice((2, 3)), rng.choice((1, 2)), 60, seed)
+    chosen = told(case, seed, is_late=True)
+    return chosen.episode(chosen.state)
+
+
+def seen(kind: type[LateFailing], episode: Episode) -> Seen:
     watched = episode.watched(kind)
     fates = watched.play()
     return fates, watched.observations, watched.masks
@@ -252,10 +258,9 @@ def seen(kind: type[LateFailing], episode: Episode) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("mutant", WATCHERS, ids=lambda kind: kind.__name__)
 def test_some_case_shows_a_wrong_rule(mutant, examples):
-    assert any(seen(mutant, episode) != seen(LateFailing, episode) for episode in examples)
+    assert any(seen(mutant, episode) != rightly for episode, rightly in examples)
 
 
 def test_some_case_shows_a_scrape_that_counts_too_early(examples):
-    changed = [replace(one, late=TooEarly(**vars(one.late))) for one in examples]
-    pairs = zip(examples, changed, strict=True)
-    assert any(seen(LateFailing, one) != seen(LateFailing, other) for one, other in pairs)
+    changed = [(replace(one, late=TooEarly(**vars(one.late))), right) for one, right in examples]
+    assert any(seen(LateFailing, one) != rightly for one, rightly in changed)

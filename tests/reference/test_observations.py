@@ -201,7 +201,7 @@ def test_the_document_suffices_on_many_cases(record_property):
 
 
 def test_the_document_suffices_for_signals_that_are_late():
-    seen = run(60, same_every_time=True, kind=LateWatched)
+    seen = run(40, same_every_time=True, kind=LateWatched)
     assert min(seen[name] for name in FEATURES) > 60, seen
     assert min(seen[name] for name in ("age", "sent", "gpu_age", "gpu_sent")) > 300, seen
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agents.runs.plan import Plan
 from agents.settings.presets import PRESETS
-from agents.settings.sb3 import OffPolicySettings
+from agents.settings.sb3 import OffPolicySettings, RecurrentSettings
 
 ALGORITHMS = ("sb3-dqn", "qrdqn", "ppo", "a2c", "maskable-ppo", "recurrent-ppo")
 MEMORYLESS = ALGORITHMS[:-1]
@@ -23,6 +23,8 @@ def small_plan(directory: Path, algorithm: str, decisions: int = 4096, **changes
         small |= {"reward_scale": 1.0}
     else:
         small |= {"collect_steps": 64, "batch_size": 512, "uses": 2, "look_ahead_steps": 16}
+    if isinstance(settings, RecurrentSettings):
+        small |= {"lstm_width": 16}
     small |= {key: value for key, value in changes.items() if key != "fields"}
     fields = changes.get("fields", CROWDED)
     return Plan(

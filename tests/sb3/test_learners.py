@@ -1,6 +1,7 @@
 """SB3's algorithms through our training runs: they learn, are saved, loaded and resumed."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -42,6 +43,29 @@ def deterministic_actions(learner: SB3Learner, observations: np.ndarray) -> np.n
     return learner.model.predict(observations, deterministic=True, **own)[0]
 
 
+BRIEF = {"load": 8.0, "window_s": 0.1}
+"""Of so few decisions that episodes end in a small run, and so many that not all are in time."""
+
+
+def brief_plan(directory, algorithm):
+    return small_plan(directory, algorithm, fields=BRIEF, envs=16)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """(directory, result) of a run, by its algorithm."""
+
+    @cache
+    def trained(algorithm):
+        directory = tmp_path_factory.mktemp("runs") / algorithm
+        with pytest.MonkeyPatch.context() as patch:
+            # As if so slow that every round is worth a scalar.
+            patch.setattr("agents.training.monitor.PERIOD_S", 0.0)
+            return directory, train(brief_plan(directory, algorithm), shows_progress=False)
+
+    return trained
+
+
 @pytest.mark.parametrize("algorithm", MEMORYLESS)
 def test_the_router_acts_as_sb3_does(algorithm, tmp_path):
     learner = SB3Learner(small_plan(tmp_path, algorithm))
@@ -53,16 +77,17 @@ def test_the_router_acts_as_sb3_does(algorithm, tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_run_is_saved_and_loaded_with_identical_actions(algorithm, tmp_path):
-    result = train(small_plan(tmp_path / "run", algorithm), shows_progress=False)
+def test_a_run_is_saved_and_loaded_with_identical_actions(algorithm, whole):
+    run, result = whole(algorithm)
+    assert not result.interrupted
     assert result.decisions >= 4096
-    assert 0 < result.utility_of_peak <= 1
-    card = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert 0 < result.utility_of_peak < 1
+    card = json.loads((run / "config.json").read_text())
     assert card["algorithm"] == algorithm
-    names = {path.name.split(".")[0] for path in (tmp_path / "run").iterdir()}
+    names = {path.name.split(".")[0] for path in run.iterdir()}
     assert names == {"config", "weights", "checkpoint", "events"}
-    config = configure("stable", **CROWDED, split="validation")
-    router = load(str(tmp_path / "run"), config)
+    config = configure("stable", **BRIEF, split="validation")
+    router = load(str(run), config)
     assert router.name == algorithm
     score = run_episodes(router, config, validation_seeds(8)).mean()
     assert score == pytest.approx(result.utility_of_peak, abs=0.02)
@@ -72,8 +97,9 @@ def test_a_run_is_saved_and_loaded_with_identical_actions(algorithm, tmp_path):
 def test_learns_that_only_the_smallest_model_keeps_up(algorithm, tmp_path):
     # In overload much ends late, and what is not seen to end counts as average: enough to look
     # better than being late, for which the LSTM falls unless it looks further ahead.
-    steps = {"look_ahead_steps": 256} if algorithm == "recurrent-ppo" else {}
-    plan = small_plan(tmp_path / "run", algorithm, 24_576, learning_rate=3e-3, **steps)
+    recurrent = algorithm == "recurrent-ppo"
+    decisions, steps = (12_288, {"look_ahead_steps": 256}) if recurrent else (24_576, {})
+    plan = small_plan(tmp_path / "run", algorithm, decisions, learning_rate=3e-3, **steps)
     result = train(plan, shows_progress=False)
     config = configure("stable", **CROWDED, split="validation")
     seeds = validation_seeds(8)
@@ -85,10 +111,8 @@ BASELINES = ("random", "opt-125m")
 
 
 @pytest.mark.parametrize("algorithm", ["sb3-dqn", "qrdqn", "ppo", "a2c", "recurrent-ppo"])
-def test_a_resumed_run_ends_with_the_same_weights(algorithm, tmp_path):
-    whole = train(small_plan(tmp_path / "whole", algorithm), shows_progress=False)
-    assert not whole.interrupted
-    half = small_plan(tmp_path / "half", algorithm)
+def test_a_resumed_run_ends_with_the_same_weights(algorithm, whole, tmp_path):
+    half = brief_plan(tmp_path, algorithm)
 
     def stop(status):
         if status.decisions >= 2048:
@@ -100,7 +124,8 @@ def test_a_resumed_run_ends_with_the_same_weights(algorithm, tmp_path):
     np.random.default_rng().random()
     torch.rand(3)
     train(half, resume=True, shows_progress=False)
-    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "half")]
+    runs = (whole(algorithm)[0], tmp_path)
+    weights = [(run / "weights.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1]
 
 
@@ -156,11 +181,8 @@ def test_updates_per_round_follow_the_replay_ratio(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["sb3-dqn", "a2c", "recurrent-ppo"])
-def test_tensorboard_shows_the_same_names_over_decisions(algorithm, tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.training.monitor.PERIOD_S", 0.0)
-    fields = {**CROWDED, "window_s": 0.02}
-    train(small_plan(tmp_path / "run", algorithm, fields=fields), shows_progress=False)
-    events = EventAccumulator(str(tmp_path / "run")).Reload()
+def test_tensorboard_shows_the_same_names_over_decisions(algorithm, whole):
+    events = EventAccumulator(str(whole(algorithm)[0])).Reload()
     names = set(events.Tags()["scalars"])
     assert {
         "eval/utility_of_peak",

@@ -50,6 +50,12 @@ def learner_of(folder: Path, rounds: int = 3, **changes) -> SB3Learner:
     return learner
 
 
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> SB3Learner:
+    """One that has learned for some rounds: it is not to go on."""
+    return learner_of(tmp_path_factory.mktemp("learner"), fields=SHORT)
+
+
 def router_of(learner: SB3Learner) -> RecurrentRouter:
     names = learner.settings.observation
     return RecurrentRouter(learner.router, "recurrent-ppo", names, "model")
@@ -59,7 +65,7 @@ def router_of(learner: SB3Learner) -> RecurrentRouter:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory whose router has random weights, large enough that it changes its mind."""
     directory = tmp_path_factory.mktemp("recurrent") / "run"
-    plan = small_plan(directory, "recurrent-ppo", fields=LATE)
+    plan = small_plan(directory, "recurrent-ppo", fields=LATE, lstm_width=64)
     network = make_router(plan.card())
     with torch.no_grad():
         for weights in network.parameters():
@@ -113,8 +119,7 @@ def test_envs_do_not_share_a_memory(run: Path) -> None:
     np.testing.assert_array_equal(route([0, 1, 2, 3]), together)
 
 
-def test_looking_ahead_begins_with_what_is_remembered(tmp_path: Path) -> None:
-    learner = learner_of(tmp_path, fields=SHORT)
+def test_looking_ahead_begins_with_what_is_remembered(learner: SB3Learner) -> None:
     model, observations = learner.model, learner.venv.result[0]
     before = [t.clone() for pair in states_of(model) for t in pair]
     begun = model._last_episode_starts
@@ -133,10 +138,9 @@ def test_looking_ahead_begins_with_what_is_remembered(tmp_path: Path) -> None:
     assert any(t.any() for t in after)
 
 
-def test_checkpoints_hold_what_the_lstms_remember(tmp_path: Path) -> None:
-    learner = learner_of(tmp_path / "one", fields=SHORT)
+def test_checkpoints_hold_what_the_lstms_remember(learner: SB3Learner, tmp_path: Path) -> None:
     snapshot = learner.snapshot()
-    other = SB3Learner(small_plan(tmp_path / "two", "recurrent-ppo", fields=SHORT))
+    other = SB3Learner(small_plan(tmp_path, "recurrent-ppo", fields=SHORT))
     other.restore(snapshot)
     for mine, hers in zip(states_of(learner.model), states_of(other.model), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, hers, strict=True))

@@ -124,7 +124,7 @@ def test_means_are_of_the_episodes_in_which_there_is_such_a_thing():
 
 @pytest.mark.parametrize("algorithm", ["ddqn-paper", "ddqn"])
 def test_learners_route_among_machines_that_fail(tmp_path, algorithm):
-    fields = {"window_s": 2.0, "failures": CONFIG.failures}
+    fields = {"window_s": 0.5, "failures": CONFIG.failures}
     plan = Plan(tmp_path / "run", "overload", fields, algorithm=algorithm, decisions=2048)
     train(plan, shows_progress=False)
 

@@ -25,7 +25,8 @@ from llmroute_env.recording.run_card import (
 )
 from llmroute_env.recording.serialization import pack
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import EVERY, window_s
+from tests.scenario_windows import EVERY
+from tests.trust.brief_arrivals import brief
 
 SHORT = {"window_s": 5.0}
 
@@ -35,14 +36,14 @@ def actions_of(seed: int, steps: int, models: int = 3) -> np.ndarray:
 
 
 def card_of(scenario: str = "overload", steps: int = 300) -> dict:
-    config = configure(scenario, window_s=window_s(scenario, 5.0))
+    config = configure(scenario, **brief(scenario, 5.0))
     recording = play(config, 5, follow(actions_of(0, steps, len(config.models))), steps)
     return run_card.card_of(recording, config, 5, scenario=scenario)
 
 
 @pytest.mark.parametrize("scenario", EVERY)
 def test_a_recording_is_what_the_env_reports(scenario: str):
-    env = LLMRouteEnv(scenario, completions=True, window_s=window_s(scenario, 5.0))
+    env = LLMRouteEnv(scenario, completions=True, **brief(scenario, 5.0))
     actions = actions_of(1, 200, len(env.config.models))
     seen = [env.reset(seed=5)[0]]
     rewards, completions = [], []
@@ -62,8 +63,8 @@ def test_a_recording_is_what_the_env_reports(scenario: str):
 @pytest.mark.parametrize("scenario", EVERY)
 def test_env_of_many_reproduces_a_recording(scenario: str):
     recording = recording_of(card_of(scenario))
-    short = {"window_s": window_s(scenario, 5.0)}
-    env = LLMRouteVectorEnv(3, scenario, autoreset_mode="Disabled", completions=True, **short)
+    fields = {"autoreset_mode": "Disabled", "completions": True, **brief(scenario, 5.0)}
+    env = LLMRouteVectorEnv(3, scenario, **fields)
     observations, _ = env.reset(seed=[1, 5, 9])
     for step, action in enumerate(recording.actions):
         assert observations[1].tobytes() == recording.observations[step].tobytes()
@@ -71,33 +72,25 @@ def test_env_of_many_reproduces_a_recording(scenario: str):
         assert rewards[1] == recording.rewards[step]
 
 
-def test_another_process_replays_a_card(tmp_path: Path):
-    write_card(card_of(), tmp_path / "card.json")
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from llmroute_env.recording.run_card import read_card, replay\n"
-        "print(replay(read_card(Path(sys.argv[1]))))"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "card.json")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.strip() == "None", done.stderr
-
-
-CONTINUE = """
+ELSEWHERE = """
 import hashlib, sys
+from pathlib import Path
 import numpy as np
 from llmroute_env import LLMRouteEnv
 from llmroute_env.dynamics.state import State
+from llmroute_env.recording.run_card import read_card, replay
+print(replay(read_card(Path(sys.argv[1]))))
 env = LLMRouteEnv("overload", window_s=5.0)
-digest = hashlib.sha256(env.restore(State(**np.load(sys.argv[1], allow_pickle=False))).tobytes())
-for action in map(int, sys.argv[2]):
+digest = hashlib.sha256(env.restore(State(**np.load(sys.argv[2], allow_pickle=False))).tobytes())
+for action in map(int, sys.argv[3]):
     observation, reward, *_ = env.step(action)
     digest.update(observation.tobytes() + np.float64(reward).tobytes())
 print(digest.hexdigest())
 """
 
 
-def test_another_process_continues_a_snapshot(tmp_path: Path):
+def test_another_process_replays_a_card_and_continues_a_snapshot(tmp_path: Path):
+    write_card(card_of(), tmp_path / "card.json")
     env = LLMRouteEnv("overload", **SHORT)
     env.reset(seed=5)
     for action in actions_of(1, 300):
@@ -109,9 +102,10 @@ def test_another_process_continues_a_snapshot(tmp_path: Path):
         observation, reward, *_ = env.step(action)
         digest.update(observation.tobytes() + np.float64(reward).tobytes())
     words = "".join(str(action) for action in rest)
-    command = [sys.executable, "-c", CONTINUE, str(tmp_path / "snapshot.npz"), words]
+    files = [str(tmp_path / name) for name in ("card.json", "snapshot.npz")]
+    command = [sys.executable, "-c", ELSEWHERE, *files, words]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.strip() == digest.hexdigest(), done.stderr
+    assert done.stdout.split() == ["None", digest.hexdigest()], done.stderr
 
 
 def test_forks_of_one_snapshot_go_their_own_ways():

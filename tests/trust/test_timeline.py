@@ -15,7 +15,8 @@ from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play
 from llmroute_env.recording.timeline import timeline, write_timeline
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import EVERY, IN_BATCHES, window_s
+from tests.scenario_windows import EVERY, IN_BATCHES
+from tests.trust.brief_arrivals import brief
 
 KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},
@@ -30,21 +31,29 @@ def in_turn(models: int):
     return lambda observations: np.array([next(turn) % models])
 
 
-def episode(scenario: str, **fields: object) -> tuple[Recording, list[dict]]:
-    config = configure(scenario, window_s=window_s(scenario, 2.0), **fields)
+Shown = tuple[Recording, list[dict]]
+
+
+def episode(scenario: str, **fields: object) -> Shown:
+    config = configure(scenario, **{**brief(scenario, 2.0), **fields})
     recording = play(config, 1, in_turn(config.actions))
     return recording, timeline(recording.completions, config, "one", recording.tokens)[
         "traceEvents"
     ]
 
 
+@pytest.fixture(scope="module")
+def usual(scenario: str) -> Shown:
+    return episode(scenario)
+
+
 def of_phase(events: list[dict], phase: str) -> list[dict]:
     return [event for event in events if event["ph"] == phase]
 
 
-@pytest.mark.parametrize("scenario", EVERY)
-def test_events_follow_the_format(scenario: str, tmp_path: Path):
-    _, events = episode(scenario)
+@pytest.mark.parametrize("scenario", EVERY, scope="module")
+def test_events_follow_the_format(usual: Shown, tmp_path: Path):
+    _, events = usual
     write_timeline({"traceEvents": events}, tmp_path / "new" / "t.json")
     assert json.loads((tmp_path / "new" / "t.json").read_text())["traceEvents"] == events
     for event in events:
@@ -59,9 +68,9 @@ def test_events_follow_the_format(scenario: str, tmp_path: Path):
         assert times == sorted(set(times))
 
 
-@pytest.mark.parametrize("scenario", IN_BATCHES)
-def test_every_request_is_in_it_once(scenario: str):
-    recording, events = episode(scenario)
+@pytest.mark.parametrize("scenario", IN_BATCHES, scope="module")
+def test_every_request_is_in_it_once(usual: Shown):
+    recording, events = usual
     served = recording.completions[recording.completions["batch"] > 0]
     slices = of_phase(events, "X")
     assert sum(e["args"]["requests"] for e in slices) == len(served) > 0

@@ -1,8 +1,11 @@
 """An episode as one looks at it: what is shown are its states, at the moments that are promised."""
 
 import json
-import subprocess
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from benchmarks.watching.video import Video
 from llmroute_env import LLMRouteEnv
 from llmroute_env.rendering.renderer import Renderer
 from llmroute_env.scenarios import configure
-from llmroute_env.specs import Defer
+from llmroute_env.specs import ConfigError, Defer
 
 AGENT = "largest-feasible"
 
@@ -74,42 +77,46 @@ def test_it_ends_with_the_episode_or_when_told_to():
     assert len(list(told.moments(100.0))) == 1
 
 
-def frames_of(watched: Episode, per_s: float) -> list[np.ndarray]:
+HALF, PER_S = 0.5, 8.0
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[np.ndarray]:
+    """The pictures of half a second."""
+    watched = episode(HALF)
     renderer = Renderer("rgb_array", watched.simulation, watched.title)
-    return [renderer.picture(0) for _ in watched.moments(per_s)]
+    return [renderer.picture(0) for _ in watched.moments(PER_S)]
 
 
-def test_a_gif_holds_the_pictures_as_they_are(tmp_path: Path):
+def test_a_gif_holds_the_pictures_as_they_are(tmp_path: Path, drawn: list[np.ndarray]):
     path = tmp_path / "new" / "x.GIF"
-    assert Video(path, 8.0, 0.5).film(episode(1.0)) == 9
+    assert Video(path, PER_S, 0.5).film(episode(HALF)) == 5
     shown = Image.open(path)
     pictures = [np.array(image.convert("RGB")) for image in ImageSequence.Iterator(shown)]
-    np.testing.assert_array_equal(pictures, frames_of(episode(1.0), 8.0))
+    np.testing.assert_array_equal(pictures, drawn)
     assert not np.array_equal(pictures[0], pictures[-1])
     durations = [image.info["duration"] for image in ImageSequence.Iterator(shown)]
-    assert durations == [250] * 9
+    assert durations == [250] * 5
     assert [file.name for file in path.parent.iterdir()] == ["x.GIF"]
 
 
 def test_times_of_a_gif_add_up(tmp_path: Path):
-    Video(tmp_path / "x.gif", 30.0).film(episode(0.3))
+    Video(tmp_path / "x.gif", 30.0).write(np.full((9, 16, 3), 20 * i, np.uint8) for i in range(10))
     images = ImageSequence.Iterator(Image.open(tmp_path / "x.gif"))
-    assert (
-        sum(image.info["duration"] for image in images) == 330
-    )  # 10 frames of 33.3, to hundredths
+    durations = [image.info["duration"] for image in images]
+    assert (len(durations), sum(durations)) == (10, 330)  # of 33.3, to hundredths
 
 
-def test_an_mp4_holds_the_pictures(tmp_path: Path):
+def test_an_mp4_holds_the_pictures(tmp_path: Path, drawn: list[np.ndarray]):
     import imageio_ffmpeg
 
     path = tmp_path / "x.mp4"
-    assert Video(path, 10.0, 2.0).film(episode(1.0)) == 11
+    assert Video(path, PER_S, 2.0).film(episode(HALF)) == 5
     reader = imageio_ffmpeg.read_frames(str(path))
     about = next(reader)
-    assert (about["size"], about["fps"]) == ((1280, 720), 20.0)
+    assert (about["size"], about["fps"]) == ((1280, 720), 16.0)
     shown = [np.frombuffer(frame, np.uint8).reshape(720, 1280, 3) for frame in reader]
-    drawn = frames_of(episode(1.0), 10.0)
-    assert len(shown) == len(drawn) == 11
+    assert len(shown) == len(drawn) == 5
     for one, other in zip(shown, drawn, strict=True):
         assert np.abs(one.astype(int) - other).mean() < 2, "only what the coding loses"
 
@@ -125,21 +132,27 @@ def test_a_video_that_fails_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@contextmanager
+def room(most_bytes: int) -> Iterator[None]:
+    """No file that ffmpeg writes may be larger."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 @pytest.mark.parametrize("limit_bytes", [100, 100_000])
 def test_a_video_that_has_no_room_is_refused(tmp_path: Path, limit_bytes: int):
-    program = (
-        "import resource, sys\nimport numpy as np\nfrom pathlib import Path\n"
-        "from benchmarks.watching.video import Video\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))\n"
-        "rng = np.random.default_rng(0)\n"
-        "noise = (rng.integers(0, 256, (720, 1280, 3), np.uint8) for _ in range(4))\n"
-        "Video(Path(sys.argv[1])).write(noise)"
-    )
-    arguments = [sys.executable, "-c", program, str(tmp_path / "x.mp4")]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    accepted = "out: got 'x.mp4'; accepted: a file that can be written whole"
-    assert accepted in done.stderr.splitlines()[-1]
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 256, (720, 1280, 3), np.uint8) for _ in range(2))
+    accepted = r"out: got 'x\.mp4'; accepted: a file that can be written whole"
+    with pytest.raises(ConfigError, match=accepted), room(limit_bytes):
+        Video(tmp_path / "x.mp4").write(noise)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,22 +272,20 @@ def test_without_a_display_there_is_no_window(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_interrupting_keeps_what_there_is(tmp_path: Path):
-    out = tmp_path / "x.gif"
-    program = (
-        "import os, signal, sys\n"
-        "from benchmarks.cli import main\n"
-        "from llmroute_env.rendering.renderer import Renderer\n"
-        "picture, drawn = Renderer.picture, []\n"
-        "def draw(self, e):\n"
-        "    drawn.append(e)\n"
-        "    if len(drawn) == 3: os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return picture(self, e)\n"
-        "Renderer.picture = draw\n"
-        f"sys.exit(main(['watch', 'random', '--out', {str(out)!r}]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 130, done.stderr
-    assert f"{out}: 3 frames" in done.stdout
+def test_interrupting_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    out, picture, drawn = tmp_path / "x.gif", Renderer.picture, []
+
+    def draw(self: Renderer, e: int) -> np.ndarray:
+        drawn.append(e)
+        if len(drawn) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return picture(self, e)
+
+    monkeypatch.setattr(Renderer, "picture", draw)
+    assert main(["watch", "random", "--out", str(out)]) == 130
+    printed = capsys.readouterr()
+    assert f"{out}: 3 frames" in printed.out
     assert Image.open(out).n_frames == 3
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in printed.err
