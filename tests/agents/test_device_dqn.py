@@ -17,7 +17,7 @@ from benchmarks.cli import main
 from llmroute_env import ConfigError
 from llmroute_env.cuda.memory import Host
 from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
-from tests.cuda.test_no_device import has_device
+from tests.cuda.test_no_device import skip_with_a_device
 
 SETTINGS = replace(
     PRESETS["ddqn"],
@@ -142,13 +142,13 @@ def test_what_does_not_learn_there_is_refused(tmp_path: Path):
         Plan(tmp_path / "run", algorithm="ddqn", device="tpu")
 
 
-@pytest.mark.skipif(has_device(), reason="there is a CUDA device")
 @pytest.mark.parametrize(
     "command", ["train ddqn --out {}/run", "speed rates", "gpu-check --out {}"]
 )
 def test_without_a_gpu_every_command_says_so(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
+    skip_with_a_device()
     assert main([*command.format(tmp_path).split(), "--device", "cuda"]) == 2
     assert "device: got 'cuda'; accepted: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

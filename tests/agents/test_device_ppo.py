@@ -26,7 +26,7 @@ from llmroute_env.cuda.vector_env import LLMRouteCudaVectorEnv
 from llmroute_env.scenarios import configure
 from llmroute_env.specs import Pool
 from tests.agents.test_device_dqn import random_steps
-from tests.cuda.test_no_device import has_device
+from tests.cuda.test_no_device import skip_with_a_device
 
 SETTINGS = replace(
     PRESETS["ppo"],
@@ -266,8 +266,8 @@ def test_other_learners_of_sb3_are_refused(tmp_path: Path):
             Plan(tmp_path / "run", algorithm=name, device="cuda")
 
 
-@pytest.mark.skipif(has_device(), reason="there is a CUDA device")
 def test_without_a_gpu_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    skip_with_a_device()
     assert main(f"train ppo --out {tmp_path}/run --device cuda".split()) == 2
     assert "device: got 'cuda'; accepted: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

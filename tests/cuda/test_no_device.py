@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 
 import gymnasium
@@ -11,11 +12,18 @@ import llmroute_env  # noqa: F401 - registers the ids
 from llmroute_env import ConfigError
 
 
+@cache
 def has_device() -> bool:
     """Whether there is a CUDA device; asked in a process of its own."""
     program = "from numba import cuda; print(cuda.is_available())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     return done.stdout.strip() == "True"
+
+
+def skip_with_a_device() -> None:
+    """Skip what is about machines without one; asked when it runs, not when it is collected."""
+    if has_device():
+        pytest.skip("there is a CUDA device")
 
 
 def test_a_device_that_is_none_is_refused():
@@ -28,8 +36,8 @@ def test_the_cpu_is_what_there_is_without_a_word():
     assert type(named) is type(gymnasium.make_vec("LLMRoute-v0", num_envs=2))
 
 
-@pytest.mark.skipif(has_device(), reason="there is a CUDA device")
 def test_without_a_gpu_or_its_compiler_the_refusal_says_what_is_missing():
+    skip_with_a_device()
     installed = find_spec("numba_cuda") is not None
     accepted = (
         "'cpu', as no CUDA device" if installed else r"after `pip install 'llmroute\[cuda\]'`"

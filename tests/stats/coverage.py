@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,17 @@ TAPES_S = (172, 240, 960)
 
 @dataclass(frozen=True)
 class Case:
-    """Scores, where they are from, and what they would come to without end."""
+    """Scores, and where they are from."""
 
     name: str
     statistic: Statistic
-    truth: float
+    long_run: Callable[[], float]
     draw: Callable[[np.random.Generator], tuple[Floats, Floats | None]]
+
+    @cached_property
+    def truth(self) -> float:
+        """What they would come to without end."""
+        return self.long_run()
 
     @property
     def row(self) -> str:
@@ -57,9 +63,14 @@ def cases() -> Iterator[Case]:
 
 
 def one_training(name: str, draw: Draw, statistic: Statistic) -> Iterator[Case]:
-    truth = statistic.value(draw(np.random.default_rng(0), (4_000_000,)))
-    if statistic is MEAN:
-        truth = {"log-normal": np.exp(0.5), "log-normal, sigma 1.5": np.exp(1.125)}.get(name, 0.0)
+    means = {"log-normal": np.exp(0.5), "log-normal, sigma 1.5": np.exp(1.125)}
+
+    @cache
+    def truth() -> float:
+        if statistic is MEAN:
+            return means.get(name, 0.0)
+        return statistic.value(draw(np.random.default_rng(0), (4_000_000,)))
+
     for n in (8, 16, 32):
         yield Case(f"{name}, n = {n}", statistic, truth, lambda rng, n=n: (draw(rng, (1, n)), None))
 
@@ -75,9 +86,12 @@ def crossed(name: str, draw: Draw, statistic: Statistic) -> Iterator[Case]:
             return trainings + sizes[1] * draw(rng, (1, episodes)) + both
 
         sizes = luck, scale, rest
-        truth = statistic.value(scores(np.random.default_rng(0), 2000, 2000, sizes))
-        if statistic is MEAN:
-            truth = scale * (np.exp(0.5) if name == "log-normal" else 0.0)
+
+        def truth(scale: float = scale, sizes: tuple[float, float, float] = sizes) -> float:
+            if statistic is MEAN:
+                return scale * (np.exp(0.5) if name == "log-normal" else 0.0)
+            return statistic.value(scores(np.random.default_rng(0), 2000, 2000, sizes))
+
         yield Case(
             f"{SEEDS} training seeds x {EPISODES} episodes, {what}, {name}",
             statistic,
@@ -88,7 +102,7 @@ def crossed(name: str, draw: Draw, statistic: Statistic) -> Iterator[Case]:
 
 def tapes(name: str, draw: Draw) -> Iterator[Case]:
     """Means over windows of one tape of independent seconds; the truth is that of all tapes."""
-    truth = np.exp(0.5) if name == "log-normal" else 0.0
+    truth = float(np.exp(0.5)) if name == "log-normal" else 0.0
     for span_s in TAPES_S:
 
         def scores(rng: np.random.Generator, span_s: int = span_s) -> tuple[Floats, Floats]:
@@ -98,7 +112,9 @@ def tapes(name: str, draw: Draw) -> Iterator[Case]:
             low, high = np.interp(windows_s, np.arange(span_s + 1), earned).T
             return (high - low)[None, :] / WINDOW_S, windows_s
 
-        yield Case(f"{EPISODES} windows of {WINDOW_S} s of {span_s} s, {name}", MEAN, truth, scores)
+        yield Case(
+            f"{EPISODES} windows of {WINDOW_S} s of {span_s} s, {name}", MEAN, lambda: truth, scores
+        )
 
 
 def ours(case: Case, rng: np.random.Generator) -> Interval:
