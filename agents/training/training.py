@@ -94,6 +94,7 @@ class Run:
     """A training run in progress."""
 
     def __init__(self, plan: Plan, resume: bool, shows_progress: bool) -> None:
+        check_begins(plan, resume)
         self.plan, self.settings = plan, plan.resolved_settings
         self.learner = make_learner(plan)
         self.best, self.best_score = weights_of(self.learner.router), -math.inf
@@ -108,7 +109,6 @@ class Run:
         self.monitor.hyperparameters(described | self.settings.to_json())
 
     def _begin(self) -> None:
-        check_begins(self.plan, resume=False)
         # First, so that a run that is cut off before its first checkpoint can begin again.
         (self.plan.directory / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         write_card(self.plan.directory, self.plan.card())
@@ -119,7 +119,6 @@ class Run:
 
         Returns the seconds spent until then.
         """
-        check_begins(self.plan, resume=True)
         folder = self.plan.directory / CHECKPOINTS
         if folder.is_dir() and not checkpoint.list_checkpoints(folder):
             return 0.0
