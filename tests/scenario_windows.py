@@ -1,6 +1,7 @@
 """The scenarios as tests go through them, and windows that hold about as many requests in each."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -55,3 +56,9 @@ def short_workload(config: EnvConfig, share: float = 1 / 50) -> Workload:
         return workload
     name = next(name for name in TIMES if hasattr(workload, name))
     return replace(workload, **{name: share * getattr(workload, name)})
+
+
+def brief(scenario: str, usual_s: float, share: float = 1 / 20) -> dict[str, Any]:
+    """Fields of a scenario with less of its arrivals, and windows that hold as many in each."""
+    workload = short_workload(SCENARIOS[scenario].config, share)
+    return {"window_s": window_s(scenario, usual_s), "workload": workload}

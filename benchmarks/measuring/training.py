@@ -13,6 +13,7 @@ from typing import Any
 from agents.runs.plan import Plan
 from agents.settings.parts import Settings
 from agents.settings.presets import PRESETS
+from agents.settings.sb3 import SB3_PRESETS
 from agents.training.training import train
 from benchmarks.speed.training import VALIDATIONS, Race, RaceOverError
 
@@ -31,7 +32,11 @@ WIDE: dict[str, dict[str, Any]] = {
 def contenders(device: str) -> list[tuple[str, str]]:
     """(algorithm, device) of the trainings: on the device, then on the CPU where it can be."""
     there = [] if device == "cpu" else [(algorithm, device) for algorithm in WIDE]
-    here = [name for name in WIDE if name == "ddqn" or find_spec("stable_baselines3") is not None]
+    here = [
+        name
+        for name in WIDE
+        if name not in SB3_PRESETS or find_spec("stable_baselines3") is not None
+    ]
     return [*there, *((algorithm, "cpu") for algorithm in here)]
 
 

@@ -14,7 +14,7 @@ import pytest
 from agents.base import for_agent
 from agents.compiled.policies import episode_scores
 from agents.heuristics import models as heuristics
-from agents.heuristics.tuning import STRONGEST, heuristic_scores, run_episodes, setting_scores
+from agents.heuristics.tuning import STRONGEST, best_tuned, heuristic_scores, run_episodes
 from agents.loading import SHIPPED, load, load_trained, run_of, shipped
 from agents.routers.build import compiled_router
 from agents.runs.card import CARD, WEIGHTS
@@ -73,14 +73,13 @@ def test_shipped_routers_beat_a_tuned_heuristic(name: str):
     for config in configs[::4]:
         own = for_agent(config, agent)
         learned = episode_scores(compiled_router(agent.network, own), own, seeds)
-        scores = setting_scores(STRONGEST, config, episodes=12)
-        over_models, best = (
-            max((choice for choice in scores if choice[0] in names), key=scores.__getitem__)
-            for names in (STRONGEST[:1], STRONGEST)
+        over_models, other = (
+            best_tuned(names, config, episodes=12) for names in (STRONGEST[:1], STRONGEST[1:])
         )
+        best = max(over_models, other, key=lambda tuned: tuned.score)
         gains = [
-            np.mean(learned - heuristic_scores(name, config, setting, seeds))
-            for name, setting in (over_models, best)
+            np.mean(learned - heuristic_scores(tuned.name, config, tuned.setting, seeds))
+            for tuned in (over_models, best)
         ]
         assert gains[0] > 0
         assert gains[1] > -(LEAST if is_alone else LEAST_IN_A_FAMILY), "below its own heuristic"

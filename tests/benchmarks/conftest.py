@@ -30,12 +30,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SETTINGS, "ddqn", replace(SETTINGS["ddqn"], **alone, **tried))
 
 
-@pytest.fixture
-def unplaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn as they are: to find where all of it fits draws each of them twice."""
-    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its directory; not to be changed."""

@@ -13,7 +13,7 @@ from benchmarks.bounds.engine_looseness import DUE, engine_looseness
 from benchmarks.bounds.exact import best_routing
 from benchmarks.bounds.step_floors import engine_of
 from benchmarks.bounds.token_times import most_together
-from benchmarks.bounds.upper import bound_by_events, bound_of_peak, episodes, upper_bound, ways_of
+from benchmarks.bounds.upper import bound, bound_by_events, bound_of_peak, episodes, upper_bound
 from benchmarks.evaluation.runner import episode_seeds, evaluate
 from llmroute_env import configure
 from llmroute_env.engine_scenarios import ENGINE_SCENARIOS
@@ -117,10 +117,7 @@ def optima(seed: int) -> tuple[float, float, float]:
     """What the best routing of a tiny case earns, and its bounds by events and on an even grid."""
     config = tiny_config(seed)
     (instance,) = episodes(config, INSTANCE_OF)
-    # As bound_by_events and bound have it, of ways that are found once.
-    ways = ways_of(instance)
-    events, even = map(ways.maximum, (ways.event_edges_s(), ways.even_edges_s(5)))
-    return best_routing(config, 0), events, even
+    return best_routing(config, 0), bound_by_events(instance), bound(instance, 5)
 
 
 TIGHT = (2, 7, 10, 12, 14, 20, 22, 31, 34, 38, 42, 48, 53, 54)

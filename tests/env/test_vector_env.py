@@ -16,7 +16,7 @@ from llmroute_env.env import LLMRouteEnv
 from llmroute_env.scenarios import configure
 from llmroute_env.simulation.simulation import Simulation
 from llmroute_env.vector_env import LLMRouteVectorEnv
-from tests.scenario_windows import EVERY, short_workload, window_s
+from tests.scenario_windows import EVERY, brief
 
 ENVS = 3
 
@@ -28,8 +28,7 @@ def scripted(step: int, e: int, models: int = 3) -> int:
 
 def briefly(scenario: str, usual_s: float) -> dict:
     """Fields of episodes of so many seconds with static batching, or of as many requests."""
-    workload = short_workload(configure(scenario))
-    return {"completions": True, "window_s": window_s(scenario, usual_s), "workload": workload}
+    return {"completions": True, **brief(scenario, usual_s, 1 / 50)}
 
 
 @pytest.mark.parametrize("scenario", EVERY)

@@ -316,9 +316,11 @@ print(json.dumps(answers))
     ],
     ids=["some", "others", "scipy"],
 )
-def test_a_missing_package_is_named_with_its_extra(cases: list[tuple[str, str, list[str]]]):
+def test_a_missing_package_is_named_with_its_extra(
+    cases: list[tuple[str, str, list[str]]], tmp_path: Path
+):
     command = [sys.executable, "-c", WITHOUT, json.dumps(cases)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout.splitlines()[-1])
     for (module, extra, _), (code, said) in zip(cases, answers, strict=True):

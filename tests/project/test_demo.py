@@ -80,12 +80,11 @@ def test_an_interrupted_training_is_not_compared(
     assert command in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unplaced")
 def test_a_problem_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     hastily(monkeypatch, 1)
-    # Nobody looks at the figures.
-    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)
     monkeypatch.chdir(tmp_path)
     Path("own.csv").write_text("arrival_s\n" + "".join(f"{i / 40}\n" for i in range(4000)))
     Path("mine.toml").write_text(

@@ -182,11 +182,10 @@ def test_tune_refuses_another_problem(capsys: pytest.CaptureFixture[str]) -> Non
     assert "or another --out" in said.err
 
 
+@pytest.mark.usefixtures("unplaced")
 def test_bench_and_validate_elsewhere(
     monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Nobody looks at the figures.
-    monkeypatch.setattr("matplotlib.figure.Figure.get_layout_engine", lambda figure: None)
     options = ("--episodes", "2", "--timesteps", "2048", "--workers", "0", "--out", "bench")
     assert main(["bench", "testing", *HERE, *options]) == 0
     rows = read_rows(Path("bench"))

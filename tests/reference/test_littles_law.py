@@ -12,8 +12,7 @@ import pytest
 from llmroute_env.dynamics.state import COMES_BACK, RETRIED
 from llmroute_env.recording.recording import begun
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import EVERY
-from tests.trust.brief_arrivals import brief
+from tests.scenario_windows import EVERY, brief
 
 
 @dataclass

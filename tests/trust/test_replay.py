@@ -25,8 +25,7 @@ from llmroute_env.recording.run_card import (
 )
 from llmroute_env.recording.serialization import pack
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import EVERY
-from tests.trust.brief_arrivals import brief
+from tests.scenario_windows import EVERY, brief
 
 SHORT = {"window_s": 5.0}
 

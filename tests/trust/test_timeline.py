@@ -15,8 +15,7 @@ from llmroute_env.dynamics.state import COMPLETION, IN_TIME
 from llmroute_env.recording.recording import Recording, play
 from llmroute_env.recording.timeline import timeline, write_timeline
 from llmroute_env.scenarios import configure
-from tests.scenario_windows import EVERY, IN_BATCHES
-from tests.trust.brief_arrivals import brief
+from tests.scenario_windows import EVERY, IN_BATCHES, brief
 
 KEYS = {
     "M": {"ph", "name", "pid", "tid", "args"},
