@@ -33,8 +33,6 @@ from llmroute_env import ConfigError, Pool, configure
 from llmroute_env.cuda.memory import Host
 from llmroute_env.dynamics.features import GPU_FEATURES
 
-pytestmark = pytest.mark.usefixtures("tuned_once")
-
 ATTENDING = RolloutSettings(hidden=(24, 8), attention=8)
 
 

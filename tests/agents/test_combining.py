@@ -35,8 +35,6 @@ from benchmarks.cli import main, parse
 from benchmarks.speed.decisions import visited
 from llmroute_env import ConfigError, configure
 
-pytestmark = pytest.mark.usefixtures("tuned_once")
-
 SHORT: dict[str, Any] = {"window_s": 0.5, "load": 6.0}
 BASE = SETTINGS["rollout-pi"]
 assert isinstance(BASE, RolloutSettings)

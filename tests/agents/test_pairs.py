@@ -15,6 +15,7 @@ from agents.compiled.policies import episode_scores
 from agents.compiled.rollouts import Trial, try_action, try_pairs
 from agents.compiled.rules import NOWHERE, Price, leave_out, price_at
 from agents.heuristics import table as controls
+from agents.heuristics import tuning
 from agents.heuristics.pairs import PricedPair
 from agents.heuristics.tuning import best_tuned, run_episodes, setting_scores, validation_score
 from agents.routers.build import compiled_router, guard, q_network
@@ -26,6 +27,7 @@ from benchmarks.evaluation.runner import evaluate
 from llmroute_env import ConfigError, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import GPU_FEATURES, PAIR_FEATURES
 from llmroute_env.simulation.simulation import Simulation
+from traces.workloads import PoissonArrivals
 
 PAIRS = {"action": "gpu-model", "observation": GPU_FEATURES}
 CONFIG = configure("overload", window_s=0.5, **PAIRS)
@@ -157,6 +159,36 @@ def test_the_price_grows_with_a_power_of_the_load() -> None:
     assert scores["priced-pair", 0.0] == scores["steep-pair", 0.0]
     assert scores["priced-pair", 0.02] != scores["steep-pair", 0.02]
     assert best_tuned(("priced-pair", "steep-pair"), CONFIG, 2).score == max(scores.values())
+
+
+class Own(PoissonArrivals):
+    """A workload of a user's own."""
+
+
+def test_what_heuristics_earn_is_played_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload of a user's own, which has no fingerprint, is played whenever it is asked for."""
+    played: list[object] = []
+
+    def counted(name: str, config: EnvConfig, setting: float, episodes: int) -> float:
+        played.append(setting)
+        return validation_score(name, config, setting, episodes)
+
+    monkeypatch.setattr(tuning, "KNOWN", {})
+    monkeypatch.setattr(tuning, "validation_score", counted)
+    first = setting_scores(("priced-pair",), CONFIG, 2)
+    asked = len(first)
+    assert len(played) == asked
+    said = dict(first)
+    first.clear()
+    assert setting_scores(["priced-pair"], replace(CONFIG, load=(4, 16)), 2) == said
+    assert len(played) == asked
+    assert setting_scores(("priced-pair",), replace(CONFIG, load=6.0), 2) != said
+    assert setting_scores(("priced-pair",), CONFIG, 3) != said
+    assert len(played) == 3 * asked
+    own = replace(CONFIG, workload=Own(**vars(CONFIG.workload)))
+    for times in (4, 5):
+        assert setting_scores(("priced-pair",), own, 2) == said
+        assert len(played) == times * asked
 
 
 @pytest.mark.parametrize("dueling", [False, True])

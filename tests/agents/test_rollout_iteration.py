@@ -25,8 +25,6 @@ from agents.settings.own import RolloutSettings
 from llmroute_env import ConfigError, Deadline, EnvConfig, Pool, configure
 from llmroute_env.dynamics.features import DEFAULT_FEATURES, GPU_FEATURES, Layout
 
-pytestmark = pytest.mark.usefixtures("tuned_once")
-
 CONFIG = configure("overload", load=(2.0, 12.0), window_s=0.5)
 
 
