@@ -11,9 +11,14 @@ import torch
 from agents.compiled.making import largest_feasible
 from agents.learners.validation import (
     BUSIEST,
+    LEAST_LOSS,
+    MOST_LOSS,
+    STRESS_EPISODES,
+    is_safe,
     keep_to_safe_loads,
     overruling,
     pick_caution,
+    stress_episodes,
     stressed,
     validate,
     validation_episodes,
@@ -83,6 +88,45 @@ def test_episodes_of_tokens_are_whole_and_more_unless_told_otherwise() -> None:
 def test_stress_raises_the_highest_load() -> None:
     assert stressed(CONFIG, 4.0).load == (1.5, 6.0)  # type: ignore[union-attr]
     assert stressed(replace(CONFIG, load=(1.0, 3.0)), 2.0).load == (1.0, 6.0)  # type: ignore[union-attr]
+
+
+def test_what_is_lost_in_one_episode_counts_where_every_one_does() -> None:
+    gains = [np.full(STRESS_EPISODES, 0.02), np.full(STRESS_EPISODES, 0.01)]
+    assert is_safe(gains, every=False)
+    assert is_safe(gains, every=True)
+    # What is lost in the worst of either environment, in the mean over both.
+    gains[0][3], gains[1][5] = -1.5 * MOST_LOSS, -0.4 * MOST_LOSS
+    assert is_safe(gains, every=True)
+    gains[1][5] = -0.6 * MOST_LOSS
+    assert is_safe(gains, every=False)
+    assert not is_safe(gains, every=True)
+    # However many gain much, the mean over environments decides first.
+    gains = [np.full(6, 0.01), np.full(2, -0.01 - 3.0 * LEAST_LOSS)]
+    assert not is_safe(gains, every=False)
+    assert not is_safe([np.array([1.0, -1.1 * MOST_LOSS])], every=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "window_s", "episodes"),
+    [
+        (("unpredictable-1",), 5.0, 24),
+        (("spot", "mixed-gpus"), 5.0, 24),
+        (("stale-1s",), 30.0, 24),
+        (("spot", "stale-100ms", "stale-1s", "stale-10s", "crash"), 30.0, 5),
+        (("tokens-stale-1s",), 60.0, 24),
+    ],
+)
+def test_higher_loads_are_tried_in_whole_episodes_where_signals_are_late(
+    names: tuple[str, ...], window_s: float, episodes: int
+) -> None:
+    """A queue that nobody sees grows for longer than the first seconds."""
+    tried, settings = stress_episodes([configure(name) for name in names], RolloutSettings())
+    assert [config.load[1] for config in tried] == [  # type: ignore[index]
+        4.0 * configure(name).load_range[1] for name in names
+    ]
+    for config in tried:
+        config, seeds = validation_episodes(config, settings)
+        assert (config.window_s, len(seeds)) == (window_s, episodes)
 
 
 def test_it_is_said_how_often_the_network_has_its_way_and_what_for() -> None:
