@@ -30,7 +30,13 @@ PRESETS: dict[str, Settings] = {
     "rollout-pi": RolloutSettings(),
     "rollout-pi-model": replace(OVER_MODELS, horizon=1.25, decisions=200_000_000),
     "generalist": GENERALIST,
-    "generalist-world": replace(GENERALIST, observation=(*GENERALIST.observation, *OF_WORLDS)),
+    "generalist-world": replace(
+        GENERALIST,
+        observation=(*GENERALIST.observation, *OF_WORLDS),
+        hidden=(256, 128),
+        cautions=(0.05, 0.1, 0.2, 0.4, 0.8),
+        validation_window_s=30.0,
+    ),
     "rollout-pi-tokens": RolloutSettings(tries=7, huber_delta=5.0),
     "rollout-pi-model-tokens": replace(OVER_MODELS, huber_delta=5.0, decisions=60_000_000),
     "ddqn": DoubleDQNSettings(),
@@ -66,7 +72,8 @@ tried, and a decision that slows an instance down beyond a deadline costs all th
 that large errors count in full.
 `generalist` is for the family `any` (families.py): one router for all loads, deadlines and numbers
 of GPUs, which it reads; `generalist-world` for `any-world`, where signals are late and machines
-fail."""
+fail: in more worlds with a larger network, chosen in whole episodes and with no small caution, for
+what is best in quiet beginnings of episodes loses in busy ones."""
 
 SCENARIO = {"generalist": "any", "generalist-world": "any-world"}
 """What an algorithm is trained on unless a scenario is named; all others on `unpredictable-1`."""
