@@ -37,6 +37,7 @@ RECIPES = {
     "azure-code": Recipe("azure-code"),
     "paper": Recipe("paper", "ddqn-paper"),
     "generalist": Recipe("any", "generalist"),
+    "generalist-world": Recipe("any-world", "generalist-world"),
     "burst": Recipe("burst", "rollout-pi-tokens"),
     "kv-pressure": Recipe("kv-pressure", "rollout-pi-tokens"),
     "long-context": Recipe("long-context", "rollout-pi-tokens"),

@@ -117,7 +117,8 @@ def test_names_of_lists_are_accepted_where_they_are_wanted():
     for name in LISTS["profiles"]():
         assert configure("stable", profile=name, **engines_of(name))
     own = {f"pretrained:{name}": recipe.scenario for name, recipe in RECIPES.items()}
-    own |= {"pretrained:generalist": "unpredictable-1", "admission": "admission"}
+    own |= {"pretrained:generalist": "unpredictable-1", "pretrained:generalist-world": "crash"}
+    own |= {"admission": "admission"}
     for name in LISTS["agents"]():
         assert load(name, configure(own.get(name, "unpredictable-1"))).name
 
@@ -437,7 +438,8 @@ def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path, monk
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_shipped_router_is_evaluated_where_it_was_trained(name):
-    scenario = {"any": "unpredictable-1"}.get(RECIPES[name].scenario, RECIPES[name].scenario)
+    families = {"any": "unpredictable-1", "any-world": "crash"}
+    scenario = families.get(RECIPES[name].scenario, RECIPES[name].scenario)
     found = problem_for(EnvOptions(), [f"pretrained:{name}"])
     assert found.scenario == scenario
     assert load(f"pretrained:{name}", found.config()).name
