@@ -1,6 +1,7 @@
 """Trains the routers that the package ships: `python -m benchmarks.shipping.pretrained [NAME ...]`.
 
-Each is what one `llmroute train` command yields, without its checkpoints and logs; minutes each.
+Each is what one `llmroute train` command yields, without its checkpoints and logs; minutes each,
+and half an hour for `generalist-world`.
 """
 
 from __future__ import annotations
