@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def validate(
 ) -> float:
     """Mean utility of peak of the router over a share of the validation episodes of `configs`."""
     if isinstance(router, RecurrentNetwork):
-        return mean_of(lambda *episodes: remembering(router, *episodes), configs, settings, share)
+        return mean_over(scores_of(partial(remembering, router), configs, settings, share))
     return mean_score(lambda config: compiled_router(router, config), configs, settings, share)
 
 
@@ -79,28 +80,28 @@ def mean_score(
     share: float = 1.0,
 ) -> float:
     """Mean utility of peak of what `policy` makes for each of `configs`, as in `validate`."""
-
-    def compiled(config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
-        return episode_scores(policy(config), config, seeds)
-
-    return mean_of(compiled, configs, settings, share)
+    return mean_over(compiled_scores(policy, configs, settings, share))
 
 
-def mean_of(
-    score: Callable[[EnvConfig, NDArray[np.uint64]], NDArray[np.float64]],
+def compiled_scores(
+    policy: Callable[[EnvConfig], CompiledPolicy],
     configs: Sequence[EnvConfig],
     settings: Settings,
-    share: float,
-) -> float:
-    """Mean of what `score` says of the episodes of each of `configs`, one number per seed."""
-    return mean_over(scores_of(score, configs, settings, share))
+    share: float = 1.0,
+) -> list[NDArray[np.float64]]:
+    """Utility of peak in each episode of what `policy` makes for each of `configs`."""
+
+    def played(config: EnvConfig, seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
+        return episode_scores(policy(config), config, seeds)
+
+    return scores_of(played, configs, settings, share)
 
 
 def scores_of(
     score: Callable[[EnvConfig, NDArray[np.uint64]], NDArray[np.float64]],
     configs: Sequence[EnvConfig],
     settings: Settings,
-    share: float = 1.0,
+    share: float,
 ) -> list[NDArray[np.float64]]:
     """What `score` says of a share of the episodes of each of `configs`, one number per seed."""
     scores = []
@@ -165,17 +166,12 @@ def keep_to_safe_loads(
     tried, fewer = stress_episodes(configs, settings)
     if not tried:
         return
-
-    def played(policy: Callable[[Guarded, EnvConfig], CompiledPolicy]) -> list[NDArray[np.float64]]:
-        return scores_of(
-            lambda own, seeds: episode_scores(policy(router, own), own, seeds), tried, fewer
-        )
-
-    alone = played(compiled_guard)
+    every = any(map(unseen, tried))
+    alone = compiled_scores(lambda config: compiled_guard(router, config), tried, fewer)
     for load in BUSIEST:
         router.busiest.fill_(math.log1p(load))
-        gains = [own - base for own, base in zip(played(compiled_router), alone, strict=True)]
-        if is_safe(gains, any(map(unseen, tried))):
+        scores = compiled_scores(lambda config: compiled_router(router, config), tried, fewer)
+        if is_safe([own - base for own, base in zip(scores, alone, strict=True)], every):
             return
 
 

@@ -116,11 +116,16 @@ def test_names_of_lists_are_accepted_where_they_are_wanted():
         assert configurations(name, {})
     for name in LISTS["profiles"]():
         assert configure("stable", profile=name, **engines_of(name))
-    own = {f"pretrained:{name}": recipe.scenario for name, recipe in RECIPES.items()}
-    own |= {"pretrained:generalist": "unpredictable-1", "pretrained:generalist-world": "crash"}
-    own |= {"admission": "admission"}
+    own = {f"pretrained:{name}": first_scenario(name) for name in RECIPES}
+    own["admission"] = "admission"
     for name in LISTS["agents"]():
         assert load(name, configure(own.get(name, "unpredictable-1"))).name
+
+
+def first_scenario(name: str) -> str:
+    """Where the shipped router called `name` was trained, of a family the first environment."""
+    families = {"any": "unpredictable-1", "any-world": "crash"}
+    return families.get(RECIPES[name].scenario, RECIPES[name].scenario)
 
 
 def engines_of(profile: str) -> dict[str, Any]:
@@ -438,9 +443,7 @@ def test_a_router_for_a_family_is_evaluated_in_its_first_scenario(tmp_path, monk
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_shipped_router_is_evaluated_where_it_was_trained(name):
-    families = {"any": "unpredictable-1", "any-world": "crash"}
-    scenario = families.get(RECIPES[name].scenario, RECIPES[name].scenario)
     found = problem_for(EnvOptions(), [f"pretrained:{name}"])
-    assert found.scenario == scenario
+    assert found.scenario == first_scenario(name)
     assert load(f"pretrained:{name}", found.config()).name
     assert problem_for(EnvOptions(scenario="stable"), [f"pretrained:{name}"]).scenario == "stable"
